@@ -1,0 +1,3 @@
+//! The `ggemm` command.
+
+fn main() {}
