@@ -1,1 +1,23 @@
-//! ggemm-codegen
+//! The generator of ggemm: what a kernel variant is, which are legal, how each is written, and what it costs.
+//!
+//! A kernel is written once, in the [DSL](dsl), as a [`Kernel`](ir::Kernel): a contract for the host and a body in the
+//! tile IR. Text, resources and cost are derived from that one description. This crate knows no CUDA library, no file
+//! and no device.
+
+#![forbid(unsafe_code)]
+
+pub mod arch;
+pub mod constraints;
+pub mod dtype;
+pub mod geometry;
+pub mod layout;
+pub mod problem;
+pub mod spec;
+
+pub use arch::Arch;
+pub use constraints::{ValidSpec, Violation};
+pub use dtype::Dtype;
+pub use problem::{
+    Contraction, GroupForm, IndexType, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout, WeightSharing,
+};
+pub use spec::{CopyPath, KernelSpec, Major, Ragged, Schedule, SpecNameError, Tile, Warps};

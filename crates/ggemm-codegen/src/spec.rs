@@ -1,0 +1,271 @@
+//! [`KernelSpec`]: one variant of a kernel, as a plain value with a one-line name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arch::Arch;
+use crate::dtype::Dtype;
+
+/// The dimension that the groups divide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ragged {
+    /// The rows of A and D (forward and grad_x).
+    Rows,
+    /// The reduction, that is the rows of A and of B in memory (grad_w).
+    Reduction,
+}
+
+/// The dimension along which an operand is contiguous in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Major {
+    /// The reduction.
+    K,
+    /// The operand's other dimension: M for A, N for B.
+    Mn,
+}
+
+/// The block of D that one CTA computes at a time, and the depth of the reduction of one pipeline stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Tile {
+    /// Rows of D.
+    pub m: u32,
+    /// Columns of D.
+    pub n: u32,
+    /// Elements of the reduction.
+    pub k: u32,
+}
+
+/// How the warps of a CTA share its tile: `m` × `n` equal blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Warps {
+    /// Warps along the tile's rows.
+    pub m: u32,
+    /// Warps along the tile's columns.
+    pub n: u32,
+}
+
+impl Warps {
+    /// Warps of a CTA.
+    pub const fn count(self) -> u32 {
+        self.m.saturating_mul(self.n)
+    }
+
+    /// Threads of a CTA.
+    pub const fn threads(self) -> u32 {
+        self.count().saturating_mul(32)
+    }
+}
+
+/// How the roles of a CTA are scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Schedule {
+    /// Every warp copies and multiplies; copies run ahead by `stages - 1` blocks of the reduction.
+    Multistage,
+}
+
+/// How tiles travel from global to shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CopyPath {
+    /// Element by element through registers: any stride, any alignment.
+    Plain,
+    /// `cp.async`, 16 bytes at a time: pointers and strides that are multiples of 16 bytes.
+    CpAsync,
+}
+
+impl CopyPath {
+    /// The alignment in bytes that every row of A, B and D must have.
+    pub const fn required_alignment(self, dtype: Dtype) -> u32 {
+        match self {
+            CopyPath::Plain => dtype.size_bytes(),
+            CopyPath::CpAsync => 16,
+        }
+    }
+}
+
+/// One variant of a kernel.
+///
+/// `Display` writes its one-line name and `FromStr` reads it back. The name is the kernel's symbol, the snapshot's file
+/// name and the first part of the compile cache's key:
+///
+/// ```
+/// use ggemm_codegen::KernelSpec;
+/// let name = "ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x256x64_w2x4_s3_multistage_cpasync_evenk";
+/// let spec: KernelSpec = name.parse()?;
+/// assert_eq!((spec.tile.m, spec.stages, spec.even_k), (128, 3, true));
+/// assert_eq!(spec.to_string(), name);
+/// # Ok::<(), ggemm_codegen::SpecNameError>(())
+/// ```
+///
+/// A spec is any combination of values; [`ValidSpec`](crate::constraints::ValidSpec) is one that can be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KernelSpec {
+    /// The dimension that the groups divide.
+    pub ragged: Ragged,
+    /// How A lies in memory.
+    pub a_major: Major,
+    /// How B lies in memory.
+    pub b_major: Major,
+    /// Type of A and B.
+    pub operand: Dtype,
+    /// Type of the running sums.
+    pub accumulator: Dtype,
+    /// Type of D.
+    pub output: Dtype,
+    /// The oldest architecture whose instructions the kernel uses.
+    pub arch: Arch,
+    /// Block of D and depth of a stage.
+    pub tile: Tile,
+    /// How warps share the tile.
+    pub warps: Warps,
+    /// Buffers of the ring between copies and products.
+    pub stages: u32,
+    /// How roles are scheduled.
+    pub schedule: Schedule,
+    /// How tiles are copied in.
+    pub copy: CopyPath,
+    /// The reduction is a multiple of `tile.k`, so that its last block needs no masks. Never for a ragged reduction.
+    pub even_k: bool,
+}
+
+const PREFIX: &str = "ggemm";
+
+impl fmt::Display for KernelSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let KernelSpec { tile, warps, .. } = self;
+        let ragged = match self.ragged {
+            Ragged::Rows => "rows",
+            Ragged::Reduction => "reduction",
+        };
+        let major = |m: Major, mn: &'static str| if m == Major::K { "k" } else { mn };
+        write!(f, "{PREFIX}_{ragged}_a{}_b{}", major(self.a_major, "m"), major(self.b_major, "n"))?;
+        write!(f, "_{}_{}_{}", self.operand, self.accumulator, self.output)?;
+        write!(f, "_{}", self.arch.name().replace('_', ""))?;
+        write!(f, "_{}x{}x{}_w{}x{}_s{}", tile.m, tile.n, tile.k, warps.m, warps.n, self.stages)?;
+        match self.schedule {
+            Schedule::Multistage => write!(f, "_multistage")?,
+        }
+        match self.copy {
+            CopyPath::Plain => write!(f, "_plain")?,
+            CopyPath::CpAsync => write!(f, "_cpasync")?,
+        }
+        if self.even_k {
+            write!(f, "_evenk")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a string is no spec name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{name}` is not a spec name: {found}, expected {expected} (as in ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s4_multistage_cpasync_evenk; `ggemm list` prints all that ship)"
+)]
+pub struct SpecNameError {
+    /// The whole string.
+    pub name: String,
+    /// The part that does not fit.
+    pub found: String,
+    /// What would.
+    pub expected: &'static str,
+}
+
+impl FromStr for KernelSpec {
+    type Err = SpecNameError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let mut parts = Parts { name, rest: name.split('_') };
+        parts.one_of("the prefix `ggemm`", &[(PREFIX, ())])?;
+        let ragged = parts.one_of("rows or reduction", &[("rows", Ragged::Rows), ("reduction", Ragged::Reduction)])?;
+        let a_major = parts.one_of("ak or am", &[("ak", Major::K), ("am", Major::Mn)])?;
+        let b_major = parts.one_of("bk or bn", &[("bk", Major::K), ("bn", Major::Mn)])?;
+        let operand = parts.parse("the operands' type")?;
+        let accumulator = parts.parse("the accumulator's type")?;
+        let output = parts.parse("the output's type")?;
+        let arch = parts.arch()?;
+        let [m, n, k] = parts.numbers("a tile such as 128x256x64", "")?;
+        let [warps_m, warps_n] = parts.numbers("warps such as w2x4", "w")?;
+        let [stages] = parts.numbers("stages such as s3", "s")?;
+        let schedule = parts.one_of("the schedule `multistage`", &[("multistage", Schedule::Multistage)])?;
+        let copy = parts.one_of("plain or cpasync", &[("plain", CopyPath::Plain), ("cpasync", CopyPath::CpAsync)])?;
+        let even_k = match parts.rest.next() {
+            None => false,
+            Some("evenk") => true,
+            Some(other) => return Err(parts.error(other, "evenk or the end")),
+        };
+        if let Some(other) = parts.rest.next() {
+            return Err(parts.error(other, "the end"));
+        }
+        Ok(KernelSpec {
+            ragged,
+            a_major,
+            b_major,
+            operand,
+            accumulator,
+            output,
+            arch,
+            tile: Tile { m, n, k },
+            warps: Warps { m: warps_m, n: warps_n },
+            stages,
+            schedule,
+            copy,
+            even_k,
+        })
+    }
+}
+
+/// The parts of a name between underscores, read from the left.
+struct Parts<'a> {
+    name: &'a str,
+    rest: std::str::Split<'a, char>,
+}
+
+impl<'a> Parts<'a> {
+    fn error(&self, found: &str, expected: &'static str) -> SpecNameError {
+        let found =
+            if found.is_empty() { "it ends or has an empty part".to_owned() } else { format!("it has `{found}`") };
+        SpecNameError { name: self.name.to_owned(), found, expected }
+    }
+
+    fn next(&mut self) -> &'a str {
+        self.rest.next().unwrap_or_default()
+    }
+
+    fn one_of<T: Copy>(&mut self, expected: &'static str, choices: &[(&str, T)]) -> Result<T, SpecNameError> {
+        let part = self.next();
+        choices.iter().find(|(n, _)| *n == part).map(|(_, v)| *v).ok_or_else(|| self.error(part, expected))
+    }
+
+    fn parse<T: FromStr>(&mut self, expected: &'static str) -> Result<T, SpecNameError> {
+        let part = self.next();
+        part.parse().map_err(|_| self.error(part, expected))
+    }
+
+    fn arch(&mut self) -> Result<Arch, SpecNameError> {
+        let part = self.next();
+        let found = Arch::ALL.into_iter().find(|a| a.name().replace('_', "") == part);
+        found.ok_or_else(|| self.error(part, "an architecture such as sm80 or sm90a"))
+    }
+
+    /// `prefix` and then `L` numbers with an `x` between them, each written as `Display` writes it.
+    fn numbers<const L: usize>(&mut self, expected: &'static str, prefix: &str) -> Result<[u32; L], SpecNameError> {
+        let part = self.next();
+        let numbers = part.strip_prefix(prefix).and_then(|s| {
+            let mut numbers = [0; L];
+            let mut pieces = s.split('x');
+            for n in &mut numbers {
+                let piece = pieces.next()?;
+                *n = piece.parse().ok().filter(|v: &u32| v.to_string() == piece)?;
+            }
+            pieces.next().is_none().then_some(numbers)
+        });
+        numbers.ok_or_else(|| self.error(part, expected))
+    }
+}
