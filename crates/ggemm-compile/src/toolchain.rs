@@ -107,10 +107,10 @@ impl Nvcc {
         for candidate in candidates {
             match Self::at(candidate) {
                 Ok(nvcc) => return Ok(nvcc),
-                Err(NvccError::NotFound { looked_at: tried }) => looked_at.extend(tried),
+                Err(error) => looked_at.extend(error.looked_at),
             }
         }
-        Err(NvccError::NotFound { looked_at })
+        Err(NvccError { looked_at })
     }
 
     /// Takes the nvcc at `path`, and asks it for its version.
@@ -119,8 +119,7 @@ impl Nvcc {
     /// Nothing that works as an nvcc is there.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self, NvccError> {
         let path = path.into();
-        let refuse =
-            |reason: String| NvccError::NotFound { looked_at: vec![LookedAt::Path { path: path.clone(), reason }] };
+        let refuse = |reason: String| NvccError { looked_at: vec![LookedAt::Path { path: path.clone(), reason }] };
         // nvcc runs in another folder later, so that a relative path would lose its meaning.
         let absolute = std::path::absolute(&path).map_err(|error| refuse(error.to_string()))?;
         let output = Command::new(&absolute)
@@ -170,18 +169,15 @@ fn parse_version(text: &str) -> Option<&str> {
     well_formed.then_some(version)
 }
 
-/// No nvcc.
-#[derive(Debug, Error)]
-pub enum NvccError {
-    /// None works.
-    #[error(
-        "no working nvcc; looked at: {}. Install the CUDA toolkit, and set GGEMM_NVCC to its nvcc or CUDA_HOME to its root",
-        list(looked_at)
-    )]
-    NotFound {
-        /// Every place that was tried, and why it did not do.
-        looked_at: Vec<LookedAt>,
-    },
+/// No nvcc that works.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "no working nvcc; looked at: {}. Install the CUDA toolkit, and set GGEMM_NVCC to its nvcc or CUDA_HOME to its root",
+    list(looked_at)
+)]
+pub struct NvccError {
+    /// Every place that was tried, and why it did not do.
+    pub looked_at: Vec<LookedAt>,
 }
 
 /// A place where a compiler was looked for in vain.
@@ -246,8 +242,7 @@ mod tests {
     #[test]
     fn an_empty_environment_is_named_place_by_place() {
         let error = Nvcc::find_in(|_| None).unwrap_err();
-        let NvccError::NotFound { looked_at } = &error;
-        assert_eq!(looked_at, &["GGEMM_NVCC", "CUDA_HOME", "CUDA_PATH", "PATH"].map(LookedAt::Unset));
+        assert_eq!(error.looked_at, ["GGEMM_NVCC", "CUDA_HOME", "CUDA_PATH", "PATH"].map(LookedAt::Unset));
         let text = error.to_string();
         assert!(text.contains("$CUDA_HOME (not set)") && text.contains("set GGEMM_NVCC"), "{text}");
     }
@@ -256,7 +251,7 @@ mod tests {
     fn an_empty_path_and_a_home_without_nvcc_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let error = Nvcc::find_in(environment(&[("CUDA_HOME", folder.path()), ("PATH", folder.path())])).unwrap_err();
-        let NvccError::NotFound { looked_at } = error;
+        let NvccError { looked_at } = error;
         let paths: Vec<_> = looked_at
             .iter()
             .filter_map(|place| match place {
@@ -301,7 +296,7 @@ mod tests {
         fake(&other, "gcc 12.2.0");
         let path = root.path().join("path");
         let error = Nvcc::find_in(environment(&[("GGEMM_NVCC", &other), ("PATH", &path)])).unwrap_err();
-        let NvccError::NotFound { looked_at } = error;
+        let NvccError { looked_at } = error;
         let reason = "`--version` did not answer as nvcc does".to_owned();
         assert_eq!(looked_at, [LookedAt::Path { path: other, reason }]);
     }

@@ -1,10 +1,13 @@
 //! The real compilers. `cargo xtask test` runs these with the toolkit it fetched:
 //! `cargo test -p ggemm-compile --test compilers -- --ignored`.
 
+#![cfg(feature = "nvrtc")]
 // Helpers of tests may panic as tests do; clippy exempts only the tests themselves.
 #![allow(clippy::unwrap_used)]
 
-use ggemm_compile::{Cache, CacheLocation, CompileError, Compiler, Cubin, Nvcc, Options, Origin, Request, compile};
+use ggemm_compile::{
+    Cache, CacheLocation, CompileError, Compiler, Cubin, Nvcc, Nvrtc, Options, Origin, Request, compile,
+};
 
 const SAXPY: &str = r#"
 extern "C" __global__ void __launch_bounds__(256) saxpy(const float* x, float* y, float a, int n) {
@@ -49,10 +52,7 @@ extern "C" __global__ void __maxnreg__(32) spilling(const float* x, float* y, in
 "#;
 
 fn compilers() -> Vec<Compiler> {
-    let mut compilers = vec![Compiler::from(Nvcc::find().unwrap())];
-    #[cfg(feature = "nvrtc")]
-    compilers.push(Compiler::from(ggemm_compile::Nvrtc::find().unwrap()));
-    compilers
+    vec![Nvcc::find().unwrap().into(), Nvrtc::find().unwrap().into()]
 }
 
 fn try_with(
