@@ -303,6 +303,16 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    fn an_nvcc_that_answers_and_fails_does_not_work() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("nvcc");
+        crate::testing::script(&path, &format!("echo '{}'; exit 1", release("1.0.4")));
+        let NvccError { looked_at } = Nvcc::at(&path).unwrap_err();
+        assert!(matches!(&looked_at[..], [LookedAt::Path { path: named, .. }] if *named == path), "{looked_at:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn a_home_that_does_not_work_is_passed_over() {
         let root = tempfile::tempdir().unwrap();
         fake(&root.path().join("path/nvcc"), &release("1.0.4"));

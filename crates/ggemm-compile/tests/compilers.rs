@@ -1,9 +1,11 @@
 //! The real compilers. `cargo xtask test` runs these with the toolkit it fetched:
-//! `cargo test -p ggemm-compile --test compilers -- --ignored`.
+//! `CUDA_HOME=$(cargo xtask cuda) cargo test -p ggemm-compile -- --ignored`.
 
 #![cfg(feature = "nvrtc")]
 // Helpers of tests may panic as tests do; clippy exempts only the tests themselves.
 #![allow(clippy::unwrap_used)]
+
+use std::process::Command;
 
 use ggemm_compile::{
     Cache, CacheLocation, CompileError, Compiler, Cubin, Nvcc, Nvrtc, Options, Origin, Request, compile,
@@ -140,6 +142,20 @@ fn code_depends_on_comments_only_with_line_information() {
         assert_ne!(bytes(SAXPY, true), bytes(&moved, true), "{compiler}");
         assert_ne!(bytes(SAXPY, true), bytes(SAXPY, false), "{compiler}");
     }
+}
+
+/// nvcc adds what these variables hold to its flags, and the cache would not know.
+#[test]
+#[ignore = "needs nvcc and NVRTC"]
+fn flags_in_the_environment_change_nothing() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "code_depends_on_comments_only_with_line_information"])
+        .env("NVCC_PREPEND_FLAGS", "-lineinfo")
+        .env("NVCC_APPEND_FLAGS", "-lineinfo")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[test]
