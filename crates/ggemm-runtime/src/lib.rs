@@ -6,6 +6,7 @@
 mod args;
 mod buffer;
 mod check;
+mod compare;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -16,15 +17,20 @@ mod groups;
 mod host;
 mod plan;
 mod planner;
+pub mod random;
+mod real;
+mod reference;
 
 pub use args::Args;
 pub use buffer::{Buffer, View, ViewMut};
+pub use compare::{Comparison, Discrepancy, Mode};
 pub use device::{Device, DeviceKind, NoDevice};
 pub use element::{Element, ElementType};
 pub use error::Error;
 pub use groups::{GroupError, Runs};
 pub use plan::{Choice, Plan};
 pub use planner::Planner;
+pub use reference::Reference;
 
 pub use ggemm_codegen::{
     Arch, Dtype, GroupForm, IndexType, KernelSpec, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout,
