@@ -1,1 +1,3 @@
 //! ggemm
+
+pub use ggemm_runtime::{baked, kernels};

@@ -1,1 +1,3 @@
 //! ggemm-runtime
+
+pub mod baked;

@@ -1,0 +1,53 @@
+//! What `GGEMM_BAKE` asks for: text alone, or machine code too.
+
+use std::ffi::OsString;
+
+use proc_macro2::Span;
+
+use super::errors::Errors;
+use super::generate::generate;
+use super::module::Kernel;
+use super::select::Variant;
+use super::suggest;
+
+/// How kernels are made.
+pub(super) enum Bake {
+    /// Text and contract.
+    Source,
+}
+
+impl Bake {
+    /// Reads `GGEMM_BAKE`; `None` after an error.
+    pub(super) fn from_environment(
+        environment: &dyn Fn(&str) -> Option<OsString>,
+        errors: &mut Errors,
+    ) -> Option<Self> {
+        let value = environment("GGEMM_BAKE").unwrap_or_default();
+        match value.to_str() {
+            Some("" | "source") => Some(Bake::Source),
+            _ => {
+                let allowed = suggest::list(&["source", "cubin"]);
+                let message = format!("GGEMM_BAKE is `{}`: set it to {allowed}, or unset it", value.display());
+                errors.at(Span::call_site(), message);
+                None
+            }
+        }
+    }
+
+    /// Makes the kernels; `None` after an error, which is shown at `span`.
+    pub(super) fn kernels(&self, variants: Vec<Variant>, span: Span, errors: &mut Errors) -> Option<Vec<Kernel>> {
+        let mut kernels = Vec::with_capacity(variants.len());
+        for variant in &variants {
+            let generated = generate(&variant.spec);
+            let contract = match serde_json::to_string(&generated.contract) {
+                Ok(contract) => contract,
+                Err(error) => {
+                    errors.at(span, format!("the contract of `{}` cannot be written: {error}", generated.name));
+                    return None;
+                }
+            };
+            kernels.push(Kernel { name: generated.name, source: generated.parts, contract, cubins: Vec::new() });
+        }
+        Some(kernels)
+    }
+}
