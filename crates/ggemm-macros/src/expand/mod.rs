@@ -4,6 +4,7 @@
 //! `proc_macro2`, so that tests and the benchmark call it too.
 
 mod bake;
+mod cubin;
 
 mod errors;
 mod fields;
@@ -31,7 +32,7 @@ pub(crate) fn expand(input: TokenStream, environment: &dyn Fn(&str) -> Option<Os
     let bake = Bake::from_environment(environment, &mut errors);
     let kernels = request::read(&invocation, &mut errors)
         .and_then(|request| select::select(&request, &mut errors))
-        .and_then(|variants| bake?.kernels(variants, invocation.name.span(), &mut errors));
+        .and_then(|variants| bake?.kernels(&variants, invocation.name.span(), &mut errors));
     let mut tokens = errors.to_tokens();
     tokens.extend(module::write(&invocation, &kernels.unwrap_or_default()));
     tokens
