@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Devices, buffers and plans of ggemm, and its CPU backend.
 //!
 //! A [`Problem`] says what is wanted, a [`Planner`] binds it to a [`Device`], and the [`Plan`] runs on [`Args`]: owned
@@ -37,3 +38,8 @@ pub use ggemm_codegen::{
     WeightSharing,
 };
 pub use half::{bf16, f16};
+=======
+//! ggemm-runtime
+
+pub mod baked;
+>>>>>>> macros

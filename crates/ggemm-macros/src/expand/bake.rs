@@ -1,0 +1,68 @@
+//! What `GGEMM_BAKE` asks for: text alone, or machine code too.
+
+use std::ffi::OsString;
+
+use proc_macro2::Span;
+
+use super::cubin::Baker;
+use super::errors::Errors;
+use super::generate::generate;
+use super::module::Kernel;
+use super::select::Variant;
+use super::suggest;
+
+/// How kernels are made.
+pub(super) enum Bake {
+    /// Text and contract.
+    Source,
+    /// Machine code besides.
+    Cubin(Baker),
+}
+
+impl Bake {
+    /// Reads `GGEMM_BAKE`; `None` after an error.
+    pub(super) fn from_environment(environment: &dyn Fn(&str) -> Option<OsString>, errors: &mut Errors) -> Option<Self> {
+        let value = environment("GGEMM_BAKE").unwrap_or_default();
+        match value.to_str() {
+            Some("" | "source") => Some(Bake::Source),
+            Some("cubin") => match Baker::find(environment) {
+                Ok(baker) => Some(Bake::Cubin(baker)),
+                Err(error) => {
+                    let message = format!("GGEMM_BAKE=cubin: {error}; or unset GGEMM_BAKE to bake the source alone");
+                    errors.at(Span::call_site(), message);
+                    None
+                }
+            },
+            _ => {
+                let allowed = suggest::list(&["source", "cubin"]);
+                let message = format!("GGEMM_BAKE is `{}`: set it to {allowed}, or unset it", value.display());
+                errors.at(Span::call_site(), message);
+                None
+            }
+        }
+    }
+
+    /// Makes the kernels; `None` after an error, which is shown at `span`.
+    pub(super) fn kernels(&self, variants: &[Variant], span: Span, errors: &mut Errors) -> Option<Vec<Kernel>> {
+        let mut kernels = Vec::with_capacity(variants.len());
+        for variant in variants {
+            let generated = generate(&variant.spec);
+            let contract = match serde_json::to_string(&generated.contract) {
+                Ok(contract) => contract,
+                Err(error) => {
+                    errors.at(span, format!("the contract of `{}` cannot be written: {error}", generated.name));
+                    return None;
+                }
+            };
+            kernels.push(Kernel { name: generated.name, source: generated.parts, contract, cubins: Vec::new() });
+        }
+        if let Bake::Cubin(baker) = self {
+            let targets: Vec<_> = variants.iter().map(|variant| variant.targets.as_slice()).collect();
+            if let Err(error) = baker.bake(&mut kernels, &targets) {
+                errors.at(span, format!("GGEMM_BAKE=cubin: {error}"));
+                return None;
+            }
+        }
+        Some(kernels)
+    }
+}
