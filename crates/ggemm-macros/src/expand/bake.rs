@@ -21,7 +21,10 @@ pub(super) enum Bake {
 
 impl Bake {
     /// Reads `GGEMM_BAKE`; `None` after an error.
-    pub(super) fn from_environment(environment: &dyn Fn(&str) -> Option<OsString>, errors: &mut Errors) -> Option<Self> {
+    pub(super) fn from_environment(
+        environment: &dyn Fn(&str) -> Option<OsString>,
+        errors: &mut Errors,
+    ) -> Option<Self> {
         let value = environment("GGEMM_BAKE").unwrap_or_default();
         match value.to_str() {
             Some("" | "source") => Some(Bake::Source),
@@ -39,6 +42,14 @@ impl Bake {
                 errors.at(Span::call_site(), message);
                 None
             }
+        }
+    }
+
+    /// The environment variables that decide what comes out.
+    pub(super) fn variables(&self) -> &'static [&'static str] {
+        match self {
+            Bake::Source => &["GGEMM_BAKE"],
+            Bake::Cubin(_) => &["GGEMM_BAKE", "GGEMM_NVCC", "CUDA_HOME", "CUDA_PATH"],
         }
     }
 

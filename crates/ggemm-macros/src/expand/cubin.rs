@@ -41,7 +41,12 @@ impl Baker {
     /// The first kernel's that failed.
     pub(super) fn bake(&self, kernels: &mut [Kernel], targets: &[&[Arch]]) -> Result<(), String> {
         let jobs = kernels.iter().zip(targets).enumerate().flat_map(|(index, (kernel, targets))| {
-            let job = |arch: &Arch| Job { kernel: index, name: kernel.name.clone(), source: kernel.source.concat(), arch: *arch };
+            let job = |arch: &Arch| Job {
+                kernel: index,
+                name: kernel.name.clone(),
+                source: kernel.source.concat(),
+                arch: *arch,
+            };
             targets.iter().map(job).collect::<Vec<_>>()
         });
         let jobs: Vec<Job> = jobs.collect();

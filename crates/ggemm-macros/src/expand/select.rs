@@ -1,9 +1,8 @@
 //! From a request to the variants that answer it.
 
-use ggemm_codegen::constraints::{self, Rule};
 use ggemm_codegen::{
     Arch, CopyPath, Dtype, KernelSpec, Operation, Problem, Ragged, Schedule, Tile, ValidSpec, Violation, Warps,
-    WeightLayout,
+    WeightLayout, constraints,
 };
 use proc_macro2::Span;
 
@@ -30,14 +29,12 @@ impl Variant {
     }
 }
 
-/// The variants that answer `request`, in a fixed order, none twice; `None` after an error.
-pub(super) fn select(request: &Request, errors: &mut Errors) -> Option<Vec<Variant>> {
-    let before = errors.count();
-    let variants = match &request.kernels {
+/// The variants that answer `request`, in a fixed order, none twice.
+pub(super) fn select(request: &Request, errors: &mut Errors) -> Vec<Variant> {
+    match &request.kernels {
         Kernels::Named(specs) => named(specs, &request.targets, errors),
         Kernels::For(purpose) => for_purpose(purpose, &request.targets, errors),
-    };
-    (errors.count() == before).then_some(variants)
+    }
 }
 
 fn named(specs: &[Spanned<KernelSpec>], targets: &[Spanned<Arch>], errors: &mut Errors) -> Vec<Variant> {
@@ -180,11 +177,6 @@ fn for_purpose(purpose: &Purpose, targets: &[Spanned<Arch>], errors: &mut Errors
 fn needs(purpose: &Purpose, errors: &mut Errors) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
     for operand in &purpose.operands {
-        let probe = form_of(&Problem::forward(1, 1, 1, 1).operand(operand.value));
-        if let Some(violation) = constraints::check(&probe, Arch::Sm80).iter().find(|v| v.rule == Rule::OperandType) {
-            errors.at(operand.span, explain(std::slice::from_ref(violation)));
-            continue;
-        }
         if let Some(outputs) = &purpose.outputs
             && !outputs.iter().any(|output| pairs(operand.value, output.value))
         {
