@@ -1,3 +1,45 @@
+<<<<<<< HEAD
+//! Devices, buffers and plans of ggemm, and its CPU backend.
+//!
+//! A [`Problem`] says what is wanted, a [`Planner`] binds it to a [`Device`], and the [`Plan`] runs on [`Args`]: owned
+//! [`Buffer`]s or the caller's own slices.
+
+mod args;
+mod buffer;
+mod check;
+mod compare;
+mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
+mod element;
+mod error;
+mod groups;
+mod host;
+mod plan;
+mod planner;
+pub mod random;
+mod real;
+mod reference;
+
+pub use args::Args;
+pub use buffer::{Buffer, View, ViewMut};
+pub use compare::{Comparison, Discrepancy, Mode};
+pub use device::{Device, DeviceKind, NoDevice};
+pub use element::{Element, ElementType};
+pub use error::Error;
+pub use groups::{GroupError, Runs};
+pub use plan::{Choice, Plan};
+pub use planner::Planner;
+pub use reference::Reference;
+
+pub use ggemm_codegen::{
+    Arch, Dtype, GroupForm, IndexType, KernelSpec, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout,
+    WeightSharing,
+};
+pub use half::{bf16, f16};
+=======
 //! ggemm-runtime
 
 pub mod baked;
+>>>>>>> macros

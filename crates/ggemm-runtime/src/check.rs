@@ -1,0 +1,104 @@
+//! The checks that every backend makes before it touches memory.
+
+use ggemm_codegen::{Problem, ProblemError, TensorShape};
+
+use crate::args::Args;
+use crate::buffer::View;
+use crate::device::{Device, DeviceKind};
+use crate::element::ElementType;
+use crate::error::Error;
+
+/// The name of the array of sizes or ends in messages.
+const GROUPS: &str = "groups";
+
+/// Refuses a device that this build has no backend for.
+pub(crate) fn reachable(device: &Device) -> Result<(), Error> {
+    match device.kind() {
+        DeviceKind::Cpu => Ok(()),
+        DeviceKind::Cuda(_) => Err(Error::NoBackend { device: device.to_string() }),
+    }
+}
+
+/// Refuses arguments that are not what `problem` says or not on `device`.
+pub(crate) fn args(problem: &Problem, device: &Device, args: &Args<'_>) -> Result<(), Error> {
+    if args.operation != problem.operation {
+        return Err(Error::Operation { given: args.operation, planned: problem.operation });
+    }
+    inputs(problem, device, &args.lhs, &args.rhs, &args.groups)?;
+    let [_, _, out] = problem.tensors();
+    tensor(problem, device, &out, &args.out.as_view())
+}
+
+/// The same for all but the output.
+pub(crate) fn inputs(
+    problem: &Problem,
+    device: &Device,
+    lhs: &View<'_>,
+    rhs: &View<'_>,
+    groups: &View<'_>,
+) -> Result<(), Error> {
+    let [first, second, _] = problem.tensors();
+    tensor(problem, device, &first, lhs)?;
+    tensor(problem, device, &second, rhs)?;
+    on_device(device, GROUPS, groups)?;
+    of_type(problem, GROUPS, groups, problem.group_index.into())?;
+    if groups.len() != problem.groups {
+        return Err(Error::ArgumentLength {
+            argument: GROUPS,
+            found: groups.len(),
+            needed: problem.groups,
+            shape: "[G]".into(),
+            remedy: "exactly",
+            problem: problem.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses memory that cannot be the tensor of this shape.
+pub(crate) fn tensor(problem: &Problem, device: &Device, shape: &TensorShape, view: &View<'_>) -> Result<(), Error> {
+    on_device(device, shape.name, view)?;
+    let ty = ElementType::try_from(shape.dtype).map_err(|value| ProblemError::OperandDtype { value })?;
+    of_type(problem, shape.name, view, ty)?;
+    if view.len() < shape.elements() {
+        return Err(Error::ArgumentLength {
+            argument: shape.name,
+            found: view.len(),
+            needed: shape.elements(),
+            shape: describe(problem, shape),
+            remedy: "at least",
+            problem: problem.to_string(),
+        });
+    }
+    Ok(())
+}
+
+fn on_device(device: &Device, argument: &'static str, view: &View<'_>) -> Result<(), Error> {
+    if view.device() == device {
+        return Ok(());
+    }
+    Err(Error::ArgumentDevice { argument, found: view.device().to_string(), expected: device.to_string() })
+}
+
+fn of_type(problem: &Problem, argument: &'static str, view: &View<'_>, expected: ElementType) -> Result<(), Error> {
+    let found = view.element_type();
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::ArgumentType { argument, found, expected, problem: problem.to_string() })
+}
+
+/// Such as `[8, 64, 32] with rows 40 apart`.
+fn describe(problem: &Problem, shape: &TensorShape) -> String {
+    let TensorShape { groups, rows, cols, row_stride, group_stride, .. } = *shape;
+    let per_expert = group_stride > 0 || groups > 1;
+    let group = if per_expert { format!("{}, ", problem.groups) } else { String::new() };
+    let mut text = format!("[{group}{rows}, {cols}]");
+    if row_stride != cols {
+        text += &format!(" with rows {row_stride} apart");
+    }
+    if per_expert && group_stride != rows.saturating_mul(row_stride) {
+        text += &format!(" with groups {group_stride} apart");
+    }
+    text
+}

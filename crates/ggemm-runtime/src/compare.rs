@@ -1,0 +1,312 @@
+//! How far an output may be from the exact one, and how far it is.
+
+use std::fmt;
+
+use ggemm_codegen::{Dtype, Ragged, Tail};
+use rayon::prelude::*;
+
+use crate::buffer::View;
+use crate::check;
+use crate::device::Device;
+use crate::error::Error;
+use crate::real::{Real, with_real};
+use crate::reference::Reference;
+
+/// What counts as right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Half a unit in the last place of the output's type, plus L · 2⁻²⁴ · Σ|a||b|.
+    Bound,
+    /// The exact sum, rounded once, bit for bit: for operands whose sums are exact in f32
+    /// ([`Values::SmallIntegers`](crate::random::Values::SmallIntegers)).
+    Exact,
+}
+
+/// One element of an output beside what it should be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Discrepancy {
+    /// The group whose rows or matrix it is in; `None` for a tail row or a matrix of all groups.
+    pub group: Option<usize>,
+    /// Its row in the output (in the group's matrix, for grad_w).
+    pub row: usize,
+    /// Its column.
+    pub col: usize,
+    /// What the output holds.
+    pub found: f64,
+    /// What it should be, before rounding.
+    pub exact: f64,
+    /// How far apart the two may be; 0 where they must agree to the bit.
+    pub bound: f64,
+}
+
+impl Discrepancy {
+    /// The distance in units of what is allowed: above 1 is wrong.
+    fn severity(&self) -> f64 {
+        if self.found == self.exact || self.found.is_nan() && self.exact.is_nan() {
+            return 0.0;
+        }
+        let error = (self.found - self.exact).abs();
+        if error.is_nan() { f64::INFINITY } else { error / self.bound }
+    }
+}
+
+impl fmt::Display for Discrepancy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(group) = self.group {
+            write!(f, "group {group} ")?;
+        }
+        write!(f, "[{}, {}] is {:e}, exactly {:e} ± {:.1e}", self.row, self.col, self.found, self.exact, self.bound)
+    }
+}
+
+/// An output held against its [`Reference`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// Elements that the problem defines.
+    pub compared: usize,
+    /// The largest error.
+    pub max_abs: f64,
+    /// The largest error in relation to Σ|a||b|, which no cancellation inflates.
+    pub max_rel: f64,
+    /// The element whose error is the largest part of what it may be.
+    pub worst: Option<Discrepancy>,
+    /// Elements that are 0 where the exact value is not: how output that was never written shows on zeroed memory.
+    pub zeros: usize,
+    /// Elements that are wrong.
+    pub outside_bound: usize,
+    /// The first of them in memory.
+    pub first_outside: Option<Discrepancy>,
+    /// Elements that were to keep what they held and did not: stride padding, gaps between groups, untouched tails.
+    pub overwritten: usize,
+    /// The index in the buffer of the first of them.
+    pub first_overwritten: Option<usize>,
+}
+
+impl Comparison {
+    /// Whether every element is right and nothing else was written.
+    pub fn pass(&self) -> bool {
+        self.outside_bound == 0 && self.overwritten == 0
+    }
+
+    fn add(&mut self, found: Discrepancy, magnitude: f64, right: bool) {
+        self.compared += 1;
+        let error = (found.found - found.exact).abs();
+        if error.is_finite() {
+            self.max_abs = self.max_abs.max(error);
+            if magnitude > 0.0 {
+                self.max_rel = self.max_rel.max(error / magnitude);
+            }
+        }
+        if self.worst.is_none_or(|w| found.severity() > w.severity()) {
+            self.worst = Some(found);
+        }
+        self.zeros += usize::from(found.found == 0.0 && found.exact != 0.0);
+        if !right {
+            self.outside_bound += 1;
+            self.first_outside.get_or_insert(found);
+        }
+    }
+
+    fn merge(mut self, later: Self) -> Self {
+        self.compared += later.compared;
+        self.max_abs = self.max_abs.max(later.max_abs);
+        self.max_rel = self.max_rel.max(later.max_rel);
+        if let Some(theirs) = later.worst
+            && self.worst.is_none_or(|ours| theirs.severity() > ours.severity())
+        {
+            self.worst = later.worst;
+        }
+        self.zeros += later.zeros;
+        self.outside_bound += later.outside_bound;
+        self.first_outside = self.first_outside.or(later.first_outside);
+        self.overwritten += later.overwritten;
+        self.first_overwritten = self.first_overwritten.or(later.first_overwritten);
+        self
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", if self.pass() { "pass" } else { "FAIL" })?;
+        write!(f, "{} elements, max abs {:.2e}, max rel {:.2e}", self.compared, self.max_abs, self.max_rel)?;
+        if let Some(first) = &self.first_outside {
+            write!(f, "; {} outside the bound, first {first}", self.outside_bound)?;
+        }
+        if let Some(first) = self.first_overwritten {
+            write!(f, "; {} elements outside the problem overwritten, first at index {first}", self.overwritten)?;
+        }
+        if self.zeros > 0 {
+            write!(f, "; {} zeros that should not be", self.zeros)?;
+        }
+        Ok(())
+    }
+}
+
+/// A row of D that the problem defines.
+struct Row {
+    group: Option<usize>,
+    row: usize,
+    /// Its first element in the buffer.
+    offset: usize,
+    /// Its place in the reference.
+    index: usize,
+    /// Terms of each of its sums.
+    terms: usize,
+}
+
+impl Reference {
+    /// Holds `after`, the output of a run in the host's memory, against the exact one. `before` is the output before
+    /// the run.
+    ///
+    /// # Errors
+    /// As [`Plan::run`](crate::Plan::run) for an output that is not what the problem says; [`Error::CopyLength`] where
+    /// the two differ in length.
+    pub fn compare<'a>(
+        &self,
+        before: impl Into<View<'a>>,
+        after: impl Into<View<'a>>,
+        mode: Mode,
+    ) -> Result<Comparison, Error> {
+        let (before, after) = (before.into(), after.into());
+        for view in [&before, &after] {
+            check::tensor(&self.problem, &Device::cpu(), &self.contraction.d, view)?;
+        }
+        if before.len() != after.len() {
+            return Err(Error::CopyLength { held: before.len(), given: after.len() });
+        }
+        Ok(with_real!(self.problem.output, T => {
+            let (before, after) = (before.as_slice::<T>().unwrap_or_default(), after.as_slice::<T>().unwrap_or_default());
+            self.compare_elements(before, after, mode)
+        }))
+    }
+
+    fn compare_elements<T: Real>(&self, before: &[T], after: &[T], mode: Mode) -> Comparison {
+        let rows = self.rows();
+        let parts: Vec<Comparison> = rows.par_iter().map(|row| self.compare_row(row, after, mode)).collect();
+        let mut all = parts.into_iter().fold(Comparison::default(), Comparison::merge);
+        // Whatever lies between the rows that the problem defines.
+        let mut start = 0;
+        let ends = rows.iter().map(|row| row.offset).chain([after.len()]);
+        for end in ends {
+            for index in start..end {
+                if bytemuck::bytes_of(&before[index]) != bytemuck::bytes_of(&after[index]) {
+                    all.overwritten += 1;
+                    all.first_overwritten.get_or_insert(index);
+                }
+            }
+            start = end + self.contraction.cols;
+        }
+        all
+    }
+
+    /// The rows that the problem defines, in the order of memory.
+    fn rows(&self) -> Vec<Row> {
+        let c = &self.contraction;
+        if c.cols == 0 {
+            return Vec::new();
+        }
+        let extra = usize::from(c.accumulate);
+        let mut rows = Vec::new();
+        match c.ragged {
+            Ragged::Rows => {
+                let shared = c.weight_shared;
+                let mut push = |group, row: usize, terms| {
+                    rows.push(Row { group, row, offset: row * c.d.row_stride, index: row, terms });
+                };
+                for (group, run) in self.runs.iter().enumerate() {
+                    run.for_each(|row| push((!shared).then_some(group), row, c.reduction));
+                }
+                if self.problem.tail != Tail::Untouched {
+                    (self.runs.total()..c.rows).for_each(|row| push(None, row, 0));
+                }
+            }
+            Ragged::Reduction => {
+                for (group, run) in self.runs.iter().enumerate() {
+                    for row in 0..c.rows {
+                        let offset = group * c.d.group_stride + row * c.d.row_stride;
+                        let terms = run.len() + extra;
+                        let named = (!c.weight_shared).then_some(group);
+                        rows.push(Row { group: named, row, offset, index: group * c.rows + row, terms });
+                    }
+                }
+            }
+        }
+        rows
+    }
+
+    fn compare_row<T: Real>(&self, row: &Row, after: &[T], mode: Mode) -> Comparison {
+        let cols = self.contraction.cols;
+        let own = row.index * cols..(row.index + 1) * cols;
+        let found = &after[row.offset..row.offset + cols];
+        let mut comparison = Comparison::default();
+        for (col, ((found, exact), magnitude)) in
+            found.iter().zip(&self.exact[own.clone()]).zip(&self.magnitude[own]).enumerate()
+        {
+            let (bound, right) = match mode {
+                Mode::Exact => (0.0, same(*found, *exact)),
+                Mode::Bound => within(self.problem.output, found.to_f64(), *exact, *magnitude, row.terms),
+            };
+            let found = found.to_f64();
+            let seen = Discrepancy { group: row.group, row: row.row, col, found, exact: *exact, bound };
+            comparison.add(seen, *magnitude, right);
+        }
+        comparison
+    }
+}
+
+/// Whether `found` is `exact`, which f32 holds, rounded once. One NaN is as good as another.
+fn same<T: Real>(found: T, exact: f64) -> bool {
+    let rounded = exact as f32;
+    let expected = T::from_f32(rounded);
+    let held = f64::from(rounded) == exact || exact.is_nan();
+    let both_nan = exact.is_nan() && found.to_f64().is_nan();
+    held && (both_nan || bytemuck::bytes_of(&found) == bytemuck::bytes_of(&expected))
+}
+
+/// The bound on an element's error, and whether it holds.
+///
+/// An infinity is right where rounding may reach it. Where even Σ|a||b| passes the largest f32, partial sums may have
+/// overflowed on the way, and anything that is not finite is right too.
+fn within(dtype: Dtype, found: f64, exact: f64, magnitude: f64, terms: usize) -> (f64, bool) {
+    if exact.is_nan() {
+        return (0.0, found.is_nan());
+    }
+    if exact.is_infinite() {
+        return (0.0, found == exact);
+    }
+    // Products and sums below the normal range of f32 are rounded to multiples of 2⁻¹⁴⁹.
+    let underflow = terms as f64 * power_of_two(-150);
+    let sums = terms as f64 * power_of_two(-24) * magnitude + underflow;
+    let bound = half_ulp(dtype, exact) + sums;
+    let right = if found.is_finite() {
+        (found - exact).abs() <= bound
+    } else {
+        let overflows = found.is_infinite()
+            && found.is_sign_positive() == exact.is_sign_positive()
+            && exact.abs() + sums >= overflow(dtype);
+        overflows || magnitude + sums > f64::from(f32::MAX)
+    };
+    (bound, right)
+}
+
+/// Half a unit in the last place of `dtype` at `value`.
+fn half_ulp(dtype: Dtype, value: f64) -> f64 {
+    let exponent = (value.to_bits() >> 52 & 0x7ff) as i32 - 1023;
+    power_of_two(exponent.max(smallest_exponent(dtype)) - dtype.precision_bits() as i32)
+}
+
+/// The exponent of the smallest normal value.
+fn smallest_exponent(dtype: Dtype) -> i32 {
+    if dtype == Dtype::F16 { -14 } else { -126 }
+}
+
+/// The least magnitude that rounds to infinity.
+fn overflow(dtype: Dtype) -> f64 {
+    let exponent = if dtype == Dtype::F16 { 16 } else { 128 };
+    power_of_two(exponent) - power_of_two(exponent - 1 - dtype.precision_bits() as i32)
+}
+
+/// 2^exponent, for the exponents of normal f64 numbers.
+fn power_of_two(exponent: i32) -> f64 {
+    f64::from_bits(((exponent + 1023).clamp(1, 2046) as u64) << 52)
+}

@@ -1,0 +1,133 @@
+//! The CPU backend.
+//!
+//! Each tile of an output is computed by one thread in f32: panels of both operands are converted to f32, multiplied by
+//! the `gemm` crate, and rounded once to the output's type. The reduction is cut into blocks of 256 from its start, each
+//! is summed in order, and the blocks' sums are added in order. So an element's bits depend on its own row, column and
+//! group alone: not on the number of threads, nor on the tiles, nor on the other rows. (They do depend on whether the
+//! processor has fused multiply-add.)
+
+mod element;
+mod output;
+mod panel;
+mod product;
+mod tile;
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use ggemm_codegen::{Contraction, Dtype, Major, Problem, Ragged};
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use crate::args::Args;
+use crate::error::Error;
+use crate::groups::{self, Runs};
+use element::{Operand, Output};
+use output::DisjointRows;
+use tile::{Tiles, Work};
+
+/// A problem, ready to run on the CPU.
+#[derive(Clone, Debug)]
+pub(crate) struct CpuPlan {
+    problem: Problem,
+    contraction: Contraction,
+}
+
+thread_local! {
+    /// The panels of the tile that a thread works on, kept from tile to tile and from run to run.
+    static PANELS: RefCell<panel::Panels> = RefCell::default();
+}
+
+impl CpuPlan {
+    pub(crate) fn new(problem: &Problem) -> Self {
+        CpuPlan { problem: problem.clone(), contraction: problem.contraction() }
+    }
+
+    /// Computes the product. The arguments have passed [`check::args`](crate::check::args).
+    pub(crate) fn run(&self, args: Args<'_>) -> Result<(), Error> {
+        let runs = Runs::checked(&self.problem, groups::values(&args.groups))?;
+        match self.contraction.operand {
+            Dtype::F16 => self.run_operand::<f16>(args, &runs),
+            _ => self.run_operand::<bf16>(args, &runs),
+        }
+        Ok(())
+    }
+
+    fn run_operand<E: Operand>(&self, args: Args<'_>, runs: &Runs) {
+        let (Some(first), Some(second)) = (args.lhs.as_slice::<E>(), args.rhs.as_slice::<E>()) else { return };
+        let (a, b) = if self.contraction.operands_exchanged { (second, first) } else { (first, second) };
+        match self.contraction.output {
+            Dtype::F32 => self.run_output::<E, f32>(a, b, args.out.into_mut_slice(), runs),
+            Dtype::F16 => self.run_output::<E, f16>(a, b, args.out.into_mut_slice(), runs),
+            _ => self.run_output::<E, bf16>(a, b, args.out.into_mut_slice(), runs),
+        }
+    }
+
+    fn run_output<E: Operand, O: Output>(&self, a: &[E], b: &[E], d: Option<&mut [O]>, runs: &Runs) {
+        let Some(d) = d else { return };
+        let c = &self.contraction;
+        if c.zero_tail {
+            zero_rows(d, c, runs.total()..c.rows);
+        }
+        let shared = c.weight_shared.then(|| runs.merged());
+        let tiles = Tiles::new(c, shared.as_ref().unwrap_or(runs), rayon::current_num_threads());
+        let d = DisjointRows::new(d);
+        (0..tiles.count()).into_par_iter().for_each(|index| {
+            PANELS.with_borrow_mut(|panels| self.compute(a, b, &d, &tiles.get(index), panels));
+        });
+    }
+
+    /// Computes one tile.
+    fn compute<E: Operand, O: Output>(
+        &self,
+        a: &[E],
+        b: &[E],
+        d: &DisjointRows<'_, O>,
+        work: &Work,
+        panels: &mut panel::Panels,
+    ) {
+        let c = &self.contraction;
+        panels.start(work.rows.len(), work.cols.len(), work.reduction.is_empty());
+        let mut first = true;
+        for depth in blocks(&work.reduction) {
+            match c.ragged {
+                Ragged::Rows => panels.a_along_k(a, c.a.row_stride, &work.rows, &depth),
+                Ragged::Reduction => panels.a_across_k(a, c.a.row_stride, &work.rows, &depth),
+            }
+            let b = b.get(work.group.saturating_mul(c.b.group_stride)..).unwrap_or_default();
+            match c.b_major {
+                Major::K => panels.b_along_k(b, c.b.row_stride, &work.cols, &depth),
+                Major::Mn => panels.b_across_k(b, c.b.row_stride, &work.cols, &depth),
+            }
+            panels.multiply(!first);
+            first = false;
+        }
+        let base = work.group.saturating_mul(c.d.group_stride);
+        for (row, sums) in work.rows.clone().zip(panels.sums()) {
+            let start = base + row * c.d.row_stride + work.cols.start;
+            // SAFETY: tiles share no element of D. Each has its own group, rows or columns, and the problem's check saw
+            // to it that rows and groups do not overlap.
+            let out = unsafe { d.get(start..start + work.cols.len()) };
+            if c.accumulate { O::add(out, sums) } else { O::round(out, sums) }
+        }
+    }
+}
+
+/// The blocks of a reduction whose sums are added to one another.
+fn blocks(reduction: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = reduction.end;
+    reduction.clone().step_by(panel::DEPTH).map(move |start| start..end.min(start + panel::DEPTH))
+}
+
+/// Zeroes rows of a D that has ragged rows, not what lies between them.
+fn zero_rows<O: Output>(d: &mut [O], c: &Contraction, rows: Range<usize>) {
+    if c.cols == 0 {
+        return;
+    }
+    for row in rows {
+        let start = row * c.d.row_stride;
+        if let Some(row) = d.get_mut(start..start + c.cols) {
+            row.fill(O::zeroed());
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! How an output is divided among threads. The division changes no bit of the result.
+
+use std::ops::Range;
+
+use ggemm_codegen::{Contraction, Ragged};
+
+use crate::groups::Runs;
+
+/// Largest tile side: at 256 the conversion of the panels is a small part of the products.
+const LARGEST: usize = 256;
+/// Smallest tile side that is worth a task of its own.
+const SMALLEST: usize = 64;
+/// Tiles for each thread, so that threads end together.
+const TILES_PER_THREAD: usize = 8;
+
+/// A tile of D and the part of the reduction that it sums.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Work {
+    /// The group whose matrices are used.
+    pub(super) group: usize,
+    /// Rows of D.
+    pub(super) rows: Range<usize>,
+    /// Columns of D.
+    pub(super) cols: Range<usize>,
+    /// Elements of the reduction.
+    pub(super) reduction: Range<usize>,
+}
+
+/// All tiles of an output, by number. Tiles that share rows of A are neighbours.
+pub(super) struct Tiles {
+    blocks: Vec<Block>,
+    side: usize,
+    cols: usize,
+}
+
+struct Block {
+    group: usize,
+    rows: Range<usize>,
+    reduction: Range<usize>,
+}
+
+impl Tiles {
+    /// Divides the output of `c` where the groups own `runs`, with tiles small enough for all of `threads`.
+    pub(super) fn new(c: &Contraction, runs: &Runs, threads: usize) -> Self {
+        let mut side = LARGEST;
+        while side > SMALLEST && Self::estimate(c, runs, side) < threads.saturating_mul(TILES_PER_THREAD) {
+            side /= 2;
+        }
+        let mut blocks = Vec::new();
+        for (group, run) in runs.iter().enumerate() {
+            let (rows, reduction) = match c.ragged {
+                Ragged::Rows => (run, 0..c.reduction),
+                Ragged::Reduction => (0..c.rows, run),
+            };
+            // Nothing is added to an output that already holds the sum of no rows.
+            if c.accumulate && reduction.is_empty() {
+                continue;
+            }
+            for start in rows.clone().step_by(side) {
+                let rows = start..rows.end.min(start + side);
+                blocks.push(Block { group, rows, reduction: reduction.clone() });
+            }
+        }
+        Tiles { blocks, side, cols: c.cols }
+    }
+
+    /// The number of tiles, had every run whole ones.
+    fn estimate(c: &Contraction, runs: &Runs, side: usize) -> usize {
+        let across = c.cols.div_ceil(side);
+        let down = match c.ragged {
+            Ragged::Rows => runs.iter().map(|run| run.len().div_ceil(side)).fold(0, usize::saturating_add),
+            Ragged::Reduction => runs.len().saturating_mul(c.rows.div_ceil(side)),
+        };
+        across.saturating_mul(down)
+    }
+
+    fn across(&self) -> usize {
+        self.cols.div_ceil(self.side)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.blocks.len().saturating_mul(self.across())
+    }
+
+    /// Tile `index`, below [`Tiles::count`].
+    pub(super) fn get(&self, index: usize) -> Work {
+        let (block, col) = (&self.blocks[index / self.across()], index % self.across() * self.side);
+        Work {
+            group: block.group,
+            rows: block.rows.clone(),
+            cols: col..self.cols.min(col + self.side),
+            reduction: block.reduction.clone(),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Where a product is computed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ggemm_codegen::Arch;
+
+/// What kind of machine a [`Device`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeviceKind {
+    /// The host's processors.
+    Cpu,
+    /// An NVIDIA GPU, by its ordinal in the driver's order.
+    Cuda(usize),
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceKind::Cpu => f.write_str("cpu"),
+            DeviceKind::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+/// Where a product is computed and a buffer lies. Cloning is cheap; two clones are equal.
+#[derive(Clone, Debug)]
+pub struct Device(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: DeviceKind,
+    name: String,
+    arch: Option<Arch>,
+    why_not_gpu: Option<NoDevice>,
+}
+
+impl Device {
+    /// The host's processors.
+    pub fn cpu() -> Self {
+        Self::host(None)
+    }
+
+    fn host(why_not_gpu: Option<NoDevice>) -> Self {
+        Device(Arc::new(Inner { kind: DeviceKind::Cpu, name: "cpu".into(), arch: None, why_not_gpu }))
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn cuda(ordinal: usize, name: String, arch: Arch) -> Self {
+        let kind = DeviceKind::Cuda(ordinal);
+        Device(Arc::new(Inner { kind, name, arch: Some(arch), why_not_gpu: None }))
+    }
+
+    /// The first GPU that ggemm can use.
+    ///
+    /// # Errors
+    /// Why there is none. Nothing panics where no driver is installed.
+    pub fn probe() -> Result<Self, NoDevice> {
+        #[cfg(feature = "cuda")]
+        return crate::cuda::probe::first();
+        #[cfg(not(feature = "cuda"))]
+        Err(NoDevice::NotBuilt)
+    }
+
+    /// The first GPU, else the CPU, which then remembers why ([`Device::why_not_gpu`]).
+    pub fn best() -> Self {
+        Self::probe().unwrap_or_else(|why| Self::host(Some(why)))
+    }
+
+    /// CPU, or GPU and which.
+    pub fn kind(&self) -> DeviceKind {
+        self.0.kind
+    }
+
+    /// `cpu`, or the GPU's name as the driver gives it.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The architecture to compile for; `None` for the CPU.
+    pub fn arch(&self) -> Option<Arch> {
+        self.0.arch
+    }
+
+    /// For a CPU that [`Device::best`] fell back to: why no GPU was taken.
+    pub fn why_not_gpu(&self) -> Option<&NoDevice> {
+        self.0.why_not_gpu.as_ref()
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind()
+    }
+}
+
+impl Eq for Device {}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.arch {
+            Some(arch) => write!(f, "{} ({}, {arch})", self.kind(), self.name()),
+            None => write!(f, "{}", self.kind()),
+        }
+    }
+}
+
+/// Why [`Device::probe`] found no GPU to use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoDevice {
+    /// Built without the feature `cuda`.
+    #[error("ggemm was built without the feature `cuda`: enable it to use GPUs")]
+    NotBuilt,
+    /// No driver library.
+    #[error("no NVIDIA driver is installed: the loader finds no libcuda")]
+    NoDriver,
+    /// A driver from before CUDA 12.
+    #[error("the NVIDIA driver supports CUDA {}.{}, ggemm needs {}: update the driver", version / 1000, version % 1000 / 10, NEEDED_CUDA)]
+    DriverTooOld {
+        /// What the driver reports: 1000 times the major version plus 10 times the minor one.
+        version: i32,
+    },
+    /// A driver, and no GPU that it shows.
+    #[error("the NVIDIA driver shows no GPU: check CUDA_VISIBLE_DEVICES and, in a container, that a GPU is passed in")]
+    NoGpu,
+    /// GPUs, and none of a compute capability that ggemm has kernels for.
+    #[error(
+        "{name} has compute capability {major}.{minor}, for which ggemm has no kernels: it needs one of 8.0, 8.6, 8.7, 8.9, 9.0, 10.0 and 12.0"
+    )]
+    UnsupportedCapability {
+        /// The first GPU's name.
+        name: String,
+        /// Its compute capability's major number.
+        major: i32,
+        /// Its compute capability's minor number.
+        minor: i32,
+    },
+    /// A call of the driver failed.
+    #[error("{call} failed with CUresult {code}: the NVIDIA driver is not usable")]
+    Driver {
+        /// The driver's function.
+        call: &'static str,
+        /// The `CUresult`, unformatted: its text is the driver's to tell, and the driver may be the one missing.
+        code: u32,
+    },
+}
+
+/// The CUDA version that the driver must support.
+const NEEDED_CUDA: &str = "12.0";

@@ -1,0 +1,101 @@
+//! The types that a buffer's elements may have.
+
+use std::fmt;
+
+use ggemm_codegen::{Dtype, IndexType};
+use half::{bf16, f16};
+
+use crate::host::HostElement;
+
+/// The type of a buffer's elements: a matrix type, or an integer of the array that describes the groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ElementType {
+    /// bfloat16.
+    Bf16,
+    /// IEEE 754 binary16.
+    F16,
+    /// IEEE 754 binary32.
+    F32,
+    /// 32-bit signed integer.
+    I32,
+    /// 64-bit signed integer.
+    I64,
+}
+
+impl ElementType {
+    /// The size of one element in bytes.
+    pub const fn size_bytes(self) -> usize {
+        match self {
+            ElementType::Bf16 | ElementType::F16 => 2,
+            ElementType::F32 | ElementType::I32 => 4,
+            ElementType::I64 => 8,
+        }
+    }
+
+    /// The name that messages use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ElementType::Bf16 => "bf16",
+            ElementType::F16 => "f16",
+            ElementType::F32 => "f32",
+            ElementType::I32 => "i32",
+            ElementType::I64 => "i64",
+        }
+    }
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl TryFrom<Dtype> for ElementType {
+    type Error = Dtype;
+
+    /// Fails, with the type itself, for a matrix type that the runtime holds no buffers of.
+    fn try_from(dtype: Dtype) -> Result<Self, Dtype> {
+        match dtype {
+            Dtype::Bf16 => Ok(ElementType::Bf16),
+            Dtype::F16 => Ok(ElementType::F16),
+            Dtype::F32 => Ok(ElementType::F32),
+            other => Err(other),
+        }
+    }
+}
+
+impl From<IndexType> for ElementType {
+    fn from(index: IndexType) -> Self {
+        match index {
+            IndexType::I32 => ElementType::I32,
+            IndexType::I64 => ElementType::I64,
+        }
+    }
+}
+
+/// A Rust type that buffers hold: [`bf16`], [`f16`](struct@f16), `f32`, `i32` or `i64`.
+pub trait Element: HostElement + bytemuck::Pod + Send + Sync + fmt::Debug {
+    /// What the runtime calls the type.
+    const TYPE: ElementType;
+}
+
+impl Element for bf16 {
+    const TYPE: ElementType = ElementType::Bf16;
+}
+
+impl Element for f16 {
+    const TYPE: ElementType = ElementType::F16;
+}
+
+impl Element for f32 {
+    const TYPE: ElementType = ElementType::F32;
+}
+
+impl Element for i32 {
+    const TYPE: ElementType = ElementType::I32;
+}
+
+impl Element for i64 {
+    const TYPE: ElementType = ElementType::I64;
+}

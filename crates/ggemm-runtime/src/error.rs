@@ -1,0 +1,121 @@
+//! Everything that can go wrong between a problem and its result.
+
+use ggemm_codegen::{Operation, ProblemError};
+
+use crate::element::ElementType;
+use crate::groups::GroupError;
+
+/// Why a call failed. A call that fails has written nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The problem means nothing.
+    #[error(transparent)]
+    Problem(#[from] ProblemError),
+    /// The groups are not what the problem says. Checked mode reports it; the CPU always checks.
+    #[error(transparent)]
+    Groups(#[from] GroupError),
+    /// No backend of this build computes on the device.
+    #[error("this build of ggemm cannot compute on {device}: use Device::cpu()")]
+    NoBackend {
+        /// The device.
+        device: String,
+    },
+    /// A kernel variant is pinned for the CPU.
+    #[error("{spec} is pinned, which is a GPU's kernel, and the device is the CPU: remove the pin or plan on a GPU")]
+    PinnedOnCpu {
+        /// The pinned variant.
+        spec: String,
+    },
+    /// Not enough memory for a buffer.
+    #[error("{device} has no {bytes} bytes of memory left for a buffer: free some or ask for less")]
+    OutOfMemory {
+        /// The device.
+        device: String,
+        /// The bytes asked for.
+        bytes: usize,
+    },
+    /// A buffer was read or written as another type.
+    #[error("the buffer holds {held}, not {asked}: use its own type")]
+    ElementType {
+        /// What it holds.
+        held: ElementType,
+        /// What was asked for.
+        asked: ElementType,
+    },
+    /// A slice of another length was copied into a buffer.
+    #[error("{given} elements cannot be copied into a buffer of {held}: give exactly {held}")]
+    CopyLength {
+        /// The buffer's length.
+        held: usize,
+        /// The slice's length.
+        given: usize,
+    },
+    /// Bytes that cannot be seen as elements of a type.
+    #[error(
+        "{bytes} bytes at an address that is {offset} past a multiple of {size} are no {ty} elements: give a multiple of {size} bytes that starts at a multiple of {size}"
+    )]
+    Bytes {
+        /// The elements' type.
+        ty: ElementType,
+        /// The number of bytes.
+        bytes: usize,
+        /// The address modulo the element's size.
+        offset: usize,
+        /// The element's size in bytes.
+        size: usize,
+    },
+    /// Arguments of one operation were given to a plan of another.
+    #[error("the arguments are those of {given}, the plan computes {planned}: use Args::{planned}")]
+    Operation {
+        /// The operation that the arguments were named for.
+        given: Operation,
+        /// The operation that the plan computes.
+        planned: Operation,
+    },
+    /// An argument of the wrong type.
+    #[error("{argument} holds {found}, {expected} is needed by `{problem}`: pass {expected} or plan for {found}")]
+    ArgumentType {
+        /// The tensor's name in the operation, or `groups`.
+        argument: &'static str,
+        /// What it holds.
+        found: ElementType,
+        /// What the problem says.
+        expected: ElementType,
+        /// The problem, printed.
+        problem: String,
+    },
+    /// An argument that is too short, or an array of groups of the wrong length.
+    #[error("{argument} has {found} elements, {needed} are needed by `{problem}` ({shape}): pass {remedy} {needed}")]
+    ArgumentLength {
+        /// The tensor's name in the operation, or `groups`.
+        argument: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length that the problem needs.
+        needed: usize,
+        /// The argument's shape and strides.
+        shape: String,
+        /// `at least`, or `exactly`.
+        remedy: &'static str,
+        /// The problem, printed.
+        problem: String,
+    },
+    /// An argument that lies on another device than the plan's.
+    #[error("{argument} lies on {found}, the plan runs on {expected}: copy it there or plan there")]
+    ArgumentDevice {
+        /// The tensor's name in the operation, or `groups`.
+        argument: &'static str,
+        /// Where it lies.
+        found: String,
+        /// Where the plan runs.
+        expected: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn bytes(ty: ElementType, bytes: &[u8]) -> Self {
+        let size = ty.size_bytes();
+        Error::Bytes { ty, bytes: bytes.len(), offset: bytes.as_ptr().addr() % size, size }
+    }
+}

@@ -1,0 +1,302 @@
+//! Seeded random problems: ragged sizes, operands, and poison around them. For tests, benchmarks and verification.
+//!
+//! The same seed gives the same bits on every machine and with any number of threads.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ggemm_codegen::{GroupForm, IndexType, Operation, Problem, TensorShape};
+use rayon::prelude::*;
+
+use crate::args::Args;
+use crate::buffer::Buffer;
+use crate::device::Device;
+use crate::element::ElementType;
+use crate::error::Error;
+use crate::groups::Runs;
+use crate::real::{Real, with_real};
+
+/// A random number generator: xoshiro256++ by Blackman and Vigna, seeded through SplitMix64.
+#[derive(Clone, Debug)]
+pub struct Rng([u64; 4]);
+
+impl Rng {
+    /// The generator of this seed.
+    pub fn new(seed: u64) -> Self {
+        let mut state = seed;
+        Rng(std::array::from_fn(|_| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }))
+    }
+
+    /// 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        let s = &mut self.0;
+        let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
+        let t = s[1] << 17;
+        s[2] ^= s[0];
+        s[3] ^= s[1];
+        s[1] ^= s[2];
+        s[0] ^= s[3];
+        s[2] ^= t;
+        s[3] = s[3].rotate_left(45);
+        result
+    }
+
+    /// Uniform below `bound`; 0 for a bound of 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        // The bias of the multiplication is below 2⁻³² for every bound that fits memory's indices here.
+        ((u128::from(self.bits()) * bound as u128) >> 64) as usize
+    }
+
+    /// Uniform in [0, 1).
+    pub fn unit(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Close to a standard normal: mean 0, variance 1, within ±3.47 (a sum of four uniforms).
+    pub fn normal(&mut self) -> f32 {
+        let bits = self.bits();
+        let sum: u64 = (0..4).map(|i| bits >> (16 * i) & 0xffff).sum();
+        // Each uniform has variance 2³² / 12, the four together 2³² / 3.
+        (sum as f32 - 131_070.0) * (3.0_f32.sqrt() / 65_536.0)
+    }
+}
+
+/// How rows are spread over groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Spread {
+    /// Every group the same, as far as the rows divide.
+    Balanced,
+    /// Each row picks a group with probability in proportion to 1 / (i + 1)^0.6, i a group's rank; ranks are shuffled.
+    Zipf,
+    /// One group has all rows.
+    OneHot,
+    /// Cuts at random rows; about one group in four is empty.
+    Ragged,
+}
+
+impl Spread {
+    /// All of them.
+    pub const ALL: [Spread; 4] = [Spread::Balanced, Spread::Zipf, Spread::OneHot, Spread::Ragged];
+
+    /// `balanced`, `zipf`, `one-hot` or `ragged`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Spread::Balanced => "balanced",
+            Spread::Zipf => "zipf",
+            Spread::OneHot => "one-hot",
+            Spread::Ragged => "ragged",
+        }
+    }
+
+    /// Sizes of `groups` groups that own `rows` rows together; none for no groups.
+    pub fn sizes(self, groups: usize, rows: usize, rng: &mut Rng) -> Vec<usize> {
+        let mut sizes = vec![0; groups];
+        if groups == 0 {
+            return sizes;
+        }
+        match self {
+            Spread::Balanced => {
+                for (g, size) in sizes.iter_mut().enumerate() {
+                    *size = rows / groups + usize::from(g < rows % groups);
+                }
+            }
+            Spread::Zipf => {
+                let mut ranks: Vec<usize> = (0..groups).collect();
+                for i in (1..groups).rev() {
+                    ranks.swap(i, rng.below(i + 1));
+                }
+                let mut total = 0.0;
+                let cumulative: Vec<f64> = (0..groups)
+                    .map(|i| {
+                        total += (i as f64 + 1.0).powf(-0.6);
+                        total
+                    })
+                    .collect();
+                for _ in 0..rows {
+                    let point = rng.unit() * total;
+                    let rank = cumulative.partition_point(|c| *c <= point).min(groups - 1);
+                    sizes[ranks[rank]] += 1;
+                }
+            }
+            Spread::OneHot => sizes[rng.below(groups)] = rows,
+            Spread::Ragged => {
+                let mut live: Vec<usize> = (0..groups).filter(|_| rng.below(4) > 0).collect();
+                if live.is_empty() {
+                    live.push(rng.below(groups));
+                }
+                let mut cuts: Vec<usize> = (1..live.len()).map(|_| rng.below(rows + 1)).collect();
+                cuts.sort_unstable();
+                cuts.push(rows);
+                let mut start = 0;
+                for (g, end) in live.into_iter().zip(cuts) {
+                    sizes[g] = end - start;
+                    start = end;
+                }
+            }
+        }
+        sizes
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that is no [`Spread`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a spread of rows over groups: expected balanced, zipf, one-hot or ragged")]
+pub struct UnknownSpread(pub String);
+
+impl FromStr for Spread {
+    type Err = UnknownSpread;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        Spread::ALL.into_iter().find(|d| d.name() == s).ok_or_else(|| UnknownSpread(s.to_owned()))
+    }
+}
+
+/// What operands hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Values {
+    /// [`Rng::normal`], rounded to the operand's type.
+    Normal,
+    /// Integers so small that every sum of the problem is exact in f32, whatever its order: at most 4 in magnitude, and
+    /// less where the reduction is longer than a million.
+    SmallIntegers,
+}
+
+/// Elements of poison after each matrix.
+const MARGIN: usize = 9;
+
+/// The tensors of a problem in the host's memory. Whatever lies in them outside the problem is NaN: stride padding, gaps
+/// between groups' weights, the operands' tail rows, a margin at the end. The output is NaN throughout, except that an
+/// output to accumulate into holds values.
+#[derive(Clone, Debug)]
+pub struct Tensors {
+    /// The operation.
+    pub operation: Operation,
+    /// The first operand.
+    pub lhs: Buffer,
+    /// The second operand.
+    pub rhs: Buffer,
+    /// Sizes or ends, as the problem says.
+    pub groups: Buffer,
+    /// The output before the run.
+    pub out: Buffer,
+}
+
+impl Tensors {
+    /// Random tensors for `problem`, with these rows a group (missing ones are 0).
+    ///
+    /// # Errors
+    /// [`Error::Problem`] for a problem that means nothing, [`Error::Groups`] for sizes that contradict it,
+    /// [`Error::OutOfMemory`].
+    pub fn random(problem: &Problem, sizes: &[usize], values: Values, seed: u64) -> Result<Self, Error> {
+        problem.validate()?;
+        let sizes = (0..problem.groups).map(|g| sizes.get(g).copied().unwrap_or(0));
+        let sizes: Vec<i64> = sizes.map(|s| i64::try_from(s).unwrap_or(i64::MAX)).collect();
+        let by_size = problem.clone().group_array(GroupForm::Sizes, problem.group_index);
+        let runs = Runs::checked(&by_size, sizes.iter().copied())?;
+        let [first, second, out] = problem.tensors();
+        let live = |shape: &TensorShape| if shape.rows_are_tokens(problem) { runs.total() } else { shape.rows };
+        let integers = (values == Values::SmallIntegers).then(|| largest_integer(problem));
+        let before = if problem.accumulate { out.rows } else { 0 };
+        Ok(Tensors {
+            operation: problem.operation,
+            lhs: poisoned(&first, live(&first), integers, seed, 0)?,
+            rhs: poisoned(&second, live(&second), integers, seed, 1)?,
+            groups: group_array(problem, &sizes)?,
+            out: poisoned(&out, before, integers, seed, 2)?,
+        })
+    }
+
+    /// The arguments of a run that writes to `out`, which starts as a clone of [`Tensors::out`].
+    pub fn args<'a>(&'a self, out: &'a mut Buffer) -> Args<'a> {
+        Args::new(self.operation, &self.lhs, &self.rhs, &self.groups, out)
+    }
+}
+
+/// Which tensors have one row a token, so that their last rows may belong to no group.
+trait RowsAreTokens {
+    fn rows_are_tokens(&self, problem: &Problem) -> bool;
+}
+
+impl RowsAreTokens for TensorShape {
+    fn rows_are_tokens(&self, problem: &Problem) -> bool {
+        let [_, second, out] = problem.tensors();
+        let weight = if problem.operation == Operation::GradW { out.name } else { second.name };
+        self.name != weight
+    }
+}
+
+/// The largest r such that sums of products of integers of magnitude r, and an accumulator of r, stay within 2²⁴.
+fn largest_integer(problem: &Problem) -> u32 {
+    let length = match problem.operation {
+        Operation::Forward => problem.k,
+        Operation::GradX => problem.n,
+        Operation::GradW => problem.m,
+    };
+    (1..=4_u32).rev().find(|r| length.saturating_add(1).saturating_mul((r * r) as usize) <= 1 << 24).unwrap_or(1)
+}
+
+/// Values in the first `live` rows of each matrix of `shape`, NaN elsewhere.
+fn poisoned(shape: &TensorShape, live: usize, integers: Option<u32>, seed: u64, stream: u64) -> Result<Buffer, Error> {
+    let ty = ElementType::try_from(shape.dtype).unwrap_or(ElementType::F32);
+    let mut buffer = Buffer::zeros(&Device::cpu(), ty, shape.elements().saturating_add(MARGIN))?;
+    with_real!(shape.dtype, T => {
+        if let Some(elements) = buffer.as_mut_slice::<T>() {
+            fill(elements, shape, live, integers, seed ^ stream << 62);
+        }
+    });
+    Ok(buffer)
+}
+
+fn fill<T: Real>(elements: &mut [T], shape: &TensorShape, live: usize, integers: Option<u32>, seed: u64) {
+    let poison = T::from_f32(f32::NAN);
+    elements.par_iter_mut().with_min_len(1 << 16).for_each(|e| *e = poison);
+    if shape.elements() == 0 || live == 0 {
+        return;
+    }
+    let matrices: Vec<&mut [T]> = if shape.group_stride == 0 {
+        vec![elements]
+    } else {
+        elements.chunks_mut(shape.group_stride).take(shape.groups).collect()
+    };
+    matrices.into_par_iter().enumerate().for_each(|(group, matrix)| {
+        matrix.par_chunks_mut(shape.row_stride.max(1)).take(live).enumerate().for_each(|(row, elements)| {
+            let mut rng = Rng::new(seed.wrapping_add((group as u64) << 32).wrapping_add(row as u64));
+            for element in elements.iter_mut().take(shape.cols) {
+                *element = T::from_f32(match integers {
+                    Some(largest) => rng.below(2 * largest as usize + 1) as f32 - largest as f32,
+                    None => rng.normal(),
+                });
+            }
+        });
+    });
+}
+
+fn group_array(problem: &Problem, sizes: &[i64]) -> Result<Buffer, Error> {
+    let mut end = 0_i64;
+    let values = sizes.iter().map(|size| {
+        end = end.saturating_add(*size);
+        if problem.group_form == GroupForm::Ends { end } else { *size }
+    });
+    match problem.group_index {
+        // A valid problem has at most 2³¹ − 1 rows, and its groups own no more.
+        IndexType::I32 => Buffer::from_slice(
+            &Device::cpu(),
+            &values.map(|v| i32::try_from(v).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
+        ),
+        IndexType::I64 => Buffer::from_slice(&Device::cpu(), &values.collect::<Vec<_>>()),
+    }
+}

@@ -1,0 +1,158 @@
+//! What an output should be, in f64, by loops as plain as the definitions. It shares nothing with the backends but the
+//! reading of a problem's shapes, and nothing at all of their arithmetic.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ggemm_codegen::{Contraction, Major, Problem, Ragged};
+use rayon::prelude::*;
+
+use crate::buffer::View;
+use crate::check;
+use crate::device::Device;
+use crate::error::Error;
+use crate::groups::{self, Runs};
+use crate::real::{Real, with_real};
+
+/// The exact output of a problem: each element's sum and the sum of its terms' magnitudes, in f64.
+///
+/// Products of two 16-bit floating-point numbers are exact in f64, and what f64 loses in a sum of L of them is 2⁻²⁹ of
+/// what f32 may lose.
+///
+/// Groups are read as the kernels read them outside checked mode ([`Runs::clamped`]).
+#[derive(Clone, Debug)]
+pub struct Reference {
+    pub(crate) problem: Problem,
+    pub(crate) contraction: Contraction,
+    /// The groups; one for all where D is shared by them.
+    pub(crate) runs: Runs,
+    /// Σ ab, plus what was accumulated into: the rows of D, of all its matrices, without strides.
+    pub(crate) exact: Vec<f64>,
+    /// Σ |a||b|, plus the magnitude of what was accumulated into.
+    pub(crate) magnitude: Vec<f64>,
+}
+
+/// Elements of the reduction for which B is held in f64 at a time.
+const DEPTH: usize = 256;
+
+impl Reference {
+    /// Computes it from tensors in the host's memory. `before` is the output before the run, of which only an
+    /// accumulating problem reads the values.
+    ///
+    /// `progress` is called now and then, from any thread, with the part done, from 0 to 1.
+    ///
+    /// # Errors
+    /// As [`Plan::run`](crate::Plan::run) for tensors that are not what the problem says; [`Error::OutOfMemory`].
+    pub fn compute<'a>(
+        problem: &Problem,
+        lhs: impl Into<View<'a>>,
+        rhs: impl Into<View<'a>>,
+        groups: impl Into<View<'a>>,
+        before: impl Into<View<'a>>,
+        progress: &(dyn Fn(f64) + Sync),
+    ) -> Result<Self, Error> {
+        problem.validate()?;
+        let (lhs, rhs, groups, before) = (lhs.into(), rhs.into(), groups.into(), before.into());
+        let device = Device::cpu();
+        check::inputs(problem, &device, &lhs, &rhs, &groups)?;
+        let [_, _, shape] = problem.tensors();
+        check::tensor(problem, &device, &shape, &before)?;
+
+        let contraction = problem.contraction();
+        let mut runs = Runs::clamped(problem, groups::values(&groups));
+        if contraction.weight_shared {
+            runs = runs.merged();
+        }
+        let rows = contraction.d.groups.saturating_mul(contraction.rows);
+        let elements = rows.saturating_mul(contraction.cols);
+        let mut reference = Reference {
+            problem: problem.clone(),
+            exact: zeros(elements)?,
+            magnitude: zeros(elements)?,
+            contraction,
+            runs,
+        };
+        if problem.accumulate {
+            with_real!(problem.output, T => reference.start_from::<T>(before.as_slice().unwrap_or_default()));
+        }
+        let (a, b) = if reference.contraction.operands_exchanged { (rhs, lhs) } else { (lhs, rhs) };
+        with_real!(problem.operand, T => {
+            reference.sum::<T>(a.as_slice().unwrap_or_default(), b.as_slice().unwrap_or_default(), progress);
+        });
+        progress(1.0);
+        Ok(reference)
+    }
+
+    /// Begins every sum with what the output holds.
+    fn start_from<T: Real>(&mut self, before: &[T]) {
+        let c = &self.contraction;
+        if c.cols == 0 {
+            return;
+        }
+        let rows = self.exact.chunks_mut(c.cols).zip(self.magnitude.chunks_mut(c.cols));
+        for (index, (exact, magnitude)) in rows.enumerate() {
+            let start = index / c.rows * c.d.group_stride + index % c.rows * c.d.row_stride;
+            for (col, (exact, magnitude)) in exact.iter_mut().zip(magnitude).enumerate() {
+                *exact = before[start + col].to_f64();
+                *magnitude = exact.abs();
+            }
+        }
+    }
+
+    fn sum<T: Real>(&mut self, a: &[T], b: &[T], progress: &(dyn Fn(f64) + Sync)) {
+        let c = &self.contraction;
+        if c.cols == 0 || c.rows == 0 {
+            return;
+        }
+        let total = (self.runs.total() as f64 * self.problem.n as f64 * self.problem.k as f64).max(1.0);
+        let done = AtomicU64::new(0);
+        let mut panel = vec![0.0; DEPTH * c.cols];
+        for (group, run) in self.runs.iter().enumerate() {
+            let (rows, reduction) = match c.ragged {
+                Ragged::Rows => (run, 0..c.reduction),
+                Ragged::Reduction => (group * c.rows..(group + 1) * c.rows, run),
+            };
+            let first_row = if c.ragged == Ragged::Rows { 0 } else { rows.start };
+            let own = rows.start * c.cols..rows.end * c.cols;
+            for start in reduction.clone().step_by(DEPTH) {
+                let depth = start..reduction.end.min(start + DEPTH);
+                for (k, row) in depth.clone().zip(panel.chunks_mut(c.cols)) {
+                    for (col, b_kj) in row.iter_mut().enumerate() {
+                        let at = match c.b_major {
+                            Major::K => col * c.b.row_stride + k,
+                            Major::Mn => k * c.b.row_stride + col,
+                        };
+                        *b_kj = b[group * c.b.group_stride + at].to_f64();
+                    }
+                }
+                let exact = self.exact[own.clone()].par_chunks_mut(c.cols);
+                let magnitude = self.magnitude[own.clone()].par_chunks_mut(c.cols);
+                exact.zip(magnitude).enumerate().for_each(|(index, (exact, magnitude))| {
+                    let row = rows.start - first_row + index;
+                    for (k, b_k) in depth.clone().zip(panel.chunks(c.cols)) {
+                        let at = match c.ragged {
+                            Ragged::Rows => row * c.a.row_stride + k,
+                            Ragged::Reduction => k * c.a.row_stride + row,
+                        };
+                        let a_ik = a[at].to_f64();
+                        for ((exact, magnitude), b_kj) in exact.iter_mut().zip(&mut *magnitude).zip(b_k) {
+                            let product = a_ik * b_kj;
+                            *exact += product;
+                            *magnitude += product.abs();
+                        }
+                    }
+                });
+                let part = (rows.len() * depth.len()) as u64 * c.cols as u64;
+                progress((done.fetch_add(part, Ordering::Relaxed) + part) as f64 / total);
+            }
+        }
+    }
+}
+
+fn zeros(len: usize) -> Result<Vec<f64>, Error> {
+    let mut zeros = Vec::new();
+    let bytes = len.saturating_mul(size_of::<f64>());
+    let refused = |_| Error::OutOfMemory { device: Device::cpu().to_string(), bytes };
+    zeros.try_reserve_exact(len).map_err(refused)?;
+    zeros.resize(len, 0.0);
+    Ok(zeros)
+}
