@@ -1,10 +1,10 @@
-<<<<<<< HEAD
 //! Devices, buffers and plans of ggemm, and its CPU backend.
 //!
 //! A [`Problem`] says what is wanted, a [`Planner`] binds it to a [`Device`], and the [`Plan`] runs on [`Args`]: owned
 //! [`Buffer`]s or the caller's own slices.
 
 mod args;
+pub mod baked;
 mod buffer;
 mod check;
 mod compare;
@@ -38,8 +38,3 @@ pub use ggemm_codegen::{
     WeightSharing,
 };
 pub use half::{bf16, f16};
-=======
-//! ggemm-runtime
-
-pub mod baked;
->>>>>>> macros

@@ -46,11 +46,11 @@ mod tests {
             assert!(kernel.source().contains(&format!("{spec}(")), "{spec}");
             assert!(kernel.contract.starts_with('{') && kernel.cubins.is_empty(), "{spec}");
         }
-        let suffixes = ["_evenk", "_cpasync", "_plain"].map(|suffix| {
-            BAKED.iter().filter(|kernel| kernel.name.starts_with("ggemm_rows") && kernel.name.ends_with(suffix)).count()
-        });
-        // Masks are not needed; one plain variant for forward and one for grad_x takes strides of any kind.
-        assert!(suffixes[0] > 0 && suffixes[1..] == [0, 2], "{suffixes:?}");
+        let rows = |suffix: &str| {
+            BAKED.iter().filter(|k| k.name.starts_with("ggemm_rows") && k.name.ends_with(suffix)).count()
+        };
+        // K and N are multiples of a stage's depth. One plain variant for forward and one for grad_x take any strides.
+        assert!(rows("_evenk") > 0 && rows("_plain") == 2);
         assert!(odd::KERNELS.iter().all(|kernel| kernel.name.ends_with("_plain")));
     }
 }

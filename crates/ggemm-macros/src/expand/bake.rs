@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
+use ggemm_codegen::generate;
 use proc_macro2::Span;
 
 use super::cubin::Baker;
 use super::errors::Errors;
-use super::generate::generate;
 use super::module::Kernel;
 use super::select::Variant;
 use super::suggest;

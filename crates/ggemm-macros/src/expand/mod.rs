@@ -8,7 +8,6 @@ mod cubin;
 
 mod errors;
 mod fields;
-mod generate;
 mod invocation;
 mod module;
 mod request;

@@ -30,10 +30,10 @@ pub(super) enum Kernels {
 
 /// What kernels are for.
 pub(super) struct Purpose {
-    pub(super) operations: Vec<Spanned<Operation>>,
-    pub(super) operands: Vec<Spanned<Dtype>>,
+    pub(super) operations: Vec<Operation>,
+    pub(super) operands: Vec<Dtype>,
     /// `None`: the operands' own type, and f32 for grad_w.
-    pub(super) outputs: Option<Vec<Spanned<Dtype>>>,
+    pub(super) outputs: Option<Vec<Dtype>>,
     pub(super) weights: Vec<WeightLayout>,
     pub(super) shape: Option<Shape>,
     pub(super) tiles: Tiles,
@@ -87,14 +87,13 @@ fn read_names(field: &Field, fields: &Fields, errors: &mut Errors) -> Option<Vec
 fn read_purpose(fields: &Fields, errors: &mut Errors) -> Option<Purpose> {
     let operations = fields
         .require("ops", "[forward, grad_x, grad_w]", errors)
-        .and_then(|field| read_words(field, &Operation::ALL, "operations", Ok, errors));
-    let before = errors.count();
+        .and_then(|field| read_words(field, &Operation::ALL, "operations", Ok, errors))
+        .map(values);
     let operands = fields
         .require("dtypes", "[bf16]", errors)
-        .and_then(|field| read_words(field, &[Dtype::Bf16, Dtype::F16], "types", is_operand, errors));
-    let outputs = fields.get("outputs").map(|field| read_words(field, &Dtype::ALL, "types", Ok, errors));
-    // With a type missing, whether types pair says nothing.
-    let types_are_whole = errors.count() == before;
+        .and_then(|field| read_words(field, &[Dtype::Bf16, Dtype::F16], "types", is_operand, errors))
+        .map(values);
+    let outputs = fields.get("outputs").map(|field| read_words(field, &Dtype::ALL, "types", Ok, errors).map(values));
     let weights = match fields.get("weights") {
         Some(field) => read_weights(field, errors),
         None => Some(vec![WeightLayout::Nk]),
@@ -107,8 +106,11 @@ fn read_purpose(fields: &Fields, errors: &mut Errors) -> Option<Purpose> {
     // An optional field that is there must have a value: `Some(None)` ends here.
     let outputs = outputs.map_or(Some(None), |outputs| outputs.map(Some))?;
     let shape = shape.map_or(Some(None), |shape| shape.map(Some))?;
-    let (operations, operands, weights, tiles) = (operations?, operands?, weights?, tiles?);
-    types_are_whole.then_some(Purpose { operations, operands, outputs, weights, shape, tiles })
+    Some(Purpose { operations: operations?, operands: operands?, outputs, weights: weights?, shape, tiles: tiles? })
+}
+
+fn values<T>(spanned: Vec<Spanned<T>>) -> Vec<T> {
+    spanned.into_iter().map(|spanned| spanned.value).collect()
 }
 
 fn is_operand(dtype: Dtype) -> Result<Dtype, String> {
@@ -162,8 +164,7 @@ fn read_weights(field: &Field, errors: &mut Errors) -> Option<Vec<WeightLayout>>
         "kn" => Ok(WeightLayout::Kn),
         other => Err(format!("`{other}` is not a weight layout: expected `nk` ([N, K] in memory) or `kn` ([K, N])")),
     };
-    let layouts = field.list("`all` or a list of weight layouts, such as [nk]", layout, errors)?;
-    Some(layouts.into_iter().map(|layout| layout.value).collect())
+    field.list("`all` or a list of weight layouts, such as [nk]", layout, errors).map(values)
 }
 
 fn read_shape(field: &Field, errors: &mut Errors) -> Option<Shape> {
