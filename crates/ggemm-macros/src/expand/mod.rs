@@ -10,6 +10,7 @@ mod errors;
 mod fields;
 mod invocation;
 mod module;
+mod parallel;
 mod request;
 mod select;
 mod suggest;
