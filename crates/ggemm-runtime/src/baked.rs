@@ -35,7 +35,7 @@ pub mod __private {
 /// | --- | --- |
 /// | `ops` | operations: a list of `forward`, `grad_x`, `grad_w`, or `all` |
 /// | `dtypes` | types of the operands: a list of `bf16`, `f16`, or `all` |
-/// | `outputs` | optional; types of the output. An operand type is paired with itself and with `f32`. Default: the operands' own type, and for grad_w `f32` too |
+/// | `outputs` | optional; types of the output, a list of `bf16`, `f16`, `f32`, or `all`. Default: the operands' own type, and for grad_w `f32` too |
 /// | `arch` | architectures that the program will run on: a list such as `[sm_80, sm_90a]`, or `all` |
 /// | `weights` | optional; which weight layouts: `nk` (\[N, K\], the default), `kn`, or `all` |
 /// | `shape` | optional; `{ n: …, k: … }` as numbers. What cannot run for that shape with dense rows is left out, except for one variant without any demand on strides |
