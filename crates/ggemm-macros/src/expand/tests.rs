@@ -119,6 +119,45 @@ fn a_shape_decides_masks_and_copies() {
     }
 }
 
+/// Which variants a model gets: what a change to the catalogue or to the choice changes.
+#[test]
+fn the_variants_of_one_model() {
+    let names: Vec<String> =
+        specs("mod m { ops: all, dtypes: [bf16], arch: [sm_80, sm_90a], shape: { n: 1536, k: 2048 } }")
+            .iter()
+            .map(KernelSpec::to_string)
+            .collect();
+    insta::assert_snapshot!(names.join("\n"));
+}
+
+/// Every token left out, doubled, or replaced by another: the answer is a module, with errors or with kernels.
+#[test]
+fn no_mistake_is_met_with_a_panic_or_with_silence() {
+    let request = "# [ doc = \"x\" ] pub ( crate ) mod m { ops : [ forward , grad_w ] , dtypes : [ bf16 ] , outputs : \
+                   [ f32 ] , arch : [ sm_80 ] , weights : [ kn ] , shape : { n : 64 , k : 64 } , tiles : [ 64x128x64 , \
+                   128x128x64 ] }";
+    let words: Vec<&str> = request.split_whitespace().collect();
+    let mut tried = 0;
+    for index in 0..words.len() {
+        for replacement in [&[][..], &[words[index]; 2], &["0"], &["specs"], &[","], &["all"], &["[ ]"], &["{ n : 1 }"]]
+        {
+            let mut changed = words.clone();
+            changed.splice(index..=index, replacement.iter().copied());
+            // What the compiler's lexer refuses never reaches a macro.
+            let Ok(tokens) = format!("[ggemm] {}", changed.join(" ")).parse() else { continue };
+            let expanded = expand(tokens, &|_| None);
+            let kernels = expanded.to_string().matches("BakedKernel").count();
+            let valid_form = syn::parse2::<syn::File>(expanded.clone()).is_ok();
+            // An attribute or a visibility that makes no sense is left to the compiler, which has the words for it.
+            let head = index < 9;
+            assert!(valid_form || head, "{}", changed.join(" "));
+            assert!(kernels > 0 || expanded.to_string().contains("compile_error"), "{}", changed.join(" "));
+            tried += 1;
+        }
+    }
+    assert!(tried > 300, "{tried}");
+}
+
 #[test]
 fn a_tile_wider_than_the_matrix_is_left_out() {
     let narrow = specs("mod m { ops: [forward], dtypes: [bf16], arch: [sm_80], shape: { n: 72, k: 2048 } }");
