@@ -109,6 +109,9 @@ impl Reference {
                 Ragged::Rows => (run, 0..c.reduction),
                 Ragged::Reduction => (group * c.rows..(group + 1) * c.rows, run),
             };
+            if rows.is_empty() {
+                continue;
+            }
             let first_row = if c.ragged == Ragged::Rows { 0 } else { rows.start };
             let own = rows.start * c.cols..rows.end * c.cols;
             for start in reduction.clone().step_by(DEPTH) {
