@@ -75,3 +75,32 @@ fn what_is_not_finite_stays_in_its_group() -> Result<(), Error> {
     assert!(y.iter().zip(&expected).all(same), "{y:?} instead of {expected:?}");
     Ok(())
 }
+
+/// A thread keeps its panels from run to run: what one run left there must not reach the next.
+#[test]
+fn a_run_leaves_nothing_to_the_next() -> Result<(), Error> {
+    for operation in Operation::ALL {
+        for layout in [WeightLayout::Nk, WeightLayout::Kn] {
+            let of = |m, n, k| Problem::new(operation, 1, m, n, k).weight_layout(layout).output(Dtype::F32);
+            let (large, small) = (of(130, 130, 130), of(5, 6, 7));
+            let mut poison = Tensors::random(&large, &[130], Values::Normal, 1)?;
+            for operand in [&mut poison.lhs, &mut poison.rhs] {
+                operand.as_mut_slice::<bf16>().unwrap_or_default().fill(bf16::NAN);
+            }
+            let tensors = Tensors::random(&small, &[5], Values::Normal, 2)?;
+            let clean = bits(&output(&small, &tensors, 1)?);
+            let (mut ignored, mut out) = (poison.out.clone(), tensors.out.clone());
+            let planner = Planner::new(Device::cpu());
+            let (first, second) = (planner.plan(&large)?, planner.plan(&small)?);
+            match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+                Ok(pool) => pool.install(|| {
+                    first.run(poison.args(&mut ignored))?;
+                    second.run(tensors.args(&mut out))
+                })?,
+                Err(error) => panic!("no pool: {error}"),
+            }
+            assert!(bits(&out) == clean, "`{small}` after NaN");
+        }
+    }
+    Ok(())
+}
