@@ -28,13 +28,11 @@ Examples:
 Exit codes: 0 all is well, 1 a result is wrong, 2 the command could not do its work.
 GGEMM_LOG=debug (or info, trace) shows on standard error what is chosen and why.";
 
+// What help says of a command stands at its flags.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compute forward, grad_x and grad_w of one grouped problem and check them against an f64 reference
     Run(Box<RunArgs>),
-    /// Print the CUDA text of a kernel variant
     Emit(EmitArgs),
-    /// List the kernel variants that ship, with what they take and where they run
     List(ListArgs),
 }
 

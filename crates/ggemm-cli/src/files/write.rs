@@ -88,8 +88,8 @@ impl OutputFile {
     ) -> Result<(), OutputError> {
         // Wide types first, so that every tensor starts at a multiple of its elements' size.
         tensors.sort_by(|a, b| b.dtype.cmp(&a.dtype).then(a.name.cmp(b.name)));
-        let header = header(facts, &tensors)
-            .map_err(|reason| OutputError::Header { path: self.path().to_owned(), reason })?;
+        let header =
+            header(facts, &tensors).map_err(|reason| OutputError::Header { path: self.path().to_owned(), reason })?;
         self.0.commit(|writer| {
             writer.write_all(&(header.len() as u64).to_le_bytes())?;
             writer.write_all(&header)?;

@@ -62,7 +62,8 @@ impl Variant {
     fn new(spec: KernelSpec) -> Option<Self> {
         let valid: Vec<ValidSpec> = Arch::ALL.into_iter().filter_map(|t| ValidSpec::new(spec, t).ok()).collect();
         let contract = generate(valid.first()?).contract;
-        let target = |s: &ValidSpec| Target { arch: s.target(), ctas_per_sm: ctas_per_sm(&contract, &s.target().limits()) };
+        let target =
+            |s: &ValidSpec| Target { arch: s.target(), ctas_per_sm: ctas_per_sm(&contract, &s.target().limits()) };
         Some(Variant {
             name: contract.name.clone(),
             spec,

@@ -138,8 +138,7 @@ fn on(arch: Arch, variants: &[Variant]) -> usize {
 }
 
 fn text(problem: &Problem, ranked: &[Ranked]) -> String {
-    let mut table =
-        table::table(["variant", "predicted", "TFLOP/s", "tiles", "waves", "CTAs/SM", "bound by"], 1..6);
+    let mut table = table::table(["variant", "predicted", "TFLOP/s", "tiles", "waves", "CTAs/SM", "bound by"], 1..6);
     for ranked in ranked {
         table.add_row([
             ranked.name.clone(),

@@ -31,10 +31,7 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
     let has_dy = dy(&file, &names, [m, weight.n])?;
     let mut notes = Vec::new();
     if weight.ambiguous {
-        notes.push(format!(
-            "`{}` is square: read as [N, K] (take --weight-layout kn where it is [K, N])",
-            names.w
-        ));
+        notes.push(format!("`{}` is square: read as [N, K] (take --weight-layout kn where it is [K, N])", names.w));
     }
 
     let Grouping { groups, index, source } = grouping(args, &mut file, &names, m, weight, &mut notes)?;
@@ -64,16 +61,14 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
     let groups = group_array(&base, &sizes)?;
 
     let mut x = file.read(names.x, "--x-name")?;
-    let mut dy = if has_dy { file.read(names.dy, "--dy-name")? } else { case::random_dy(&base, m, Values::Normal, seed)? };
+    let mut dy =
+        if has_dy { file.read(names.dy, "--dy-name")? } else { case::random_dy(&base, m, Values::Normal, seed)? };
     if let Some(order) = &order {
         x = order.gather(&x, k)?;
         if has_dy {
             dy = order.gather(&dy, weight.n)?;
         }
-        notes.push(format!(
-            "tokens were sorted by `{}`, stably; y and dx are written in the file's order",
-            names.ids
-        ));
+        notes.push(format!("tokens were sorted by `{}`, stably; y and dx are written in the file's order", names.ids));
     }
     if !has_dy {
         notes.push(format!("the file has no `{}`: dy is random, normal, seed {seed}", names.dy));
@@ -149,15 +144,13 @@ fn operand_type(file: &TensorFile, names: &Names<'_>) -> Result<Dtype, InputErro
     Ok(operand)
 }
 
-fn matrix(
-    file: &TensorFile,
-    name: &str,
-    flag: &'static str,
-    expected: &'static str,
-) -> Result<[usize; 2], InputError> {
+fn matrix(file: &TensorFile, name: &str, flag: &'static str, expected: &'static str) -> Result<[usize; 2], InputError> {
     let info = file.info(name, flag)?;
-    <[usize; 2]>::try_from(info.shape.as_slice())
-        .map_err(|_| InputError::Rank { name: name.to_owned(), found: shape(&info.shape), expected })
+    <[usize; 2]>::try_from(info.shape.as_slice()).map_err(|_| InputError::Rank {
+        name: name.to_owned(),
+        found: shape(&info.shape),
+        expected,
+    })
 }
 
 fn weight_form(
@@ -341,12 +334,7 @@ fn integers(
 }
 
 /// Refuses groups of another number than the weights or `--groups` say.
-fn agree_on_groups(
-    args: &RunArgs,
-    names: &Names<'_>,
-    groups: usize,
-    weight: WeightForm,
-) -> Result<(), CliError> {
+fn agree_on_groups(args: &RunArgs, names: &Names<'_>, groups: usize, weight: WeightForm) -> Result<(), CliError> {
     if let Some(experts) = weight.groups.filter(|&experts| experts != groups) {
         if args.problem.sizes.is_some() {
             return Err(UsageError::GroupCountOfFile { listed: groups, name: names.w.to_owned(), experts }.into());
@@ -376,11 +364,7 @@ fn agree_on_groups(
 fn agree_with_flags(args: &RunArgs, base: &Problem, names: &Names<'_>) -> Result<(), InputError> {
     let (x, w) = (format!("`{}`", names.x), format!("`{}`", names.w));
     let problem = &args.problem;
-    let counts = [
-        ("--rows", problem.rows, base.m, &x),
-        ("-n", problem.n, base.n, &w),
-        ("-k", problem.k, base.k, &x),
-    ];
+    let counts = [("--rows", problem.rows, base.m, &x), ("-n", problem.n, base.n, &w), ("-k", problem.k, base.k, &x)];
     for (flag, given, found, tensor) in counts {
         if let Some(given) = given.filter(|&given| given != found) {
             let (given, tensor) = (given.to_string(), tensor.clone());

@@ -48,12 +48,7 @@ pub(crate) struct Measured {
 }
 
 /// Plans an operation and runs it.
-pub(crate) fn measure(
-    planner: &Planner,
-    case: &Case,
-    operation: Operation,
-    repeat: Repeat,
-) -> Result<Measured, Error> {
+pub(crate) fn measure(planner: &Planner, case: &Case, operation: Operation, repeat: Repeat) -> Result<Measured, Error> {
     let plan = planner.plan(&case.problem(operation))?;
     tracing::info!(%operation, variant = plan.variant().name(), why = plan.variant().reason(), "planned");
     let device = planner.device();

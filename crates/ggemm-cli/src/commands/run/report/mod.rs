@@ -275,8 +275,11 @@ impl TimeReport {
         seconds.sort_by(f64::total_cmp);
         let at = |index: usize| seconds.get(index).copied().unwrap_or(0.0);
         let middle = seconds.len() / 2;
-        let median =
-            if seconds.len().is_multiple_of(2) { (at(middle.saturating_sub(1)) + at(middle)) / 2.0 } else { at(middle) };
+        let median = if seconds.len().is_multiple_of(2) {
+            (at(middle.saturating_sub(1)) + at(middle)) / 2.0
+        } else {
+            at(middle)
+        };
         TimeReport {
             runs: seconds.len(),
             median_seconds: median,

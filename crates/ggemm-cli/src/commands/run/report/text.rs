@@ -67,7 +67,8 @@ impl Report {
     pub(crate) fn summary(&self) -> String {
         let mut table = table::table(["operation", "time", "TFLOP/s", "max abs", "max rel", "result"], 1..5);
         for part in &self.operations {
-            let error = |value: fn(&CheckReport) -> f64| part.check.as_ref().map_or("-".to_owned(), |c| error(value(c)));
+            let error =
+                |value: fn(&CheckReport) -> f64| part.check.as_ref().map_or("-".to_owned(), |c| error(value(c)));
             table.add_row([
                 part.operation.to_string(),
                 seconds(part.time.median_seconds),
