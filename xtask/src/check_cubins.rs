@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
+use ggemm_codegen::{Arch, catalogue, generate};
 use ggemm_compile::{Cache, CacheLocation, Compiler, Cubin, Options, Origin, Request, Target};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -26,15 +27,25 @@ pub(crate) struct Job {
     pub(crate) target: Target,
 }
 
-/// All that ships.
-fn jobs() -> Vec<Job> {
-    // The catalogue of ggemm-codegen lists them once it is there.
-    Vec::new()
+/// The architectures that cubins are checked for: one of each kind of limits and instructions.
+const TARGETS: [Arch; 4] = [Arch::Sm80, Arch::Sm90a, Arch::Sm100a, Arch::Sm120a];
+
+/// Every shipped variant for every target that its constraints admit.
+fn jobs() -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for arch in TARGETS {
+        let target: Target = arch.name().parse()?;
+        for spec in catalogue::shipped_for(arch) {
+            let generated = generate(&spec);
+            jobs.push(Job { source: generated.source(), name: generated.name, target: target.clone() });
+        }
+    }
+    Ok(jobs)
 }
 
 /// Compiles all that ships, prints a summary, and fails if anything is wrong.
 pub(crate) fn run(threads: usize) -> Result<()> {
-    let report = check(jobs(), threads)?;
+    let report = check(jobs()?, threads)?;
     println!("{report}");
     report.verdict()
 }

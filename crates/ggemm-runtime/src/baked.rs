@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
-use ggemm_codegen::{Arch, KernelSpec, SpecNameError};
+use ggemm_codegen::{Arch, Contract, KernelSpec, SpecNameError};
 
 #[doc(hidden)]
 pub mod __private {
@@ -35,7 +35,7 @@ pub mod __private {
 /// | --- | --- |
 /// | `ops` | operations: a list of `forward`, `grad_x`, `grad_w`, or `all` |
 /// | `dtypes` | types of the operands: a list of `bf16`, `f16`, or `all` |
-/// | `outputs` | optional; types of the output. An operand type is paired with itself and with `f32`. Default: the operands' own type, and for grad_w `f32` too |
+/// | `outputs` | optional; types of the output, a list of `bf16`, `f16`, `f32`, or `all`. Default: the operands' own type, and for grad_w `f32` too |
 /// | `arch` | architectures that the program will run on: a list such as `[sm_80, sm_90a]`, or `all` |
 /// | `weights` | optional; which weight layouts: `nk` (\[N, K\], the default), `kn`, or `all` |
 /// | `shape` | optional; `{ n: …, k: … }` as numbers. What cannot run for that shape with dense rows is left out, except for one variant without any demand on strides |
@@ -44,7 +44,9 @@ pub mod __private {
 ///
 /// Source and contract of each variant are always baked. With the environment variable `GGEMM_BAKE=cubin` the compiler
 /// runs too, and machine code for each target is baked beside them; a missing compiler is then an error. Without the
-/// variable, or with `GGEMM_BAKE=source`, the build needs no compiler, GPU or network.
+/// variable, or with `GGEMM_BAKE=source`, the build needs no compiler, GPU or network. Cargo builds anew when
+/// `GGEMM_BAKE`, or with cubins `GGEMM_NVCC`, `CUDA_HOME` or `CUDA_PATH` changes; it does not notice another compiler in
+/// the same place.
 ///
 /// Mistakes are compile errors on the token that made them, all at once:
 ///
@@ -143,6 +145,14 @@ impl BakedKernel {
         self.name.parse()
     }
 
+    /// The contract, read from its JSON.
+    ///
+    /// # Errors
+    /// It is none that this version of ggemm writes.
+    pub fn contract(&self) -> Result<Contract, UnreadableContract> {
+        serde_json::from_str(self.contract).map_err(|source| UnreadableContract { kernel: self.name, source })
+    }
+
     /// Machine code for `target`: `None` where none was baked.
     ///
     /// # Errors
@@ -208,6 +218,17 @@ pub struct DamagedCubin {
     pub source: std::io::Error,
 }
 
+/// A baked contract that does not parse.
+#[derive(Debug, thiserror::Error)]
+#[error("the contract of `{kernel}` in this program cannot be read ({source}): build the program anew")]
+#[non_exhaustive]
+pub struct UnreadableContract {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// What the parser met.
+    pub source: serde_json::Error,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +251,7 @@ mod tests {
         for kernel in set {
             assert_eq!(kernel.spec().unwrap().to_string(), kernel.name);
             assert!(kernel.source().contains(kernel.name));
+            assert_eq!(kernel.contract().unwrap().name, kernel.name);
             assert!(std::ptr::eq(set.find(kernel.name).unwrap(), kernel));
         }
         assert!(set.find("ggemm").is_none());
@@ -239,7 +261,7 @@ mod tests {
     const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x73\xf5\x71\x03\x00\x95\x72\x63\x4a\x03\x00\x00\x00";
 
     #[test]
-    fn a_cubin_is_decompressed_checked_and_named_when_damaged() {
+    fn what_is_damaged_is_noticed_and_named() {
         const GOOD: BakedKernel = BakedKernel::new("k", &["a", "b"], "{}", &[BakedCubin::new("sm_80", GZIP)]);
         let good = GOOD;
         assert_eq!(good.cubin(Arch::Sm80).unwrap().unwrap(), b"ELF");
@@ -248,6 +270,8 @@ mod tests {
             format!("{good:?}"),
             r#"BakedKernel { name: "k", source_bytes: 2, contract_bytes: 2, cubins: [sm_80 (23 bytes of gzip)] }"#
         );
+        let error = good.contract().unwrap_err();
+        assert!(error.to_string().starts_with("the contract of `k` in this program cannot be read ("), "{error}");
         for length in 0..GZIP.len() {
             let cubins = vec![BakedCubin::new("sm_80", &GZIP[..length])].leak();
             let error = BakedKernel::new("k", &[], "{}", cubins).cubin(Arch::Sm80).unwrap().unwrap_err();

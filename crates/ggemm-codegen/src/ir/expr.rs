@@ -161,6 +161,21 @@ impl std::ops::Index<ExprId> for Expressions {
 }
 
 impl Expressions {
+    /// Number of expressions.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// All expressions; operands come before what they are part of.
+    pub fn iter(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
     fn push(&mut self, kind: ExprKind, ty: Type, scope: Scope) -> ExprId {
         let id = ExprId(self.nodes.len() as u32);
         self.nodes.push(Node { kind, ty, scope });

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 
+use ggemm_codegen::{Generated, generate};
 use proc_macro2::Span;
 
 use super::cubin::Baker;
 use super::errors::Errors;
-use super::generate::generate;
 use super::module::Kernel;
+use super::parallel;
 use super::select::Variant;
 use super::suggest;
 
@@ -21,7 +22,10 @@ pub(super) enum Bake {
 
 impl Bake {
     /// Reads `GGEMM_BAKE`; `None` after an error.
-    pub(super) fn from_environment(environment: &dyn Fn(&str) -> Option<OsString>, errors: &mut Errors) -> Option<Self> {
+    pub(super) fn from_environment(
+        environment: &dyn Fn(&str) -> Option<OsString>,
+        errors: &mut Errors,
+    ) -> Option<Self> {
         let value = environment("GGEMM_BAKE").unwrap_or_default();
         match value.to_str() {
             Some("" | "source") => Some(Bake::Source),
@@ -42,19 +46,22 @@ impl Bake {
         }
     }
 
+    /// The environment variables that decide what comes out.
+    pub(super) fn variables(&self) -> &'static [&'static str] {
+        match self {
+            Bake::Source => &["GGEMM_BAKE"],
+            Bake::Cubin(_) => &["GGEMM_BAKE", "GGEMM_NVCC", "CUDA_HOME", "CUDA_PATH"],
+        }
+    }
+
     /// Makes the kernels; `None` after an error, which is shown at `span`.
     pub(super) fn kernels(&self, variants: &[Variant], span: Span, errors: &mut Errors) -> Option<Vec<Kernel>> {
         let mut kernels = Vec::with_capacity(variants.len());
-        for variant in variants {
-            let generated = generate(&variant.spec);
-            let contract = match serde_json::to_string(&generated.contract) {
-                Ok(contract) => contract,
-                Err(error) => {
-                    errors.at(span, format!("the contract of `{}` cannot be written: {error}", generated.name));
-                    return None;
-                }
-            };
-            kernels.push(Kernel { name: generated.name, source: generated.parts, contract, cubins: Vec::new() });
+        for result in parallel::map(variants, make) {
+            match result {
+                Ok(kernel) => kernels.push(kernel),
+                Err(message) => errors.at(span, message),
+            }
         }
         if let Bake::Cubin(baker) = self {
             let targets: Vec<_> = variants.iter().map(|variant| variant.targets.as_slice()).collect();
@@ -65,4 +72,11 @@ impl Bake {
         }
         Some(kernels)
     }
+}
+
+fn make(variant: &Variant) -> Result<Kernel, String> {
+    let Generated { name, parts, contract } = generate(&variant.spec);
+    let contract = serde_json::to_string(&contract)
+        .map_err(|error| format!("the contract of `{name}` cannot be written: {error}"))?;
+    Ok(Kernel { name, source: parts, contract, cubins: Vec::new() })
 }

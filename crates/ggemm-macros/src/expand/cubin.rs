@@ -2,10 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::num::NonZero;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -13,6 +9,7 @@ use ggemm_codegen::Arch;
 use ggemm_compile::{Cache, CacheLocation, Compiler, Nvcc, NvccError, Options, Request, Target};
 
 use super::module::{Cubin, Kernel};
+use super::parallel;
 
 /// A compiler and its cache.
 pub(super) struct Baker {
@@ -41,32 +38,18 @@ impl Baker {
     /// The first kernel's that failed.
     pub(super) fn bake(&self, kernels: &mut [Kernel], targets: &[&[Arch]]) -> Result<(), String> {
         let jobs = kernels.iter().zip(targets).enumerate().flat_map(|(index, (kernel, targets))| {
-            let job = |arch: &Arch| Job { kernel: index, name: kernel.name.clone(), source: kernel.source.concat(), arch: *arch };
+            let job = |arch: &Arch| Job {
+                kernel: index,
+                name: kernel.name.clone(),
+                source: kernel.source.concat(),
+                arch: *arch,
+            };
             targets.iter().map(job).collect::<Vec<_>>()
         });
         let jobs: Vec<Job> = jobs.collect();
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::with_capacity(jobs.len()));
-        let work = || {
-            while let Some((index, job)) = take(&jobs, &next) {
-                let result = self.make(job);
-                // A poisoned lock still guards whole entries.
-                done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, result));
-            }
-        };
-        let workers = thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len());
-        thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(work);
-            }
-        });
-        let mut done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // Threads finish in any order; the expansion has one.
-        done.sort_by_key(|(index, _)| *index);
-        for (index, result) in done {
-            let cubin = result?;
-            if let Some(kernel) = jobs.get(index).and_then(|job| kernels.get_mut(job.kernel)) {
-                kernel.cubins.push(cubin);
+        for (job, cubin) in jobs.iter().zip(parallel::map(&jobs, |job| self.make(job))) {
+            if let Some(kernel) = kernels.get_mut(job.kernel) {
+                kernel.cubins.push(cubin?);
             }
         }
         Ok(())
@@ -79,11 +62,6 @@ impl Baker {
         let gzip = compress(&cubin.bytes).map_err(|error| format!("cannot compress `{}`: {error}", job.name))?;
         Ok(Cubin { target: job.arch.name(), gzip })
     }
-}
-
-fn take<'a>(jobs: &'a [Job], next: &AtomicUsize) -> Option<(usize, &'a Job)> {
-    let index = next.fetch_add(1, Ordering::Relaxed);
-    jobs.get(index).map(|job| (index, job))
 }
 
 /// The header holds no time and no name, so that equal cubins stay equal.

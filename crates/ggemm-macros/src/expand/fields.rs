@@ -138,7 +138,7 @@ impl Field {
     }
 
     /// The value as a list of single tokens, each turned into a `T`; `form` says how such a list is written. All that
-    /// do not fit are reported; `None` if any did not.
+    /// do not fit are reported and left out; `None` if none is left.
     pub(super) fn list<T: PartialEq>(
         &self,
         form: &str,
@@ -171,7 +171,7 @@ impl Field {
         if values.is_empty() && errors.count() == before {
             errors.at(group.span(), format!("`{}` is empty: it takes {form}", self.key));
         }
-        (errors.count() == before).then_some(values)
+        (!values.is_empty()).then_some(values)
     }
 }
 

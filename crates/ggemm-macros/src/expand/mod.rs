@@ -8,9 +8,9 @@ mod cubin;
 
 mod errors;
 mod fields;
-mod generate;
 mod invocation;
 mod module;
+mod parallel;
 mod request;
 mod select;
 mod suggest;
@@ -30,11 +30,16 @@ pub(crate) fn expand(input: TokenStream, environment: &dyn Fn(&str) -> Option<Os
     let mut errors = Errors::default();
     let Some(invocation) = Invocation::parse(input, &mut errors) else { return errors.to_tokens() };
     let bake = Bake::from_environment(environment, &mut errors);
-    let kernels = request::read(&invocation, &mut errors)
-        .and_then(|request| select::select(&request, &mut errors))
-        .and_then(|variants| bake?.kernels(&variants, invocation.name.span(), &mut errors));
+    let variants = request::read(&invocation, &mut errors).map(|request| select::select(&request, &mut errors));
+    let kernels = match (&bake, variants) {
+        (Some(bake), Some(variants)) if errors.count() == 0 => {
+            bake.kernels(&variants, invocation.name.span(), &mut errors)
+        }
+        _ => None,
+    };
+    let variables = bake.as_ref().map_or(&["GGEMM_BAKE"][..], Bake::variables);
     let mut tokens = errors.to_tokens();
-    tokens.extend(module::write(&invocation, &kernels.unwrap_or_default()));
+    tokens.extend(module::write(&invocation, &kernels.unwrap_or_default(), variables));
     tokens
 }
 

@@ -28,8 +28,8 @@ pub(super) struct Cubin {
     pub(super) gzip: Vec<u8>,
 }
 
-/// Writes the module. It has everything as constants.
-pub(super) fn write(invocation: &Invocation, kernels: &[Kernel]) -> TokenStream {
+/// Writes the module. It has everything as constants. Cargo rebuilds when one of the environment's `variables` changes.
+pub(super) fn write(invocation: &Invocation, kernels: &[Kernel], variables: &[&str]) -> TokenStream {
     let Invocation { library, head, name, .. } = invocation;
     let baked = quote! { #library::baked };
     let shared = SharedParts::of(kernels);
@@ -48,8 +48,7 @@ pub(super) fn write(invocation: &Invocation, kernels: &[Kernel]) -> TokenStream 
     });
     quote! {
         #head #name {
-            // Cargo rebuilds when the variable changes.
-            const _: ::core::option::Option<&'static ::core::primitive::str> = ::core::option_env!("GGEMM_BAKE");
+            #(const _: ::core::option::Option<&::core::primitive::str> = ::core::option_env!(#variables);)*
             #shared_parts
             #[doc = #kernels_doc]
             pub static KERNELS: #baked::KernelSet = #baked::KernelSet::new(#set_name, &[#(#entries),*]);

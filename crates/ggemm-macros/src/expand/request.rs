@@ -30,10 +30,10 @@ pub(super) enum Kernels {
 
 /// What kernels are for.
 pub(super) struct Purpose {
-    pub(super) operations: Vec<Spanned<Operation>>,
-    pub(super) operands: Vec<Spanned<Dtype>>,
+    pub(super) operations: Vec<Operation>,
+    pub(super) operands: Vec<Dtype>,
     /// `None`: the operands' own type, and f32 for grad_w.
-    pub(super) outputs: Option<Vec<Spanned<Dtype>>>,
+    pub(super) outputs: Option<Vec<Dtype>>,
     pub(super) weights: Vec<WeightLayout>,
     pub(super) shape: Option<Shape>,
     pub(super) tiles: Tiles,
@@ -58,19 +58,18 @@ pub(super) enum Tiles {
 
 const KEYS: &[&str] = &["ops", "dtypes", "outputs", "arch", "weights", "shape", "tiles", "specs"];
 
-/// Reads the body; `None` after an error.
+/// Reads the body. After errors what is left of the request is returned if it has a meaning, so that its own mistakes
+/// are found too.
 pub(super) fn read(invocation: &Invocation, errors: &mut Errors) -> Option<Request> {
-    let before = errors.count();
     let fields = Fields::read(&invocation.body, KEYS, invocation.name.span(), errors);
     let targets = fields
         .require("arch", "[sm_80, sm_90a]", errors)
-        .and_then(|field| read_words(field, &Arch::ALL, "architectures", errors));
+        .and_then(|field| read_words(field, &Arch::ALL, "architectures", Ok, errors));
     let kernels = match fields.get("specs") {
         Some(field) => read_names(field, &fields, errors).map(Kernels::Named),
         None => read_purpose(&fields, errors).map(Kernels::For),
     };
-    let request = Request { targets: targets?, kernels: kernels? };
-    (errors.count() == before).then_some(request)
+    Some(Request { targets: targets?, kernels: kernels? })
 }
 
 fn read_names(field: &Field, fields: &Fields, errors: &mut Errors) -> Option<Vec<Spanned<KernelSpec>>> {
@@ -88,13 +87,13 @@ fn read_names(field: &Field, fields: &Fields, errors: &mut Errors) -> Option<Vec
 fn read_purpose(fields: &Fields, errors: &mut Errors) -> Option<Purpose> {
     let operations = fields
         .require("ops", "[forward, grad_x, grad_w]", errors)
-        .and_then(|field| read_words(field, &Operation::ALL, "operations", errors));
-    let operands =
-        fields.require("dtypes", "[bf16]", errors).and_then(|field| match field.word().as_deref() == Some("all") {
-            true => Some(spanned(field, &[Dtype::Bf16, Dtype::F16])),
-            false => read_words(field, &Dtype::ALL, "types", errors),
-        });
-    let outputs = fields.get("outputs").map(|field| read_words(field, &Dtype::ALL, "types", errors));
+        .and_then(|field| read_words(field, &Operation::ALL, "operations", Ok, errors))
+        .map(values);
+    let operands = fields
+        .require("dtypes", "[bf16]", errors)
+        .and_then(|field| read_words(field, &[Dtype::Bf16, Dtype::F16], "types", is_operand, errors))
+        .map(values);
+    let outputs = fields.get("outputs").map(|field| read_words(field, &Dtype::ALL, "types", Ok, errors).map(values));
     let weights = match fields.get("weights") {
         Some(field) => read_weights(field, errors),
         None => Some(vec![WeightLayout::Nk]),
@@ -104,13 +103,31 @@ fn read_purpose(fields: &Fields, errors: &mut Errors) -> Option<Purpose> {
         Some(field) => read_tiles(field, errors),
         None => Some(Tiles::Auto),
     };
-    // An optional field that is there must be right: `Some(None)` ends here too.
-    let (outputs, shape) = (outputs.map_or(Some(None), |o| o.map(Some))?, shape.map_or(Some(None), |s| s.map(Some))?);
+    // An optional field that is there must have a value: `Some(None)` ends here.
+    let outputs = outputs.map_or(Some(None), |outputs| outputs.map(Some))?;
+    let shape = shape.map_or(Some(None), |shape| shape.map(Some))?;
     Some(Purpose { operations: operations?, operands: operands?, outputs, weights: weights?, shape, tiles: tiles? })
 }
 
-/// A list of words out of `known`, or `all` of them.
-fn read_words<T>(field: &Field, known: &[T], what: &str, errors: &mut Errors) -> Option<Vec<Spanned<T>>>
+fn values<T>(spanned: Vec<Spanned<T>>) -> Vec<T> {
+    spanned.into_iter().map(|spanned| spanned.value).collect()
+}
+
+fn is_operand(dtype: Dtype) -> Result<Dtype, String> {
+    match Problem::forward(1, 1, 1, 1).operand(dtype).validate() {
+        Ok(()) => Ok(dtype),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A list of words out of `known`, or `all` of them. `check` may refuse a value.
+fn read_words<T>(
+    field: &Field,
+    known: &[T],
+    what: &str,
+    check: impl Fn(T) -> Result<T, String>,
+    errors: &mut Errors,
+) -> Option<Vec<Spanned<T>>>
 where
     T: Copy + PartialEq + Display + FromStr<Err: Display>,
 {
@@ -125,10 +142,11 @@ where
     };
     let word = |token: &TokenTree| {
         let text = token.to_string();
-        text.parse::<T>().map_err(|error| match suggest::nearest(&text, &names) {
+        let value = text.parse::<T>().map_err(|error| match suggest::nearest(&text, &names) {
             Some(near) => format!("{error}; did you mean `{near}`?"),
             None => error.to_string(),
-        })
+        });
+        value.and_then(&check)
     };
     field.list(&form, word, errors)
 }
@@ -146,8 +164,7 @@ fn read_weights(field: &Field, errors: &mut Errors) -> Option<Vec<WeightLayout>>
         "kn" => Ok(WeightLayout::Kn),
         other => Err(format!("`{other}` is not a weight layout: expected `nk` ([N, K] in memory) or `kn` ([K, N])")),
     };
-    let layouts = field.list("`all` or a list of weight layouts, such as [nk]", layout, errors)?;
-    Some(layouts.into_iter().map(|layout| layout.value).collect())
+    field.list("`all` or a list of weight layouts, such as [nk]", layout, errors).map(values)
 }
 
 fn read_shape(field: &Field, errors: &mut Errors) -> Option<Shape> {

@@ -1,15 +1,12 @@
 //! From a request to the variants that answer it.
 
-use ggemm_codegen::constraints::{self, Rule};
 use ggemm_codegen::{
-    Arch, CopyPath, Dtype, KernelSpec, Operation, Problem, Ragged, Schedule, Tile, ValidSpec, Violation, Warps,
-    WeightLayout,
+    Arch, CopyPath, Dtype, KernelSpec, Operation, Problem, Ragged, Tile, ValidSpec, Violation, WeightLayout, catalogue,
+    constraints,
 };
-use proc_macro2::Span;
 
 use super::errors::Errors;
 use super::fields::Spanned;
-use super::generate;
 use super::request::{Kernels, Purpose, Request, Shape, Tiles};
 use super::tile;
 
@@ -30,14 +27,12 @@ impl Variant {
     }
 }
 
-/// The variants that answer `request`, in a fixed order, none twice; `None` after an error.
-pub(super) fn select(request: &Request, errors: &mut Errors) -> Option<Vec<Variant>> {
-    let before = errors.count();
-    let variants = match &request.kernels {
+/// The variants that answer `request`, in a fixed order, none twice.
+pub(super) fn select(request: &Request, errors: &mut Errors) -> Vec<Variant> {
+    match &request.kernels {
         Kernels::Named(specs) => named(specs, &request.targets, errors),
         Kernels::For(purpose) => for_purpose(purpose, &request.targets, errors),
-    };
-    (errors.count() == before).then_some(variants)
+    }
 }
 
 fn named(specs: &[Spanned<KernelSpec>], targets: &[Spanned<Arch>], errors: &mut Errors) -> Vec<Variant> {
@@ -64,12 +59,10 @@ fn explain(violations: &[Violation]) -> String {
 
 /// One kind of product that is asked for: the fields of a spec that do not say how it is computed.
 struct Need {
-    /// Those fields; the others mean nothing.
+    /// Those fields, in the variant that takes any strides.
     form: KernelSpec,
     /// An operation that needs it, for messages.
     operation: Operation,
-    /// Where it was asked for.
-    span: Span,
     /// The sizes that are known, one entry for each operation that needs it; empty when none are.
     extents: Vec<Extent>,
 }
@@ -149,15 +142,17 @@ impl Need {
 }
 
 fn for_purpose(purpose: &Purpose, targets: &[Spanned<Arch>], errors: &mut Errors) -> Vec<Variant> {
-    let needs = needs(purpose, errors);
-    let shipped = generate::shipped();
+    let needs = needs(purpose);
+    let shipped = catalogue::shipped();
     let mut specs = match &purpose.tiles {
-        Tiles::Auto => from_catalogue(&needs, &shipped, true, errors),
-        Tiles::Shipped => from_catalogue(&needs, &shipped, false, errors),
+        Tiles::Auto => from_catalogue(&needs, &shipped, true),
+        Tiles::Shipped => from_catalogue(&needs, &shipped, false),
         Tiles::Listed(tiles) => from_tiles(&needs, tiles, &shipped, targets, errors),
     };
     for need in &needs {
-        specs.extend(fallbacks(need, &specs, &shipped, targets));
+        if lacks_plain(need, &specs, targets) {
+            specs.push(need.form);
+        }
     }
     let mut variants: Vec<Variant> = Vec::new();
     for spec in specs {
@@ -177,53 +172,24 @@ fn for_purpose(purpose: &Purpose, targets: &[Spanned<Arch>], errors: &mut Errors
 }
 
 /// What is asked for, each kind of product once.
-fn needs(purpose: &Purpose, errors: &mut Errors) -> Vec<Need> {
+fn needs(purpose: &Purpose) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
     for operand in &purpose.operands {
-        let probe = form_of(&Problem::forward(1, 1, 1, 1).operand(operand.value));
-        if let Some(violation) = constraints::check(&probe, Arch::Sm80).iter().find(|v| v.rule == Rule::OperandType) {
-            errors.at(operand.span, explain(std::slice::from_ref(violation)));
-            continue;
-        }
-        if let Some(outputs) = &purpose.outputs
-            && !outputs.iter().any(|output| pairs(operand.value, output.value))
-        {
-            let message = format!("`outputs` has no type for operands of {0}: add {0} or f32 to it", operand.value);
-            errors.at(operand.span, message);
-        }
         for operation in &purpose.operations {
-            for output in outputs(purpose, operand, operation.value) {
+            for output in outputs(purpose, *operand, *operation) {
                 for weights in &purpose.weights {
-                    add_need(&mut needs, purpose.shape, operation.value, operand.value, output, *weights);
+                    add_need(&mut needs, purpose.shape, *operation, *operand, output, *weights);
                 }
             }
-        }
-    }
-    for output in purpose.outputs.iter().flatten() {
-        if !purpose.operands.iter().any(|operand| pairs(operand.value, output.value)) {
-            let nearest = purpose.operands.first().map_or(Dtype::F32, |operand| operand.value);
-            let message = format!(
-                "no operands of `dtypes` have an output of {}: they are paired with their own type and with f32; nearest: {nearest}",
-                output.value
-            );
-            errors.at(output.span, message);
         }
     }
     needs
 }
 
-/// Whether kernels write `output` from sums of products of `operand`.
-fn pairs(operand: Dtype, output: Dtype) -> bool {
-    output == operand || output == Dtype::F32
-}
-
-fn outputs(purpose: &Purpose, operand: &Spanned<Dtype>, operation: Operation) -> Vec<Spanned<Dtype>> {
+fn outputs(purpose: &Purpose, operand: Dtype, operation: Operation) -> Vec<Dtype> {
     match &purpose.outputs {
-        Some(outputs) => outputs.iter().filter(|output| pairs(operand.value, output.value)).copied().collect(),
-        None => {
-            let f32 = Spanned { value: Dtype::F32, span: operand.span };
-            [*operand].into_iter().chain((operation == Operation::GradW).then_some(f32)).collect()
-        }
+        Some(outputs) => outputs.clone(),
+        None => [operand].into_iter().chain((operation == Operation::GradW).then_some(Dtype::F32)).collect(),
     }
 }
 
@@ -232,12 +198,12 @@ fn add_need(
     shape: Option<Shape>,
     operation: Operation,
     operand: Dtype,
-    output: Spanned<Dtype>,
+    output: Dtype,
     weights: WeightLayout,
 ) {
     // Two rows and groups at least, or strides would not count.
     let Shape { n, k } = shape.unwrap_or(Shape { n: 1, k: 1 });
-    let problem = Problem::new(operation, 2, 2, n, k).operand(operand).output(output.value).weight_layout(weights);
+    let problem = Problem::new(operation, 2, 2, n, k).operand(operand).output(output).weight_layout(weights);
     let form = form_of(&problem);
     let contraction = problem.contraction();
     let rows = contraction.ragged == Ragged::Rows;
@@ -248,7 +214,7 @@ fn add_need(
         alignment: contraction.stride_alignment(),
     };
     let index = needs.iter().position(|need| need.is_for(&form)).unwrap_or_else(|| {
-        needs.push(Need { form, operation, span: output.span, extents: Vec::new() });
+        needs.push(Need { form, operation, extents: Vec::new() });
         needs.len() - 1
     });
     if shape.is_some() {
@@ -256,43 +222,18 @@ fn add_need(
     }
 }
 
-/// The spec of a problem in so far as the problem decides it.
+/// The plain variant of a problem's kernels: it runs whatever the strides are.
 fn form_of(problem: &Problem) -> KernelSpec {
     let contraction = problem.contraction();
-    KernelSpec {
-        ragged: contraction.ragged,
-        a_major: contraction.a_major,
-        b_major: contraction.b_major,
-        operand: contraction.operand,
-        accumulator: Dtype::F32,
-        output: contraction.output,
-        arch: Arch::Sm80,
-        tile: PLAIN_TILE,
-        warps: Warps { m: 2, n: 2 },
-        stages: 2,
-        schedule: Schedule::Multistage,
-        copy: CopyPath::Plain,
-        even_k: false,
-    }
+    catalogue::plain((contraction.ragged, contraction.b_major), (contraction.operand, contraction.output))
 }
 
-/// A tile small enough for every target.
-const PLAIN_TILE: Tile = Tile { m: 64, n: 64, k: 32 };
-
 /// What of the catalogue can run; with `choose` only what suits the shape.
-fn from_catalogue(needs: &[Need], shipped: &[KernelSpec], choose: bool, errors: &mut Errors) -> Vec<KernelSpec> {
+fn from_catalogue(needs: &[Need], shipped: &[KernelSpec], choose: bool) -> Vec<KernelSpec> {
     let mut specs = Vec::new();
     for need in needs {
-        let fitting: Vec<KernelSpec> = shipped.iter().filter(|spec| need.is_for(spec)).copied().collect();
-        if fitting.is_empty() {
-            let message = format!(
-                "the catalogue has no kernel for {}: give a list of `tiles` to have some made",
-                need.describe()
-            );
-            errors.at(need.span, message);
-            continue;
-        }
-        let running: Vec<KernelSpec> = fitting.into_iter().filter(|spec| need.runs(spec)).collect();
+        let runs = |spec: &&KernelSpec| need.is_for(spec) && need.runs(spec);
+        let running: Vec<KernelSpec> = shipped.iter().filter(runs).copied().collect();
         let wanted = |spec: &&KernelSpec| {
             // Masks that the shape never needs.
             let twin = KernelSpec { even_k: true, ..**spec };
@@ -401,17 +342,10 @@ fn fit_all<'a>(
     Ok(all)
 }
 
-/// Plain variants where a need has none yet on some target, so that no stride is refused.
-fn fallbacks(need: &Need, chosen: &[KernelSpec], shipped: &[KernelSpec], targets: &[Spanned<Arch>]) -> Vec<KernelSpec> {
+/// Whether a target has no plain variant of a kind of product, so that it would refuse some strides.
+fn lacks_plain(need: &Need, chosen: &[KernelSpec], targets: &[Spanned<Arch>]) -> bool {
     let plain = |spec: &&KernelSpec| need.is_for(spec) && spec.copy == CopyPath::Plain;
-    let mut added: Vec<KernelSpec> = Vec::new();
-    for target in targets {
-        let legal = |spec: &KernelSpec| ValidSpec::new(*spec, target.value).is_ok();
-        if chosen.iter().filter(plain).chain(&added).any(legal) {
-            continue;
-        }
-        let found = shipped.iter().filter(plain).find(|spec| legal(spec)).copied();
-        added.extend(found.or_else(|| tile::fit(need.form, PLAIN_TILE, target.value, shipped).ok().map(|s| *s.spec())));
-    }
-    added
+    let legal =
+        |target: &Spanned<Arch>| chosen.iter().filter(plain).any(|spec| ValidSpec::new(*spec, target.value).is_ok());
+    !targets.iter().all(legal)
 }

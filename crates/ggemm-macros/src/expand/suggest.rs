@@ -1,11 +1,15 @@
 //! "Did you mean": the known word that a misspelt one is nearest to.
 
+use std::cmp::Reverse;
+
 /// The word of `known` that `word` was probably meant to be.
 pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let (near, edits) = known.iter().map(|known| (*known, edits(word, known))).min_by_key(|(_, edits)| *edits)?;
+    let same_start = |known: &str| word.chars().zip(known.chars()).take_while(|(a, b)| a == b).count();
+    let far = |known: &&str| (edits(word, known), Reverse(same_start(known)));
+    let near = known.iter().copied().min_by_key(far)?;
     // A third of the letters may be wrong; beyond that a guess confuses more than a list of all words.
-    let allowed = (word.chars().count().max(near.chars().count()) / 3).max(1);
-    (edits <= allowed).then_some(near)
+    let letters = word.chars().count().max(near.chars().count());
+    (edits(word, near) <= (letters / 3).max(1) && letters > 1).then_some(near)
 }
 
 /// `a, b or c`, each in backquotes.
@@ -44,7 +48,7 @@ mod tests {
     #[test]
     fn edits_count_letters() {
         for (a, b, count) in
-            [("", "", 0), ("", "ab", 2), ("ab", "", 2), ("tiles", "tile", 1), ("arhc", "arch", 1), ("ops", "dtypes", 5)]
+            [("", "", 0), ("", "ab", 2), ("ab", "", 2), ("tiles", "tile", 1), ("arhc", "arch", 1), ("ops", "dtypes", 4)]
         {
             assert_eq!(edits(a, b), count, "{a} {b}");
         }
@@ -56,6 +60,8 @@ mod tests {
         assert_eq!(nearest("dtype", &known), Some("dtypes"));
         assert_eq!(nearest("op", &known), Some("ops"));
         assert_eq!(nearest("colour", &known), None);
+        assert_eq!(nearest("sm_90", &["sm_80", "sm_90a"]), Some("sm_90a"));
+        assert_eq!(nearest("m", &["n", "k"]), None);
         assert_eq!(list(&known), "`ops`, `dtypes` or `tiles`");
         assert_eq!(list(&known[..1]), "`ops`");
     }

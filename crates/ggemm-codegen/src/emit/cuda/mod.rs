@@ -63,7 +63,7 @@ fn write_kernel(w: &mut Writer<'_>, kernel: &Kernel) {
         addresses::write_piece_function(w, tile);
     }
     let c = &kernel.contract;
-    w.line(&format!("extern \"C\" __global__ void __launch_bounds__({})", c.threads));
+    w.line(&format!("extern \"C\" __global__ void __launch_bounds__({}, 1)", c.threads));
     w.line(&format!("{}(", c.name));
     w.indent();
     for (i, p) in c.params.iter().enumerate() {

@@ -41,6 +41,11 @@ impl Writer<'_> {
         self.bound(id, SELECT)
     }
 
+    /// An expression as an operand of a product.
+    pub(super) fn factor(&self, id: ExprId) -> String {
+        self.bound(id, 7)
+    }
+
     /// An expression as an operand of something that binds with `outer`.
     fn bound(&self, id: ExprId, outer: u8) -> String {
         let (strength, text) = self.with_strength(id);

@@ -293,23 +293,17 @@ fn write_load_matrix(
         ),
         _ => (locals.warp_m, f.map.values[3].extent, ["[i][0]", "[i][1]", "[i][2]", "[i][3]"]),
     };
-    let elements = addresses::piece_elements(&shared.layout);
-    let at = addresses::matrix_row(&mut w.exprs, f, transposed, warp, locals.i, step, elements);
-    let on = w.exprs.times(at.rows_on, shared.layout.rows.0[0].stride);
-    let on = match w.exprs.as_constant(on) {
-        Some(0) => String::new(),
-        _ => format!(" + {}", w.text(on)),
-    };
-    let address = format!("{tile} + {}_piece({}, {})", shared.name, w.text(at.row), w.text(at.piece));
+    let at = addresses::matrix_row(&mut w.exprs, f, &shared.layout, transposed, warp, locals.i, step);
+    // What all loads share is computed before them; each then flips bits and adds a constant.
+    let from = format!("{tile} + {}_piece({}, {})", shared.name, w.text(at.row), w.text(at.piece));
+    let nothing = |w: &Writer<'_>, e| w.exprs.as_constant(e) == Some(0);
+    let flipped = if nothing(w, at.flip) { "from".to_owned() } else { format!("(from ^ {})", w.factor(at.flip)) };
+    let address = if nothing(w, at.on) { flipped } else { format!("{flipped} + {}", w.text(at.on)) };
     let suffix = if transposed { "_trans" } else { "" };
     let registers = registers.map(|r| format!("{}{slot}{r}", f.name)).join(", ");
     w.block("", |w| {
-        // What does not change from load to load is computed before them, so that each adds a constant.
-        if !transposed {
-            w.line(&format!("const uint32 from = {address};"));
-        }
+        w.line(&format!("const uint32 from = {from};"));
         w.unrolled(locals.i, groups, |w| {
-            let address = if transposed { format!("{address}{on}") } else { format!("from{on}") };
             w.line(&format!("ldmatrix_x4{suffix}({registers}, {address});"));
         });
     });
