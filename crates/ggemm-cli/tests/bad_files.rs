@@ -129,24 +129,24 @@ fn missing_tensors_are_named_with_those_that_are_there() {
 
 #[test]
 fn types_that_do_not_fit_are_named() {
-    insta::assert_snapshot!(tensors(&with(vec![Tensor::f32("x", &[4, 6], [0.0; 24])]), ""), @"`x` holds F32, BF16 or F16 is needed: convert it first");
-    insta::assert_snapshot!(tensors(&with(vec![Tensor::f32("w", &[2, 5, 6], [0.0; 60])]), ""), @"`w` holds F32, BF16 or F16 is needed: convert it first");
+    insta::assert_snapshot!(tensors(&with(vec![Tensor::f32("x", &[4, 6], [0.0; 24])]), ""), @"`x` holds F32, and BF16 or F16 is needed: convert it first");
+    insta::assert_snapshot!(tensors(&with(vec![Tensor::f32("w", &[2, 5, 6], [0.0; 60])]), ""), @"`w` holds F32, and BF16 or F16 is needed: convert it first");
     insta::assert_snapshot!(tensors(&with(vec![Tensor::f16("w", &[2, 5, 6], [0.0; 60])]), ""), @"`x` holds BF16 and `w` F16: both operands have one type");
-    insta::assert_snapshot!(tensors(&with(vec![Tensor::f32("m_sizes", &[2], [1.0, 3.0])]), ""), @"`m_sizes` holds F32, I32 or I64 is needed: convert it first");
+    insta::assert_snapshot!(tensors(&with(vec![Tensor::f32("m_sizes", &[2], [1.0, 3.0])]), ""), @"`m_sizes` holds F32, and I32 or I64 is needed: convert it first");
     insta::assert_snapshot!(tensors(&with(vec![Tensor::f16("dy", &[4, 5], [1.0; 20])]), ""), @"`x` holds BF16 and `dy` F16: both operands have one type");
 }
 
 #[test]
 fn shapes_that_do_not_fit_are_named() {
-    insta::assert_snapshot!(tensors(&with(vec![Tensor::bf16("x", &[24], [0.0; 24])]), ""), @"`x` has shape [24], [M, K] is needed");
+    insta::assert_snapshot!(tensors(&with(vec![Tensor::bf16("x", &[24], [0.0; 24])]), ""), @"`x` has shape [24], and [M, K] is needed");
     insta::assert_snapshot!(tensors(&with(vec![Tensor::bf16("w", &[2, 5, 7], [0.0; 70])]), ""), @"`w` has shape [2, 5, 7], and none of its last two dimensions is K = 6 of `x` [4, 6]");
     insta::assert_snapshot!(tensors(&good(), "--weight-layout kn"), @"`w` has shape [2, 5, 6], which is not [G, K, N] with K = 6 of `x` [4, 6]: it is --weight-layout nk");
     insta::assert_snapshot!(tensors(&good(), "--weights shared"), @"--weights says shared, and `w` [2, 5, 6] of the file makes it per-expert: drop the flag or give another file");
-    insta::assert_snapshot!(tensors(&with(vec![Tensor::bf16("dy", &[4, 6], [0.0; 24])]), ""), @"`dy` has shape [4, 6], [M, N] = [4, 5] is needed: `x` has 4 rows and `w` makes N = 5");
-    insta::assert_snapshot!(tensors(&with(vec![Tensor::i32("m_sizes", &[1, 2, 1])]), ""), @"`m_sizes` has shape [3], [G] = [2] is needed: `w` has 2 experts");
+    insta::assert_snapshot!(tensors(&with(vec![Tensor::bf16("dy", &[4, 6], [0.0; 24])]), ""), @"`dy` has shape [4, 6], and [M, N] = [4, 5] is needed: `x` has 4 rows and `w` makes N = 5");
+    insta::assert_snapshot!(tensors(&with(vec![Tensor::i32("m_sizes", &[1, 2, 1])]), ""), @"`m_sizes` has shape [3], and [G] = [2] is needed: `w` has 2 experts");
     let mut ids = without("m_sizes");
     ids.push(Tensor::i32("expert_ids", &[0, 1, 1]));
-    insta::assert_snapshot!(tensors(&ids, ""), @"`expert_ids` has shape [3], [M] = [4] is needed: `x` has 4 rows");
+    insta::assert_snapshot!(tensors(&ids, ""), @"`expert_ids` has shape [3], and [M] = [4] is needed: `x` has 4 rows");
     for (flags, text) in [
         ("--rows 5", "--rows says 5, and `x` of the file makes it 4: drop the flag or give another file"),
         ("-n 6", "-n says 6, and `w` of the file makes it 5: drop the flag or give another file"),

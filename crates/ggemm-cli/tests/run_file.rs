@@ -99,7 +99,7 @@ fn unsorted_tokens_come_back_in_their_order() {
         assert!(text.contains(fact), "{fact} is missing from {text}");
     }
     holds(&output, expected(&x, &w, &dy, &experts));
-    assert_eq!(read(&output, "m_sizes").1.len(), G);
+    assert_eq!(read(&output, "m_sizes"), (vec![G], vec![3.0, 1.0, 3.0]));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn groups_may_come_from_flags() {
     assert!(run(&input, None, "--sizes 1,2,4").passed().contains("1, 2, 4 (listed)"));
     assert!(run(&input, None, "--router zipf").passed().contains("(router zipf, seed 0)"));
     let text = run(&input, None, "--sizes 1,2,1 --tail-policy untouched").passed();
-    assert!(text.contains("3 rows past the last group, left as they are"), "{text}");
+    assert!(text.contains("rows past the last group: 3, left as they are"), "{text}");
 }
 
 /// NaN and infinities go where IEEE sends them, in their group alone.
@@ -239,7 +239,7 @@ fn files_are_written_whole_or_not_at_all() {
     let text = run(&input, Some(&input), "").refused();
     assert!(text.starts_with("--output and --input are one file, "), "{text}");
     let text = run(&input, Some(&folder.path().join("no/such/folder/out")), "").refused();
-    assert!(text.ends_with("cannot be written: No such file or directory (os error 2)"), "{text}");
+    assert!(text.contains("out cannot be written: there is no folder "), "{text}");
     let text = run(&input, Some(folder.path()), "").refused();
     assert!(text.ends_with("cannot be written: is a directory"), "{text}");
 }

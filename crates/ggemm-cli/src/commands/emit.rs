@@ -9,7 +9,7 @@ use ggemm_codegen::{Arch, KernelSpec, SpecNameError, ValidSpec, Violation, catal
 use crate::Outcome;
 use crate::error::CliError;
 use crate::files::StagedFile;
-use crate::names::nearest;
+use crate::names::likely;
 use crate::parsers;
 
 /// Print the CUDA text of a kernel variant.
@@ -32,7 +32,7 @@ pub(crate) struct EmitArgs {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EmitError {
     /// No spec's name.
-    #[error("{source}\n{}", Nearest(near))]
+    #[error("{source}{}", Nearest(near))]
     Name {
         /// What is wrong with it.
         source: SpecNameError,
@@ -40,7 +40,7 @@ pub(crate) enum EmitError {
         near: Vec<String>,
     },
     /// A spec that breaks rules.
-    #[error("{name} is not legal on {target}:\n{}\n{}", Listed(violations), Nearest(near))]
+    #[error("{name} is not legal on {target}:\n{}{}", Listed(violations), Nearest(near))]
     Illegal {
         /// The spec's name.
         name: String,
@@ -68,7 +68,9 @@ struct Nearest<'a>(&'a [String]);
 
 impl std::fmt::Display for Nearest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "The nearest that ship:")?;
+        if !self.0.is_empty() {
+            write!(f, "\nThe nearest that ship:")?;
+        }
         self.0.iter().try_for_each(|name| write!(f, "\n  {name}"))
     }
 }
@@ -100,7 +102,7 @@ impl EmitArgs {
 fn valid(name: &str, target: Option<Arch>) -> Result<ValidSpec, EmitError> {
     let spec: KernelSpec = name.parse().map_err(|source| EmitError::Name {
         source,
-        near: nearest(name, catalogue::shipped().iter().map(KernelSpec::to_string), SUGGESTED),
+        near: likely(name, catalogue::shipped().iter().map(KernelSpec::to_string), SUGGESTED),
     })?;
     let somewhere = || Arch::ALL.into_iter().find(|target| ValidSpec::new(spec, *target).is_ok());
     let target = target.or_else(somewhere).unwrap_or(spec.arch);
@@ -108,6 +110,6 @@ fn valid(name: &str, target: Option<Arch>) -> Result<ValidSpec, EmitError> {
         name: spec.to_string(),
         target,
         violations,
-        near: nearest(name, catalogue::shipped_for(target).iter().map(|s| s.spec().to_string()), SUGGESTED),
+        near: likely(name, catalogue::shipped_for(target).iter().map(|s| s.spec().to_string()), SUGGESTED),
     })
 }

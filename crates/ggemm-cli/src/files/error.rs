@@ -52,16 +52,16 @@ pub(crate) enum InputError {
     #[error("{} has `{tensor}`, and {flag} is given too: drop the flag", path.display())]
     GroupsInFile { path: PathBuf, tensor: String, flag: &'static str },
     /// A tensor of a type that cannot play its part.
-    #[error("`{name}` holds {found}, {expected} is needed: convert it first")]
+    #[error("`{name}` holds {found}, and {expected} is needed: convert it first")]
     Dtype { name: String, found: Dtype, expected: &'static str },
     /// Operands of two types.
     #[error("`{name}` holds {found} and `{other}` {other_found}: both operands have one type")]
     MixedDtypes { name: String, found: Dtype, other: String, other_found: Dtype },
     /// A tensor of another rank.
-    #[error("`{name}` has shape {found}, {expected} is needed")]
+    #[error("`{name}` has shape {found}, and {expected} is needed")]
     Rank { name: String, found: String, expected: &'static str },
     /// A dimension that another tensor contradicts.
-    #[error("`{name}` has shape {found}, {expected} is needed: {why}")]
+    #[error("`{name}` has shape {found}, and {expected} is needed: {why}")]
     Shape { name: String, found: String, expected: String, why: String },
     /// A weight neither of whose dimensions is K.
     #[error("`{name}` has shape {found}, and none of its last two dimensions is K = {k} of `{x}` {x_shape}")]
@@ -96,6 +96,9 @@ pub(crate) enum OutputError {
     /// The system refused.
     #[error("{} cannot be written: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    /// Nowhere to write to.
+    #[error("{} cannot be written: there is no folder {}", path.display(), folder.display())]
+    NoFolder { path: PathBuf, folder: PathBuf },
     /// Output over input.
     #[error("--output and --input are one file, {}: give another for the output", path.display())]
     OverInput { path: PathBuf },

@@ -25,12 +25,16 @@ impl StagedFile {
             return Err(io(std::io::ErrorKind::IsADirectory.into()));
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            return Err(OutputError::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
+        }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".ggemm-");
         // As any other new file: the system takes away what the user's umask says.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder).map_err(io)?;
+        // Its error names the temporary file, which means nothing to the user.
+        let file = builder.tempfile_in(folder).map_err(|error| io(error.kind().into()))?;
         Ok(StagedFile { path: path.to_owned(), file })
     }
 

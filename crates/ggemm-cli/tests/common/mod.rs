@@ -11,16 +11,16 @@ use safetensors::{Dtype, serialize};
 
 /// What a call of the command left.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
     /// The output of a call that succeeded.
     #[track_caller]
-    pub fn passed(self) -> String {
+    pub(crate) fn passed(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         assert_eq!(self.stderr, "");
         self.stdout
@@ -28,7 +28,7 @@ impl Ended {
 
     /// The message of a call that was refused, without what clap appends to it.
     #[track_caller]
-    pub fn refused(self) -> String {
+    pub(crate) fn refused(self) -> String {
         assert_eq!(self.code, Some(2), "{self:?}");
         assert_eq!(self.stdout, "", "a refused call prints nothing");
         let text = self.stderr.strip_prefix("error: ").unwrap_or(&self.stderr);
@@ -44,14 +44,14 @@ impl Ended {
 }
 
 /// A command that no variable of the environment changes.
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ggemm"));
     command.env_remove("GGEMM_LOG").env("COLUMNS", "100").stdin(Stdio::null());
     command
 }
 
 /// Calls the command with these arguments.
-pub fn ggemm<I: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = I>) -> Ended {
+pub(crate) fn ggemm<I: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = I>) -> Ended {
     let output = command().args(args).output().expect("the command starts");
     Ended {
         code: output.status.code(),
@@ -61,54 +61,54 @@ pub fn ggemm<I: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = I>) -> En
 }
 
 /// Calls the command with the words of a line, on the CPU where it computes.
-pub fn line(line: &str) -> Ended {
+pub(crate) fn line(line: &str) -> Ended {
     ggemm(line.split_whitespace())
 }
 
 /// The JSON report of a run on the CPU.
 #[track_caller]
-pub fn report(flags: &str) -> serde_json::Value {
+pub(crate) fn report(flags: &str) -> serde_json::Value {
     let text = line(&format!("run --backend cpu --json {flags}")).passed();
     serde_json::from_str(&text).expect("JSON")
 }
 
 /// A tensor of a file.
-pub struct Tensor {
-    pub name: &'static str,
-    pub dtype: Dtype,
-    pub shape: Vec<usize>,
-    pub bytes: Vec<u8>,
+pub(crate) struct Tensor {
+    pub(crate) name: &'static str,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Tensor {
-    pub fn bf16(name: &'static str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> Self {
+    pub(crate) fn bf16(name: &'static str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> Self {
         let bytes = values.into_iter().flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect();
         Tensor { name, dtype: Dtype::BF16, shape: shape.to_vec(), bytes }
     }
 
-    pub fn f16(name: &'static str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> Self {
+    pub(crate) fn f16(name: &'static str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> Self {
         let bytes = values.into_iter().flat_map(|v| f16::from_f32(v).to_le_bytes()).collect();
         Tensor { name, dtype: Dtype::F16, shape: shape.to_vec(), bytes }
     }
 
-    pub fn f32(name: &'static str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> Self {
+    pub(crate) fn f32(name: &'static str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> Self {
         let bytes = values.into_iter().flat_map(f32::to_le_bytes).collect();
         Tensor { name, dtype: Dtype::F32, shape: shape.to_vec(), bytes }
     }
 
-    pub fn i32(name: &'static str, values: &[i32]) -> Self {
+    pub(crate) fn i32(name: &'static str, values: &[i32]) -> Self {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         Tensor { name, dtype: Dtype::I32, shape: vec![values.len()], bytes }
     }
 
-    pub fn i64(name: &'static str, values: &[i64]) -> Self {
+    pub(crate) fn i64(name: &'static str, values: &[i64]) -> Self {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         Tensor { name, dtype: Dtype::I64, shape: vec![values.len()], bytes }
     }
 }
 
 /// The bytes of a file with these tensors.
-pub fn file_bytes(tensors: &[Tensor]) -> Vec<u8> {
+pub(crate) fn file_bytes(tensors: &[Tensor]) -> Vec<u8> {
     let views = tensors.iter().map(|t| {
         (t.name, TensorView::new(t.dtype, t.shape.clone(), &t.bytes).expect("the bytes are those of the shape"))
     });
@@ -116,12 +116,12 @@ pub fn file_bytes(tensors: &[Tensor]) -> Vec<u8> {
 }
 
 /// A folder that disappears with the test.
-pub fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
 /// A file with these tensors in a folder.
-pub fn write(folder: &tempfile::TempDir, name: &str, tensors: &[Tensor]) -> PathBuf {
+pub(crate) fn write(folder: &tempfile::TempDir, name: &str, tensors: &[Tensor]) -> PathBuf {
     let path = folder.path().join(name);
     std::fs::write(&path, file_bytes(tensors)).expect("the folder is writable");
     path
@@ -129,7 +129,7 @@ pub fn write(folder: &tempfile::TempDir, name: &str, tensors: &[Tensor]) -> Path
 
 /// The shape and values of a tensor of a file.
 #[track_caller]
-pub fn read(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
+pub(crate) fn read(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
     let bytes = std::fs::read(path).expect("the file is there");
     let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
     let tensor = file.tensor(name).expect("the tensor is there");
@@ -138,12 +138,13 @@ pub fn read(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
         Dtype::F16 => tensor.data().chunks(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
         Dtype::F32 => tensor.data().chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
         Dtype::I32 => tensor.data().chunks(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32).collect(),
+        Dtype::I64 => tensor.data().chunks(8).map(|b| b[0].into()).collect(),
         other => panic!("{name} is {other:?}"),
     };
     (tensor.shape().to_vec(), values)
 }
 
 /// Small integers that look random: every product and sum of them is exact.
-pub fn integers(count: usize, salt: usize) -> Vec<f32> {
+pub(crate) fn integers(count: usize, salt: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 7919 + salt * 104_729 + i * i * 31) % 7) as f32 - 3.0).collect()
 }

@@ -18,14 +18,14 @@ pub(crate) mod defaults {
     pub(crate) const RUNS: usize = 5;
 }
 
-/// Compute forward, grad_x and grad_w of one grouped problem and check them against an f64 reference.
+/// Compute forward, grad_x and grad_w of one grouped problem and check them against an f64 reference
 ///
 ///   forward  y[r] = x[r] · w_gᵀ           x [M, K], y [M, N], row r of group g
 ///   grad_x   dx[r] = dy[r] · w_g          dy [M, N], dx [M, K]
 ///   grad_w   dw_g = Σ dy[r]ᵀ x[r]         over the rows r of g; dw like w
 ///
-/// With no flags: 4 groups of 1024, 1024, 2048 and 2048 rows, N = 512, K = 256, bf16, one weight shared by all groups,
-/// on the best backend present.
+/// With no flags: 4 groups of 1024, 1024, 2048 and 2048 rows, N = 512, K = 256, bf16,
+/// one weight shared by all groups, on the best backend present.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct RunArgs {

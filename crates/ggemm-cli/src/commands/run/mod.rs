@@ -38,7 +38,7 @@ impl RunArgs {
             Some(path) => from_file::load(&self, path)?,
             None => synthetic::build(&self)?,
         };
-        let planner = Planner::new(device).checked(true);
+        let planner = Planner::new(device);
         let mut stdout = std::io::stdout().lock();
         let mut report = Report::new(&case, planner.device(), output.as_ref().map(OutputFile::path));
         if !self.running.json {

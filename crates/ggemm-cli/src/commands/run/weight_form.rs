@@ -112,6 +112,6 @@ mod tests {
     fn a_shape_that_does_not_fit_is_explained() {
         insta::assert_snapshot!(form(&[3, 5, 6], 7, None).unwrap_err(), @"`w` has shape [3, 5, 6], and none of its last two dimensions is K = 7 of `x` [9, 7]");
         insta::assert_snapshot!(form(&[3, 7, 5], 7, Some(WeightLayout::Nk)).unwrap_err(), @"`w` has shape [3, 7, 5], which is not [G, N, K] with K = 7 of `x` [9, 7]: it is --weight-layout kn");
-        insta::assert_snapshot!(form(&[7], 7, None).unwrap_err(), @"`w` has shape [7], [G, N, K] or [G, K, N] (one for each expert) or [N, K] or [K, N] (one for all) is needed");
+        insta::assert_snapshot!(form(&[7], 7, None).unwrap_err(), @"`w` has shape [7], and [G, N, K] or [G, K, N] (one for each expert) or [N, K] or [K, N] (one for all) is needed");
     }
 }

@@ -318,3 +318,96 @@ fn dims(shape: &TensorShape, sharing: WeightSharing) -> Vec<usize> {
         vec![shape.rows, shape.cols]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ggemm_runtime::{Planner, bf16};
+
+    use super::*;
+    use crate::commands::run::args::RunArgs;
+    use crate::commands::run::measure::{Repeat, measure};
+    use crate::commands::run::{check, synthetic};
+
+    /// The report of a run whose every output `spoil` has changed.
+    fn report(flags: &str, spoil: impl Fn(&mut Measured)) -> Report {
+        let flags: Vec<&str> = flags.split_whitespace().collect();
+        let case = synthetic::build(&RunArgs::parse_flags(&flags).unwrap()).unwrap();
+        let planner = Planner::new(Device::cpu());
+        let mut report = Report::new(&case, planner.device(), None);
+        for &operation in &case.operations {
+            let mut measured = measure(&planner, &case, operation, Repeat::Exactly(1)).unwrap();
+            spoil(&mut measured);
+            let check = check::check(&case, operation, &measured.before, &measured.after).unwrap();
+            report.add(OperationReport::new(&case, operation, &measured, Some(&check)));
+        }
+        report
+    }
+
+    const SMALL: &str = "--sizes 3,0,4 -n 5 -k 6 --weights per-expert --exact";
+
+    #[test]
+    fn what_is_right_passes() {
+        let report = report(SMALL, |_| ());
+        assert_eq!((report.passed, report.outcome()), (Some(true), Outcome::Success));
+    }
+
+    #[test]
+    fn one_wrong_element_fails_the_command() {
+        let report = report(SMALL, |measured| {
+            let out = measured.after.as_mut_slice::<bf16>().unwrap();
+            out[7] = bf16::from_f32(out[7].to_f32() + 2.0);
+        });
+        assert_eq!(report.outcome(), Outcome::ComparisonFailed);
+        let forward = report.operations[0].to_string();
+        assert!(forward.contains("\n  wrong      1 elements; the first: at [1, 2]: computed "), "{forward}");
+        assert!(forward.contains(", 2 apart\n  ") && forward.contains("\n  result     FAIL\n"), "{forward}");
+        let dw = report.operations[2].to_string();
+        assert!(dw.contains("the first: at [0, 1, 1]: computed "), "{dw}");
+        let text = report.summary();
+        assert!(text.ends_with("\nFAIL: 3 of 3 operations wrong: forward, grad_x, grad_w\n"), "{text}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["passed"], &json["operations"][0]["check"]["outside_bound"]), (&false.into(), &1.into()));
+    }
+
+    #[test]
+    fn output_that_was_never_written_fails() {
+        let report = report(SMALL, |measured| measured.after = measured.before.clone());
+        assert_eq!(report.outcome(), Outcome::ComparisonFailed);
+        let text = report.operations[0].to_string();
+        assert!(text.contains("wrong      35 elements; the first: at [0, 0]: computed NaN, reference "), "{text}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["operations"][0]["check"]["worst"]["computed"], "NaN");
+    }
+
+    #[test]
+    fn a_write_outside_the_problem_fails() {
+        let report = report(&format!("{SMALL} --y-row-stride 8"), |measured| {
+            if let Some(out) = measured.after.as_mut_slice::<bf16>() {
+                let last = out.len() - 1;
+                out[last] = bf16::ONE;
+            }
+        });
+        assert_eq!(report.outcome(), Outcome::ComparisonFailed);
+        let text = report.operations[0].to_string();
+        assert!(text.contains("overwrote  1 elements outside the problem, the first at index "), "{text}");
+    }
+
+    #[test]
+    fn other_bits_in_another_run_fail() {
+        let report = report(SMALL, |measured| measured.repeatable = false);
+        assert_eq!(report.outcome(), Outcome::ComparisonFailed);
+        assert!(report.operations[0].to_string().contains("repeats    FAIL: "));
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        let of = |ms: &[u64]| {
+            let times: Vec<Duration> = ms.iter().map(|&ms| Duration::from_millis(ms)).collect();
+            let report = TimeReport::new(&times, 4e9);
+            (report.median_seconds, report.min_seconds, report.max_seconds, report.tflops)
+        };
+        assert_eq!(of(&[4, 1, 2]), (0.002, 0.001, 0.004, 2.0));
+        assert_eq!(of(&[4, 1]), (0.0025, 0.001, 0.004, 1.6));
+        assert_eq!(of(&[]), (0.0, 0.0, 0.0, 0.0));
+    }
+}

@@ -38,7 +38,7 @@ impl Report {
                 Some(Tail::Untouched) => "left as they are",
                 _ => "zeroed",
             };
-            lines.add("tail", &format!("{} rows past the last group, {policy} in y and dx", problem.tail));
+            lines.add("tail", &format!("rows past the last group: {}, {policy} in y and dx", problem.tail));
         }
         if problem.accumulate {
             lines.add("accumulate", "grad_w adds to what dw holds");
@@ -158,14 +158,15 @@ impl Element {
         }
         let Element { computed, reference, bound, .. } = self;
         let difference = (computed.0 - reference.0).abs();
-        let part = if computed == reference {
+        let equal = computed == reference || computed.0.is_nan() && reference.0.is_nan();
+        let part = if equal {
             "equal".to_owned()
         } else if bound.0 > 0.0 && difference.is_finite() {
             format!("{} apart, {} of the bound", error(difference), percent_of(difference, bound.0))
         } else {
             format!("{} apart", Number(difference))
         };
-        format!("at {place}: {computed} vs {reference}, {part}")
+        format!("at {place}: computed {computed}, reference {reference}, {part}")
     }
 }
 
