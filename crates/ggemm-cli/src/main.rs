@@ -1,3 +1,62 @@
-//! The `ggemm` command.
+//! The `ggemm` command: computes a grouped GEMM and checks it, prints kernels, lists the catalogue.
 
-fn main() {}
+mod cli;
+mod commands;
+mod error;
+mod files;
+mod logging;
+mod memory;
+mod names;
+mod numbers;
+mod parsers;
+mod progress;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::error::CliError;
+
+/// How a command ended that could do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Everything is as it should be: exit code 0.
+    Success,
+    /// A result is wrong: exit code 1.
+    ComparisonFailed,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Success => ExitCode::SUCCESS,
+            Outcome::ComparisonFailed => ExitCode::from(1),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match logging::start().and_then(|()| cli.run()) {
+        Ok(outcome) => outcome.into(),
+        // Whoever read the output wants no more of it: `ggemm list | head`.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            error.print();
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_result_has_an_exit_code_of_its_own() {
+        assert_eq!(format!("{:?}", ExitCode::from(Outcome::Success)), format!("{:?}", ExitCode::from(0)));
+        assert_eq!(format!("{:?}", ExitCode::from(Outcome::ComparisonFailed)), format!("{:?}", ExitCode::from(1)));
+    }
+}

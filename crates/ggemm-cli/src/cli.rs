@@ -1,0 +1,61 @@
+//! What the command line says, and which command it starts.
+
+use clap::{Parser, Subcommand};
+
+use crate::Outcome;
+use crate::commands::emit::EmitArgs;
+use crate::commands::list::ListArgs;
+use crate::commands::run::RunArgs;
+use crate::error::CliError;
+
+/// Grouped GEMMs for Mixture-of-Experts layers: forward, grad_x and grad_w.
+#[derive(Debug, Parser)]
+#[command(name = "ggemm", version, max_term_width = 110, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+With no command, `ggemm run` computes its default problem.
+
+Examples:
+  ggemm run --router zipf --groups 64 --rows 8192 -n 1536 -k 2048 --weights per-expert
+  ggemm run --input layer.safetensors --output gradients.safetensors
+  ggemm list --arch sm_90a --op forward -g 8 -m 4096 -n 7168 -k 2048
+  ggemm emit ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk
+
+Exit codes: 0 all is well, 1 a result is wrong, 2 the command could not do its work.
+GGEMM_LOG=debug (or info, trace) shows on standard error what is chosen and why.";
+
+// What help says of a command stands at its flags.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<RunArgs>),
+    Emit(EmitArgs),
+    List(ListArgs),
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub(crate) fn run(self) -> Result<Outcome, CliError> {
+        match self.command {
+            None => RunArgs::defaults()?.run(),
+            Some(Command::Run(args)) => args.run(),
+            Some(Command::Emit(args)) => args.run(),
+            Some(Command::List(args)) => args.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,5 @@
+//! One module a command.
+
+pub(crate) mod emit;
+pub(crate) mod list;
+pub(crate) mod run;

@@ -1,0 +1,94 @@
+//! Runs an operation: once to be checked, then some more to be timed.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use ggemm_codegen::Operation;
+use ggemm_runtime::{Args, Buffer, Choice, Error, Planner};
+
+use crate::commands::run::args::defaults;
+use crate::commands::run::case::Case;
+use crate::commands::run::transfer;
+
+/// How often to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// This many timed runs.
+    Exactly(usize),
+    /// A few, but no more once they have taken long.
+    AsTimeAllows,
+}
+
+/// Timed runs stop after this, where nobody said how many there should be.
+const LONG_ENOUGH: Duration = Duration::from_secs(2);
+
+impl Repeat {
+    fn goes_on(self, times: &[Duration]) -> bool {
+        match self {
+            Repeat::Exactly(runs) => times.len() < runs,
+            Repeat::AsTimeAllows => {
+                times.is_empty() || times.len() < defaults::RUNS && times.iter().sum::<Duration>() < LONG_ENOUGH
+            }
+        }
+    }
+}
+
+/// What came of running an operation.
+pub(crate) struct Measured {
+    /// What computed it, and why that.
+    pub(crate) variant: Choice,
+    /// The output before the first run, in the host's memory.
+    pub(crate) before: Buffer,
+    /// The output after it.
+    pub(crate) after: Buffer,
+    /// The time of each further run.
+    pub(crate) times: Vec<Duration>,
+    /// Whether every run left the same bits.
+    pub(crate) repeatable: bool,
+}
+
+/// Plans an operation and runs it.
+pub(crate) fn measure(planner: &Planner, case: &Case, operation: Operation, repeat: Repeat) -> Result<Measured, Error> {
+    let plan = planner.plan(&case.problem(operation))?;
+    tracing::info!(%operation, variant = plan.variant().name(), why = plan.variant().reason(), "planned");
+    let device = planner.device();
+    let (lhs, rhs) = case.operands(operation);
+    let (lhs, rhs) = (transfer::to_device(device, lhs)?, transfer::to_device(device, rhs)?);
+    let groups = transfer::to_device(device, &case.groups)?;
+    let before = case.before(operation)?;
+    let mut out = transfer::copy(device, &before)?;
+    let run = |out: &mut Buffer| plan.run(Args::new(operation, &*lhs, &*rhs, &*groups, out));
+
+    run(&mut out)?;
+    let after = transfer::to_host(&out)?.into_owned();
+    let accumulates = plan.problem().accumulate;
+    let mut times = Vec::new();
+    while repeat.goes_on(&times) {
+        if accumulates {
+            out = transfer::copy(device, &before)?;
+        }
+        let start = Instant::now();
+        run(&mut out)?;
+        times.push(start.elapsed());
+    }
+    let last: Cow<'_, Buffer> = transfer::to_host(&out)?;
+    let repeatable = transfer::bytes(&last) == transfer::bytes(&after);
+    drop(last);
+    Ok(Measured { variant: plan.variant().clone(), before, after, times, repeatable })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_end() {
+        let (short, long) = (Duration::from_millis(1), Duration::from_secs(3));
+        assert!(Repeat::AsTimeAllows.goes_on(&[]));
+        assert!(Repeat::AsTimeAllows.goes_on(&[short; 4]));
+        assert!(!Repeat::AsTimeAllows.goes_on(&[short; 5]));
+        assert!(!Repeat::AsTimeAllows.goes_on(&[long]));
+        assert!(Repeat::Exactly(2).goes_on(&[long]));
+        assert!(!Repeat::Exactly(2).goes_on(&[long; 2]));
+    }
+}

@@ -1,0 +1,62 @@
+//! Why a command could not do its work.
+
+use clap::error::ErrorKind;
+use ggemm_runtime::NoDevice;
+
+use crate::commands::emit::EmitError;
+use crate::commands::run::UsageError;
+use crate::files::{InputError, OutputError};
+
+/// Anything that ends a command with exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// Flags that contradict each other or mean nothing.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// A spec that is none.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// A file that cannot be read, or is not what the command needs.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A file that cannot be written.
+    #[error(transparent)]
+    OutputFile(#[from] OutputError),
+    /// A GPU was asked for and there is none.
+    #[error("--backend cuda: {0} (or take --backend cpu)")]
+    NoDevice(#[from] NoDevice),
+    /// The runtime refused.
+    #[error(transparent)]
+    Runtime(#[from] ggemm_runtime::Error),
+    /// What the command line parser refuses.
+    #[error(transparent)]
+    Flags(#[from] clap::Error),
+    /// `GGEMM_LOG` is no filter.
+    #[error("GGEMM_LOG is `{value}`: {reason} (expected a level such as debug, or target=level pairs)")]
+    LogFilter {
+        /// The variable's value.
+        value: String,
+        /// What the filter's parser says.
+        reason: String,
+    },
+    /// Standard output cannot be written.
+    #[error("standard output cannot be written: {0}")]
+    Output(#[from] std::io::Error),
+    /// A report that cannot be written as JSON.
+    #[error("the report cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl CliError {
+    /// Prints the error as clap prints its own.
+    pub(crate) fn print(&self) {
+        let hint = match self {
+            CliError::Usage(_) => "\n\nFor more information, try 'ggemm run --help'.",
+            _ => "",
+        };
+        let text = clap::Error::raw(ErrorKind::Io, format!("{self}{hint}\n"));
+        let error = if let CliError::Flags(error) = self { error } else { &text };
+        // Where standard error cannot be written, the exit code has to say it alone.
+        _ = error.print();
+    }
+}
