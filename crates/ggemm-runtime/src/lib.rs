@@ -4,11 +4,8 @@
 //! [`Buffer`]s or the caller's own slices.
 
 mod args;
-<<<<<<< HEAD
 pub mod baked;
-=======
 mod bound;
->>>>>>> runtime
 mod buffer;
 mod check;
 mod compare;
