@@ -1,3 +1,48 @@
-//! Project chores.
+//! The project's own chores. `cargo xtask --help` lists them.
 
-fn main() {}
+mod check_cubins;
+mod cuda;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a chore returns: its failure is a text for the person who started it.
+type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own chores", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Fetch the pinned CUDA compiler, if it is not there yet, and print its root (a CUDA_HOME)
+    Cuda,
+    /// Compile every kernel that ships, for every architecture it ships for; fail on a spill or a warning
+    CheckCubins {
+        /// How many compilers run at once
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+    },
+    /// Run all that must pass before a change is merged, stopping at the first failure
+    Test,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().chore {
+        Chore::Cuda => cuda::run(),
+        Chore::CheckCubins { threads } => check_cubins::run(threads),
+        Chore::Test => test::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -91,7 +91,7 @@ rules! {
     Majors "majors" "Ragged rows read A along the reduction; a ragged reduction reads A and B along their other dimension, because tokens are rows."
     OperandType "operand-type" "mma.sync m16n8k16 multiplies bf16 or f16."
     AccumulatorType "accumulator-type" "Sums are kept in f32."
-    TileK "tile-k" "A stage holds 16, 32 or 64 elements of the reduction: whole k16 steps in rows of 32 to 128 bytes."
+    TileK "tile-k" "A stage holds 32 or 64 elements of the reduction: two or four k16 steps, in rows of 64 or 128 bytes."
     WarpTile "warp-tile" "Every warp owns a multiple of 16 rows and of 16 columns of the tile."
     PanelSide "panel-side" "The side of a tile along which an operand is contiguous is a multiple of 64 elements, one 128-byte panel, unless it is the reduction."
     CopyShare "copy-share" "The threads of a CTA share each tile's 16-byte pieces evenly, whole rows at a time."
@@ -225,8 +225,8 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
 
 fn shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
     let KernelSpec { tile, warps, .. } = *spec;
-    if ![MMA_K, 2 * MMA_K, 4 * MMA_K].contains(&tile.k) {
-        let nearest = [16, 32, 64].into_iter().min_by_key(|v: &u32| v.abs_diff(tile.k)).unwrap_or(64);
+    if ![2 * MMA_K, 4 * MMA_K].contains(&tile.k) {
+        let nearest = [32, 64].into_iter().min_by_key(|v: &u32| v.abs_diff(tile.k)).unwrap_or(64);
         found.add(Rule::TileK, Field::TileK, format!("tile k is {}", tile.k), Some(nearest.to_string()));
     }
     let sides =

@@ -126,7 +126,6 @@ pub fn shared_bytes(spec: &KernelSpec) -> u32 {
 /// Registers a thread needs, estimated: the accumulator, two k16 steps of fragments, for plain loads the pieces on
 /// their way, and what addresses, walk and loop were seen to take in the compiler's reports.
 pub fn register_estimate(spec: &KernelSpec) -> u32 {
-    const ADDRESSES_AND_STATE: u32 = 48;
     let (wm, wn) = (spec.tile.m / spec.warps.m, spec.tile.n / spec.warps.n);
     let accumulator = wm * wn / 32;
     let fragments = 2 * (wm / MMA_M * 4 + wn / MMA_N * 2);
@@ -134,5 +133,5 @@ pub fn register_estimate(spec: &KernelSpec) -> u32 {
         crate::spec::CopyPath::Plain => stage_bytes(spec) / spec.warps.threads() / 4,
         crate::spec::CopyPath::CpAsync => 0,
     };
-    accumulator + fragments + staging + ADDRESSES_AND_STATE
+    accumulator + fragments + staging + crate::resources::ADDRESS_REGISTERS
 }

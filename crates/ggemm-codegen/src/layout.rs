@@ -109,6 +109,13 @@ impl Layout {
         self.swizzle.apply(self.rows.offset(row) + self.cols.offset(col))
     }
 
+    /// Rows after which the swizzle repeats: so many rows further on, every element lies a constant number of bytes
+    /// further on.
+    pub fn row_period(&self) -> u32 {
+        let row_bytes = self.rows.0.first().map_or(1, |d| d.stride).max(1);
+        ((1 << (self.swizzle.base + self.swizzle.shift + self.swizzle.bits)) / row_bytes).max(1)
+    }
+
     /// Rows and columns.
     pub fn shape(&self) -> (u32, u32) {
         (self.rows.extent(), self.cols.extent())
@@ -219,6 +226,19 @@ mod tests {
                 for i in 0..8 {
                     assert_eq!(layout.offset(row, chunk * 8 + i), first + 2 * i);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_swizzle_repeats_after_its_period() {
+        for cols in [16, 32, 64, 128] {
+            let layout = Layout::swizzled_panels(64, cols, 2);
+            let period = layout.row_period();
+            assert_eq!(period, 8);
+            for (row, col) in (0..32).flat_map(|r| (0..cols).map(move |c| (r, c))) {
+                let expected = layout.offset(row, col) + period * layout.rows.0[0].stride;
+                assert_eq!(layout.offset(row + period, col), expected);
             }
         }
     }

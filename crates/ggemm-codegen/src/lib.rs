@@ -7,16 +7,28 @@
 #![forbid(unsafe_code)]
 
 pub mod arch;
+pub mod catalogue;
 pub mod constraints;
+pub mod cost;
+pub mod dsl;
 pub mod dtype;
+pub mod emit;
+pub mod generate;
 pub mod geometry;
+pub mod interp;
+pub mod ir;
+pub mod kernels;
+pub mod launch;
 pub mod layout;
 pub mod problem;
+pub mod resources;
 pub mod spec;
 
 pub use arch::Arch;
 pub use constraints::{ValidSpec, Violation};
 pub use dtype::Dtype;
+pub use generate::{Generated, generate};
+pub use ir::Contract;
 pub use problem::{
     Contraction, GroupForm, IndexType, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout, WeightSharing,
 };

@@ -173,6 +173,9 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// The largest G, M, N or K: a tile's width below 2³¹, so that no index in a kernel overflows.
+    pub const MAX_DIMENSION: usize = (1 << 31) - 1024;
+
     /// A problem with the defaults: bf16 in and out, one [N, K] weight a group, dense rows, i32 sizes, no tail.
     pub fn new(operation: Operation, groups: usize, m: usize, n: usize, k: usize) -> Self {
         Problem {
@@ -323,13 +326,14 @@ impl Problem {
         [a, b, d]
     }
 
-    /// Refuses a problem that no kernel and no backend can mean: dimensions past 2³¹ − 1, strides shorter than a row,
+    /// Refuses a problem that no kernel and no backend can mean: dimensions past
+    /// [`Problem::MAX_DIMENSION`], strides shorter than a row,
     /// groups of weights that overlap, `accumulate` where it is not defined, a type that is no operand.
     ///
     /// # Errors
     /// The first rule that does not hold, with the argument, its value and the remedy.
     pub fn validate(&self) -> Result<(), ProblemError> {
-        const LIMIT: usize = i32::MAX as usize;
+        const LIMIT: usize = Problem::MAX_DIMENSION;
         for (argument, value) in [("G", self.groups), ("M", self.m), ("N", self.n), ("K", self.k)] {
             if value > LIMIT {
                 return Err(ProblemError::TooLarge { argument, value });
@@ -549,8 +553,8 @@ impl Contraction {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProblemError {
-    /// A dimension past 2³¹ − 1.
-    #[error("{argument} = {value} is past 2147483647, the largest dimension: split the problem")]
+    /// A dimension past [`Problem::MAX_DIMENSION`].
+    #[error("{argument} = {value} is past 2147482624, the largest dimension: split the problem")]
     TooLarge {
         /// G, M, N or K.
         argument: &'static str,

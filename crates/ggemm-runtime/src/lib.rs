@@ -4,6 +4,7 @@
 //! [`Buffer`]s or the caller's own slices.
 
 mod args;
+pub mod baked;
 mod bound;
 mod buffer;
 mod check;

@@ -1,0 +1,190 @@
+//! The variants that ship.
+//!
+//! A family is a ragged dimension with the majorness of B and an input and output type. Each has tiles for groups of
+//! different sizes, and a plain variant that takes any stride, so that no shape is refused.
+
+use crate::arch::Arch;
+use crate::constraints::ValidSpec;
+use crate::dtype::Dtype;
+use crate::spec::{CopyPath, KernelSpec, Major, Ragged, Schedule, Tile, Warps};
+
+/// The largest number of shipped variants that may be legal on one target.
+pub const MOST_PER_TARGET: usize = 96;
+
+/// A tile with the warps that share it and its stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TileConfig {
+    /// Block of D and depth of a stage.
+    pub tile: Tile,
+    /// How warps share the tile.
+    pub warps: Warps,
+    /// Stages of the ring.
+    pub stages: u32,
+}
+
+const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32) -> TileConfig {
+    TileConfig { tile: Tile { m, n, k }, warps: Warps { m: warps_m, n: warps_n }, stages }
+}
+
+/// For groups of few rows: the weights' stream is the bound, and masks cost nothing.
+const SMALL_ROWS: [TileConfig; 3] =
+    [config(16, 64, 64, 1, 4, 4), config(16, 128, 64, 1, 4, 4), config(32, 128, 64, 1, 4, 4)];
+
+/// For larger groups. The last holds what fits the 99 KiB of sm_89 and sm_120.
+const LARGE_ROWS: [TileConfig; 4] = [
+    config(64, 128, 64, 2, 2, 4),
+    config(128, 128, 64, 2, 2, 3),
+    config(128, 256, 64, 2, 4, 3),
+    config(128, 256, 32, 2, 4, 4),
+];
+
+/// Ragged reductions.
+const REDUCTION: [TileConfig; 4] = [
+    config(64, 128, 64, 2, 2, 4),
+    config(128, 128, 64, 2, 2, 3),
+    config(128, 256, 64, 2, 4, 3),
+    config(128, 256, 32, 2, 4, 4),
+];
+
+/// Any stride and alignment.
+const PLAIN: TileConfig = config(64, 64, 32, 2, 2, 2);
+
+/// Every variant that ships, in the order in which tables list them.
+pub fn shipped() -> Vec<KernelSpec> {
+    let mut specs = Vec::new();
+    for operand in [Dtype::Bf16, Dtype::F16] {
+        for b_major in [Major::K, Major::Mn] {
+            rows_family(&mut specs, operand, b_major);
+        }
+        reduction_family(&mut specs, operand);
+    }
+    specs
+}
+
+/// The shipped variants that `target` executes.
+pub fn shipped_for(target: Arch) -> Vec<ValidSpec> {
+    shipped().into_iter().filter_map(|s| ValidSpec::new(s, target).ok()).collect()
+}
+
+/// The tile configurations that ship for a family's copies by `cp.async`, smallest first.
+pub fn tile_configs(ragged: Ragged) -> Vec<TileConfig> {
+    match ragged {
+        Ragged::Rows => SMALL_ROWS.into_iter().chain(LARGE_ROWS).collect(),
+        Ragged::Reduction => REDUCTION.to_vec(),
+    }
+}
+
+/// A variant of a family, as the catalogue composes it.
+pub fn variant(
+    (ragged, b_major): (Ragged, Major),
+    (operand, output): (Dtype, Dtype),
+    config: TileConfig,
+    copy: CopyPath,
+    even_k: bool,
+) -> KernelSpec {
+    KernelSpec {
+        ragged,
+        a_major: if ragged == Ragged::Rows { Major::K } else { Major::Mn },
+        b_major,
+        operand,
+        accumulator: Dtype::F32,
+        output,
+        arch: Arch::Sm80,
+        tile: config.tile,
+        warps: config.warps,
+        stages: config.stages,
+        schedule: Schedule::Multistage,
+        copy,
+        even_k,
+    }
+}
+
+/// The variant of a family that takes any stride and alignment.
+pub fn plain(family: (Ragged, Major), dtypes: (Dtype, Dtype)) -> KernelSpec {
+    variant(family, dtypes, PLAIN, CopyPath::Plain, false)
+}
+
+fn rows_family(specs: &mut Vec<KernelSpec>, operand: Dtype, b_major: Major) {
+    let family = (Ragged::Rows, b_major);
+    for output in Dtype::ALL {
+        let cp_async = |config, even_k| variant(family, (operand, output), config, CopyPath::CpAsync, even_k);
+        if output == operand {
+            specs.extend(SMALL_ROWS.map(|c| cp_async(c, false)));
+            specs.extend(LARGE_ROWS.into_iter().flat_map(|c| [cp_async(c, true), cp_async(c, false)]));
+        } else if output == Dtype::F32 {
+            specs.extend([SMALL_ROWS[2], LARGE_ROWS[1]].map(|c| cp_async(c, false)));
+        }
+        specs.push(plain(family, (operand, output)));
+    }
+}
+
+fn reduction_family(specs: &mut Vec<KernelSpec>, operand: Dtype) {
+    let family = (Ragged::Reduction, Major::Mn);
+    for output in Dtype::ALL {
+        if output == operand || output == Dtype::F32 {
+            specs.extend(REDUCTION.map(|c| variant(family, (operand, output), c, CopyPath::CpAsync, false)));
+        }
+        specs.push(plain(family, (operand, output)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::generate;
+    use crate::problem::{Operation, Problem, WeightLayout};
+    use std::collections::HashSet;
+
+    #[test]
+    fn the_catalogue_is_legal_distinct_and_small() {
+        let all = shipped();
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len(), "no variant twice");
+        for spec in &all {
+            assert!(Arch::ALL.iter().any(|t| ValidSpec::new(*spec, *t).is_ok()), "{spec} is legal nowhere");
+            assert_eq!(spec.to_string().parse(), Ok(*spec));
+        }
+        for target in Arch::ALL {
+            let n = shipped_for(target).len();
+            assert!((60..=MOST_PER_TARGET).contains(&n), "{n} variants on {target}");
+        }
+    }
+
+    /// Every problem has at least one variant on every target, whatever its strides.
+    #[test]
+    fn no_problem_is_without_a_variant() {
+        for target in Arch::ALL {
+            let specs = shipped_for(target);
+            for operation in Operation::ALL {
+                for layout in [WeightLayout::Nk, WeightLayout::Kn] {
+                    for (operand, output) in
+                        [Dtype::Bf16, Dtype::F16].into_iter().flat_map(|i| Dtype::ALL.map(|o| (i, o)))
+                    {
+                        let p = Problem::new(operation, 3, 100, 33, 77).operand(operand).output(output);
+                        let c = p.weight_layout(layout).contraction();
+                        let fits = |s: &&ValidSpec| {
+                            (s.ragged, s.a_major, s.b_major) == (c.ragged, c.a_major, c.b_major)
+                                && (s.operand, s.output) == (c.operand, c.output)
+                                && s.copy == CopyPath::Plain
+                        };
+                        assert_eq!(specs.iter().filter(fits).count(), 1, "{operation} {operand} {output} on {target}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// What validation counts and what the built kernel states are the same.
+    #[test]
+    fn contracts_agree_with_validation() {
+        for spec in shipped_for(Arch::Sm90a) {
+            let built = generate(&spec);
+            assert_eq!(built.contract.shared_bytes, crate::geometry::shared_bytes(&spec), "{}", built.name);
+            assert_eq!(built.contract.threads, spec.warps.threads());
+            assert_eq!(built.contract.registers, crate::geometry::register_estimate(&spec), "{}", built.name);
+            let t = spec.tile;
+            assert_eq!(built.contract.work.multiply_adds, u64::from(t.m) * u64::from(t.n) * u64::from(t.k));
+            let copied = u64::from((t.m + t.n) * t.k * spec.operand.size_bytes());
+            assert_eq!(built.contract.work.global_bytes, copied, "{}", built.name);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Predicted time of a variant on a problem: what the selector ranks with where no measurement is at hand.
+//!
+//! A roofline per multiprocessor and iteration of the main loop (tensor cores, shared memory, L2), multiplied by the
+//! tiles that a typical routing makes and by the waves they take, and held against the time that DRAM needs. Only M
+//! and G are known on the host; sizes are taken to vary as a router's do.
+
+use std::fmt;
+
+use crate::arch::{Arch, ArchLimits};
+use crate::ir::Contract;
+use crate::problem::Contraction;
+use crate::spec::{KernelSpec, Ragged};
+
+/// What bounds a predicted time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Tensor cores.
+    Compute,
+    /// Shared memory.
+    SharedMemory,
+    /// Traffic between L2 and the multiprocessors.
+    L2,
+    /// Device memory.
+    Dram,
+    /// Waiting: too few bytes in flight, or too few tiles to fill the chip.
+    Latency,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Bound::Compute => "tensor cores",
+            Bound::SharedMemory => "shared memory",
+            Bound::L2 => "L2",
+            Bound::Dram => "DRAM",
+            Bound::Latency => "latency",
+        })
+    }
+}
+
+/// A predicted time and what it is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// Seconds of one launch.
+    pub seconds: f64,
+    /// Tiles, on average over a router's sizes.
+    pub tiles: f64,
+    /// Tiles over those in flight at once.
+    pub waves: f64,
+    /// CTAs that share a multiprocessor.
+    pub ctas_per_sm: u32,
+    /// The largest term.
+    pub bound: Bound,
+}
+
+impl fmt::Display for Prediction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Prediction { seconds, tiles, waves, bound, .. } = self;
+        write!(f, "{:.1} us predicted ({tiles:.0} tiles in {waves:.1} waves, bound by {bound})", seconds * 1e6)
+    }
+}
+
+/// A launch's own time on the device, in seconds.
+const LAUNCH_SECONDS: f64 = 3.0e-6;
+/// Clocks from a copy's issue to its data, with L2 or DRAM behind it.
+const COPY_LATENCY_CLOCKS: f64 = 900.0;
+/// Clocks of a main loop iteration that no unit's rate explains: the barrier, and filling the pipes behind it.
+const ITERATION_CLOCKS: f64 = 60.0;
+/// Clocks to find a tile and to write its last rows.
+const TILE_CLOCKS: f64 = 700.0;
+
+/// CTAs of a kernel that one multiprocessor holds.
+pub fn ctas_per_sm(contract: &Contract, limits: &ArchLimits) -> u32 {
+    let by_shared = limits.shared_per_sm / (contract.shared_bytes + 1024);
+    let registers = contract.registers.next_multiple_of(8).max(8) * contract.threads;
+    let by_registers = limits.registers_per_sm / registers.max(1);
+    let by_threads = limits.threads_per_sm / contract.threads.max(1);
+    by_shared.min(by_registers).min(by_threads).clamp(1, 32)
+}
+
+/// Tiles of `side` that a group with `mean` rows on average needs on average, where sizes spread as widely as a skewed
+/// router's do: the mean of ⌈m / side⌉ over an exponential m, and no more than the chance that the group has rows.
+fn expected_tiles(mean: f64, side: f64) -> f64 {
+    if mean <= 0.0 {
+        return 0.0;
+    }
+    let spread = 1.0 / (1.0 - (-side / mean).exp());
+    let occupied = 1.0 - (-mean).exp();
+    spread.min(mean / side + 0.5).max(mean / side) * occupied.max(f64::MIN_POSITIVE)
+}
+
+/// Predicts one launch.
+pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, target: Arch) -> Prediction {
+    let limits = target.limits();
+    let clock = limits.clock_ghz * 1e9;
+    let (tile_m, tile_n, tile_k) = (f64::from(spec.tile.m), f64::from(spec.tile.n), f64::from(spec.tile.k));
+    let (rows, cols, reduction) = (problem.rows as f64, problem.cols as f64, problem.reduction as f64);
+    let merged = problem.ragged == Ragged::Reduction && problem.weight_shared;
+    let groups = if merged { 1.0 } else { problem.groups as f64 };
+
+    // Tiles, and iterations of the main loop over all of them.
+    let col_tiles = (cols / tile_n).ceil();
+    let (tiles, blocks_per_tile) = match problem.ragged {
+        Ragged::Rows => (groups * expected_tiles(rows / groups, tile_m) * col_tiles, (reduction / tile_k).ceil()),
+        Ragged::Reduction => (groups * (rows / tile_m).ceil() * col_tiles, expected_tiles(reduction / groups, tile_k)),
+    };
+
+    // One iteration on one multiprocessor, in clocks.
+    let per_sm = f64::from(ctas_per_sm(contract, &limits));
+    let work = contract.work;
+    let compute = work.multiply_adds as f64 / limits.mma_per_clock;
+    let shared = work.shared_bytes as f64 / 128.0;
+    let l2_per_clock = limits.l2_bytes_per_s / f64::from(limits.sms) / clock;
+    let l2 = work.global_bytes as f64 / l2_per_clock;
+    let flight = f64::from(contract.shared_bytes) / f64::from(spec.stages) * f64::from(spec.stages - 1) * per_sm;
+    let latency = work.global_bytes as f64 * COPY_LATENCY_CLOCKS / flight.max(1.0);
+    let slots = f64::from(limits.sms) * per_sm;
+    let waves = (tiles / slots).max(f64::MIN_POSITIVE);
+    // A multiprocessor that holds fewer CTAs than it could is faster on each, but never as fast as on all together.
+    let resident = (tiles / f64::from(limits.sms)).clamp(1.0, per_sm);
+    let (unit, bound) =
+        [(compute, Bound::Compute), (shared, Bound::SharedMemory), (l2, Bound::L2), (latency, Bound::Latency)]
+            .into_iter()
+            .fold((0.0, Bound::Latency), |best, term| if term.0 > best.0 { term } else { best });
+    let iteration = resident * unit + ITERATION_CLOCKS;
+
+    let output_bytes = tile_m * tile_n * f64::from(spec.output.size_bytes());
+    let tile_overhead = TILE_CLOCKS + COPY_LATENCY_CLOCKS / resident + resident * output_bytes / l2_per_clock;
+    let on_chip =
+        waves.max(1.0).mul_add(0.5, waves.ceil() * 0.5) * (blocks_per_tile * iteration + tile_overhead) / clock;
+
+    // Each operand and the output once.
+    let operand_bytes = f64::from(spec.operand.size_bytes());
+    let weights = |side: f64, depth: f64| {
+        let active = if problem.weight_shared { 1.0 } else { groups * (1.0 - (-rows / groups).exp()) };
+        active * side * depth * operand_bytes
+    };
+    let bytes = match problem.ragged {
+        Ragged::Rows => {
+            rows * reduction * operand_bytes
+                + weights(cols, reduction)
+                + rows * cols * f64::from(spec.output.size_bytes())
+        }
+        Ragged::Reduction => {
+            let existing = if problem.accumulate { 2.0 } else { 1.0 };
+            reduction * (rows + cols) * operand_bytes
+                + groups * rows * cols * f64::from(spec.output.size_bytes()) * existing
+        }
+    };
+    let dram = bytes / limits.dram_bytes_per_s;
+    let (seconds, bound) = if dram > on_chip {
+        (dram, Bound::Dram)
+    } else if waves < 0.5 {
+        (on_chip, Bound::Latency)
+    } else {
+        (on_chip, bound)
+    };
+    Prediction { seconds: seconds + LAUNCH_SECONDS, tiles, waves, ctas_per_sm: per_sm as u32, bound }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+    use crate::constraints::ValidSpec;
+    use crate::generate::generate;
+    use crate::problem::Problem;
+
+    fn best(problem: &Problem) -> ValidSpec {
+        let c = problem.contraction();
+        catalogue::shipped_for(Arch::Sm90a)
+            .into_iter()
+            .filter(|s| {
+                (s.ragged, s.b_major, s.operand, s.output) == (c.ragged, c.b_major, c.operand, c.output)
+                    && (!s.even_k || c.reduction.is_multiple_of(s.tile.k as usize))
+            })
+            .min_by(|a, b| {
+                let t = |s: &ValidSpec| predict(s, &generate(s).contract, &c, Arch::Sm90a).seconds;
+                t(a).total_cmp(&t(b))
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn large_groups_take_large_tiles_and_small_groups_small_ones() {
+        assert!(best(&Problem::forward(8, 32768, 4096, 7168)).tile.n == 256);
+        assert!(best(&Problem::forward(128, 512, 1536, 2048)).tile.m == 16);
+        assert!(best(&Problem::grad_w(8, 32768, 4096, 7168)).tile.n == 256);
+    }
+
+    #[test]
+    fn more_work_is_never_predicted_faster() {
+        for spec in catalogue::shipped_for(Arch::Sm90a) {
+            let contract = generate(&spec).contract;
+            let time = |m: usize, n: usize, k: usize| {
+                let p = match spec.ragged {
+                    Ragged::Rows => Problem::forward(8, m, n, k),
+                    Ragged::Reduction => Problem::grad_w(8, m, n, k),
+                };
+                predict(&spec, &contract, &p.contraction(), Arch::Sm90a).seconds
+            };
+            for s in [1usize, 4, 16] {
+                let base = time(512 * s, 512 * s, 512 * s);
+                assert!(base.is_finite() && base > 0.0);
+                assert!(time(1024 * s, 512 * s, 512 * s) >= base, "{}", spec.spec());
+                assert!(time(512 * s, 1024 * s, 512 * s) >= base, "{}", spec.spec());
+                assert!(time(512 * s, 512 * s, 1024 * s) >= base, "{}", spec.spec());
+            }
+        }
+    }
+
+    #[test]
+    fn degenerate_problems_have_a_finite_time() {
+        for spec in catalogue::shipped_for(Arch::Sm80) {
+            let contract = generate(&spec).contract;
+            for (g, m, n, k) in [(1, 0, 0, 0), (4096, 1, 1, 0), (1, 0, 7, 9)] {
+                for p in [Problem::forward(g, m, n, k), Problem::grad_w(g, m, n, k)] {
+                    let t = predict(&spec, &contract, &p.contraction(), Arch::Sm80);
+                    assert!(t.seconds.is_finite() && t.seconds > 0.0, "{p}: {t}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The embedded language in which kernels are written: a builder over the [tile IR](crate::ir).
+//!
+//! Scalars carry their type and the scope in which they are uniform in Rust's types ([`Expr`]). A Rust loop unrolls;
+//! [`KernelBuilder::for_`] emits a loop. Mutable state is declared and named ([`KernelBuilder::var`]). A statement that
+//! threads must reach together, under a condition on which they may disagree, is refused when the kernel is finished.
+
+mod builder;
+mod scalar;
+mod tiles;
+pub mod verify;
+
+pub use builder::KernelBuilder;
+pub use scalar::{
+    Bool, Cta, Expr, Grid, I32, I64, Join, Lane, Number, Operand, Scalar, ScopeTag, U32, Var, Warp, Warpgroup, Within,
+};
+pub use tiles::{AccumulatorFragment, GlobalBlock, OperandFragment, Pointer, SharedTiles, Slot, StagingFragment};

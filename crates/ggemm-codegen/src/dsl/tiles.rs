@@ -1,0 +1,200 @@
+//! Tiles of the DSL: device memory, shared memory and fragments, and the statements that move and multiply them.
+
+use super::builder::KernelBuilder;
+use super::scalar::{Bool, Cta, Expr, Grid, I32, I64, Operand, ScopeTag, Within};
+use crate::dtype::Dtype;
+use crate::geometry;
+use crate::ir::{FragmentId, FragmentRole, GlobalTile, Op, ParamId, SharedId, TileRef};
+use crate::layout::{Layout, ThreadValueMap};
+
+/// A pointer parameter.
+#[derive(Clone, Copy)]
+pub struct Pointer(pub(super) ParamId);
+
+/// A block of a row-major matrix in device memory, and how much of it exists.
+#[derive(Clone, Copy)]
+pub struct GlobalBlock<'k> {
+    /// The matrix' pointer.
+    pub pointer: Pointer,
+    /// Elements from the pointer to the block's first element.
+    pub origin: Expr<'k, I64, Cta>,
+    /// Elements between rows.
+    pub row_stride: Expr<'k, I64, Grid>,
+    /// Rows that exist; `None`: all of them.
+    pub rows: Option<Expr<'k, I32, Cta>>,
+    /// Columns that exist; `None`: all of them.
+    pub cols: Option<Expr<'k, I32, Cta>>,
+}
+
+impl GlobalBlock<'_> {
+    fn lower(&self) -> GlobalTile {
+        GlobalTile {
+            pointer: self.pointer.0,
+            origin: self.origin.id,
+            row_stride: self.row_stride.id,
+            rows: self.rows.map(|e| e.id),
+            cols: self.cols.map(|e| e.id),
+        }
+    }
+}
+
+/// Equal tiles in shared memory.
+#[derive(Clone)]
+pub struct SharedTiles {
+    id: SharedId,
+    layout: Layout,
+}
+
+/// One of them.
+#[derive(Clone)]
+pub struct Slot {
+    tile: TileRef,
+    layout: Layout,
+}
+
+impl SharedTiles {
+    /// The tile with this index.
+    pub fn slot<'k, S: ScopeTag + Within<Cta>>(&self, index: Expr<'k, I32, S>) -> Slot {
+        Slot { tile: TileRef { tile: self.id, slot: index.id }, layout: self.layout.clone() }
+    }
+}
+
+/// The running sums of the CTA's tile.
+#[derive(Clone, Copy)]
+pub struct AccumulatorFragment(FragmentId);
+
+/// k16 steps of one operand, as `mma.sync` takes them.
+#[derive(Clone, Copy)]
+pub struct OperandFragment {
+    id: FragmentId,
+    transposed: bool,
+}
+
+/// Pieces on their way from global to shared memory.
+#[derive(Clone, Copy)]
+pub struct StagingFragment(FragmentId);
+
+impl<'k> KernelBuilder<'k> {
+    /// Declares `slots` tiles of this layout in shared memory.
+    pub fn shared_tiles(&mut self, name: &str, dtype: Dtype, layout: &Layout, slots: u32) -> SharedTiles {
+        SharedTiles { id: self.declare_shared(name, dtype, layout.clone(), slots), layout: layout.clone() }
+    }
+
+    /// Declares the accumulator of the CTA's tile.
+    pub fn accumulator(&mut self, name: &str, map: ThreadValueMap) -> AccumulatorFragment {
+        AccumulatorFragment(self.declare_fragment(name, Dtype::F32, FragmentRole::Accumulator, map, 1))
+    }
+
+    /// Declares `slots` k16 steps of A; `transposed`: its shared tile's rows are the reduction.
+    pub fn a_fragment(
+        &mut self,
+        name: &str,
+        dtype: Dtype,
+        map: ThreadValueMap,
+        transposed: bool,
+        slots: u32,
+    ) -> OperandFragment {
+        OperandFragment { id: self.declare_fragment(name, dtype, FragmentRole::OperandA, map, slots), transposed }
+    }
+
+    /// Declares `slots` k16 steps of B; `transposed`: its shared tile's rows are the reduction.
+    pub fn b_fragment(
+        &mut self,
+        name: &str,
+        dtype: Dtype,
+        map: ThreadValueMap,
+        transposed: bool,
+        slots: u32,
+    ) -> OperandFragment {
+        OperandFragment { id: self.declare_fragment(name, dtype, FragmentRole::OperandB, map, slots), transposed }
+    }
+
+    /// Declares registers for one tile's pieces.
+    pub fn staging(&mut self, name: &str, dtype: Dtype, tile: &Layout) -> StagingFragment {
+        let map = geometry::copy_map(tile, self.threads());
+        StagingFragment(self.declare_fragment(name, dtype, FragmentRole::Staging, map, 1))
+    }
+
+    /// Starts an asynchronous copy of a block into a tile; what does not exist becomes zero.
+    #[track_caller]
+    pub fn copy(&mut self, from: &GlobalBlock<'k>, to: &Slot) {
+        let map = geometry::copy_map(&to.layout, self.threads());
+        self.push(Op::CopyTile { from: from.lower(), to: to.tile, map });
+    }
+
+    /// Ends a group of asynchronous copies.
+    #[track_caller]
+    pub fn commit_copies(&mut self) {
+        self.push(Op::CommitCopies);
+    }
+
+    /// Waits until at most `pending` groups of this thread's copies are on their way. Other threads' copies are known
+    /// to have landed only after a barrier.
+    #[track_caller]
+    pub fn await_copies(&mut self, pending: u32) {
+        self.push(Op::AwaitCopies { pending });
+    }
+
+    /// All threads of the CTA meet.
+    #[track_caller]
+    pub fn barrier(&mut self) {
+        self.push(Op::Barrier);
+    }
+
+    /// Reads a block into registers; what does not exist becomes zero.
+    #[track_caller]
+    pub fn load_staging(&mut self, to: StagingFragment, from: &GlobalBlock<'k>) {
+        self.push(Op::LoadStaging { to: to.0, from: from.lower() });
+    }
+
+    /// Writes what was read to a tile.
+    #[track_caller]
+    pub fn store_staging(&mut self, from: StagingFragment, to: &Slot) {
+        self.push(Op::StoreStaging { from: from.0, to: to.tile });
+    }
+
+    /// Sets the sums to zero.
+    #[track_caller]
+    pub fn zero(&mut self, fragment: AccumulatorFragment) {
+        self.push(Op::Zero { fragment: fragment.0 });
+    }
+
+    /// Reads one k16 step of an operand from its tile.
+    #[track_caller]
+    pub fn load_matrix(
+        &mut self,
+        to: OperandFragment,
+        to_slot: impl Operand<'k, I32>,
+        from: &Slot,
+        step: impl Operand<'k, I32>,
+    ) {
+        let (to_slot, step) = (to_slot.expr(self.arena()), step.expr(self.arena()));
+        let op = Op::LoadMatrix { to: to.id, to_slot, from: from.tile, step, transposed: to.transposed };
+        self.push(op);
+    }
+
+    /// accumulator += a · bᵀ for one k16 step.
+    #[track_caller]
+    pub fn multiply(
+        &mut self,
+        accumulator: AccumulatorFragment,
+        a: OperandFragment,
+        b: OperandFragment,
+        slot: impl Operand<'k, I32>,
+    ) {
+        let slot = slot.expr(self.arena());
+        self.push(Op::Multiply { accumulator: accumulator.0, a: a.id, b: b.id, slot });
+    }
+
+    /// Rounds the sums and writes those that exist; where `accumulate` holds, adds them to what is there.
+    #[track_caller]
+    pub fn store(
+        &mut self,
+        from: AccumulatorFragment,
+        to: &GlobalBlock<'k>,
+        accumulate: Option<Expr<'k, Bool, Grid>>,
+        paired: bool,
+    ) {
+        self.push(Op::StoreTile { from: from.0, to: to.lower(), accumulate: accumulate.map(|e| e.id), paired });
+    }
+}

@@ -1,0 +1,371 @@
+//! Statements as C++.
+
+use super::addresses::{self, Arithmetic};
+use super::scalars::type_name;
+use super::writer::Writer;
+use crate::geometry::{MMA_K, MMA_M, MMA_N};
+use crate::ir::{
+    BinaryOp, Block, Builtin, ExprId, Fragment, FragmentId, FragmentRole, GlobalTile, Op, ParamType, ShuffleFrom, Stmt,
+    TileRef, Type,
+};
+use crate::layout::ThreadValueMap;
+
+/// Thread indices, addresses of shared tiles, and registers of fragments.
+pub(super) fn write_declarations(w: &mut Writer<'_>) {
+    let kernel = w.kernel;
+    w.line("const int thread = threadIdx.x;");
+    w.line("const int lane = thread % 32;");
+    if let Some(f) = kernel.body.fragments.iter().find(|f| f.role == FragmentRole::Accumulator) {
+        let [_, _, m, n] = f.map.threads[..] else { unreachable!("an accumulator's threads are lanes and warps") };
+        w.line("const int warp = thread / 32;");
+        w.line(&format!("const int warp_m = warp % {};  // {} rows each", m.extent, m.row));
+        w.line(&format!("const int warp_n = warp / {};  // {} columns each", m.extent, n.col));
+    }
+    w.line("");
+    if !kernel.body.shared.is_empty() {
+        w.line("extern __shared__ __align__(1024) unsigned char shared_memory[];");
+        for t in &kernel.body.shared {
+            let at = if t.offset == 0 { String::new() } else { format!(" + {}", t.offset) };
+            w.line(&format!(
+                "const uint32 {} = shared_address(shared_memory){at};  // {} x {} bytes",
+                t.name,
+                t.slots,
+                t.layout.bytes()
+            ));
+        }
+        w.line("");
+    }
+    for f in &kernel.body.fragments {
+        w.line(&declaration(f));
+    }
+    w.line("");
+}
+
+fn declaration(f: &Fragment) -> String {
+    let v = &f.map.values;
+    let slots = if f.slots > 1 { format!("[{}]", f.slots) } else { String::new() };
+    match f.role {
+        FragmentRole::Accumulator => format!("float {}[{}][{}][4];", f.name, v[3].extent, v[2].extent),
+        FragmentRole::OperandA => format!("uint32 {}{slots}[{}][4];", f.name, v[3].extent),
+        FragmentRole::OperandB => format!("uint32 {}{slots}[{}][2];", f.name, v[2].extent),
+        FragmentRole::Staging => format!("uint32 {}[{}][4];", f.name, v[1].extent),
+    }
+}
+
+pub(super) fn write_block(w: &mut Writer<'_>, block: &Block) {
+    for stmt in &block.0 {
+        w.statement(stmt.id, |w| write_stmt(w, stmt));
+    }
+}
+
+fn write_stmt(w: &mut Writer<'_>, stmt: &Stmt) {
+    match &stmt.op {
+        Op::Comment(text) => w.line(&format!("// {text}")),
+        Op::Let { var, value } => {
+            let value = w.text(*value);
+            let v = w.variable(*var);
+            let head = format!("{}{}", if v.mutable { "" } else { "const " }, type_name(v.ty));
+            let name = w.declare(*var);
+            w.line(&format!("{head} {name} = {value};"));
+        }
+        Op::Assign { var, value } => w.line(&format!("{} = {};", w.name_of(*var), w.text(*value))),
+        Op::If { condition, then, otherwise } => {
+            let condition = w.text(*condition);
+            w.line(&format!("if ({condition}) {{"));
+            w.nested(|w| write_block(w, then));
+            if !otherwise.0.is_empty() {
+                w.line("} else {");
+                w.nested(|w| write_block(w, otherwise));
+            }
+            w.line("}");
+        }
+        Op::For { var, end, unroll, body } => {
+            let end = w.text(*end);
+            // The counter is visible in the loop alone; its name must be new there.
+            if *unroll {
+                w.line("#pragma unroll");
+            } else {
+                w.line("#pragma unroll 1");
+            }
+            let name = w.declare(*var);
+            w.block(&format!("for (int {name} = 0; {name} < {end}; ++{name})"), |w| write_block(w, body));
+        }
+        Op::Loop { body } => w.block("while (true)", |w| write_block(w, body)),
+        Op::Break { condition } => w.line(&format!("if ({}) break;", w.text(*condition))),
+        Op::LoadIndex { var, pointer, index, wide, guard } => {
+            let array = &w.kernel.contract.params[pointer.0 as usize].name;
+            let read = format!("load_index({array}, {}, {})", w.text(*index), w.text(*wide));
+            let guard = w.text(*guard);
+            let name = w.declare(*var);
+            w.line(&format!("const int64 {name} = {guard} ? {read} : 0LL;"));
+        }
+        Op::Shuffle { var, value, from } => {
+            let value = w.text(*value);
+            let call = match from {
+                ShuffleFrom::Below(distance) => format!("__shfl_up_sync(ALL_LANES, {value}, {distance})"),
+                ShuffleFrom::Lane(lane) => format!("__shfl_sync(ALL_LANES, {value}, {})", w.text(*lane)),
+            };
+            let ty = type_name(w.variable(*var).ty);
+            let name = w.declare(*var);
+            w.line(&format!("const {ty} {name} = {call};"));
+        }
+        Op::Ballot { var, predicate } => {
+            let predicate = w.text(*predicate);
+            let name = w.declare(*var);
+            w.line(&format!("const uint32 {name} = __ballot_sync(ALL_LANES, {predicate});"));
+        }
+        Op::Barrier => w.line("__syncthreads();"),
+        Op::CopyTile { from, to, map } => write_copy(w, from, to, map),
+        Op::CommitCopies => w.line("cp_async_commit();"),
+        Op::AwaitCopies { pending } => w.line(&format!("cp_async_wait<{pending}>();")),
+        Op::LoadStaging { to, from } => write_load_staging(w, *to, from),
+        Op::StoreStaging { from, to } => write_store_staging(w, *from, to),
+        Op::Zero { fragment } => write_zero(w, *fragment),
+        Op::LoadMatrix { to, to_slot, from, step, transposed } => {
+            write_load_matrix(w, *to, *to_slot, from, *step, *transposed);
+        }
+        Op::Multiply { accumulator, a, b, slot } => write_multiply(w, *accumulator, *a, *b, *slot),
+        Op::StoreTile { from, to, accumulate, paired } => write_store(w, *from, to, *accumulate, *paired),
+    }
+}
+
+fn fragment<'b>(w: &Writer<'b>, id: FragmentId) -> &'b Fragment {
+    &w.kernel.body.fragments[id.0 as usize]
+}
+
+/// The shared address of a tile.
+fn tile_address(w: &Writer<'_>, tile: &TileRef) -> String {
+    let t = &w.kernel.body.shared[tile.tile.0 as usize];
+    match w.exprs.as_constant(tile.slot) {
+        Some(0) => t.name.clone(),
+        _ => format!("{} + {} * {}", t.name, w.text(tile.slot), t.layout.bytes()),
+    }
+}
+
+/// A thread's share of a tile.
+struct ThreadPieces {
+    /// Row of its first piece.
+    first_row: ExprId,
+    /// Row of its i-th piece.
+    row: ExprId,
+    /// Column of all of them, in pieces.
+    piece: ExprId,
+    /// How many.
+    count: u32,
+}
+
+fn thread_pieces(w: &mut Writer<'_>, map: &ThreadValueMap) -> ThreadPieces {
+    let (thread, i) = (w.locals.thread, w.locals.i);
+    let (pieces_per_row, reps) = (map.threads[0].extent, map.values[1]);
+    let e = &mut w.exprs;
+    let first_row = e.over(thread, pieces_per_row);
+    let row = if reps.extent > 1 {
+        let more = e.times(i, reps.row);
+        e.plus(first_row, more)
+    } else {
+        first_row
+    };
+    ThreadPieces { first_row, row, piece: e.modulo(thread, pieces_per_row), count: reps.extent }
+}
+
+/// A loop over a thread's pieces: where each lies in global memory (`from`, and how much of its row is `left`), and the
+/// shared address it goes to.
+fn each_piece(
+    w: &mut Writer<'_>,
+    from: Option<&GlobalTile>,
+    to: Option<&TileRef>,
+    map: &ThreadValueMap,
+    write: impl FnOnce(&mut Writer<'_>, &str),
+) {
+    let ThreadPieces { first_row, row, piece, count } = thread_pieces(w, map);
+    let (elements, rows_at_once) = (map.values[0].extent, map.values[1].row);
+    w.block("", |w| {
+        let (first_row, row, piece) = (w.text(first_row), w.text(row), w.text(piece));
+        w.line(&format!("const int piece = {piece};"));
+        if let Some(from) = from {
+            if let Some(cols) = from.cols {
+                w.line(&format!("const int left = {} - piece * {elements};", w.text(cols)));
+            }
+            let pointer = &w.kernel.contract.params[from.pointer.0 as usize];
+            let (origin, stride) = (w.text(from.origin), w.text(from.row_stride));
+            w.line(&format!(
+                "const {}* from = {} + ({origin} + {first_row} * {stride} + piece * {elements});",
+                element_name(pointer.ty),
+                pointer.name,
+            ));
+        }
+        // Where the swizzle repeats from one of the thread's rows to the next, each address adds a constant.
+        let mut address = String::new();
+        if let Some(to) = to {
+            let shared = &w.kernel.body.shared[to.tile.0 as usize];
+            let tile = tile_address(w, to);
+            if rows_at_once.is_multiple_of(shared.layout.row_period()) {
+                w.line(&format!("const uint32 to = {tile} + {}_piece({first_row}, piece);", shared.name));
+                let step = rows_at_once * shared.layout.rows.0[0].stride;
+                address = if count > 1 { format!("to + i * {step}") } else { "to".to_owned() };
+            } else {
+                address = format!("{tile} + {}_piece({row}, piece)", shared.name);
+            }
+        }
+        let i = w.locals.i;
+        w.unrolled(i, count, |w| {
+            if from.is_some_and(|f| f.rows.is_some()) {
+                w.line(&format!("const int row = {row};"));
+            }
+            write(w, &address);
+            if let Some(from) = from.filter(|_| count > 1) {
+                w.line(&format!("from += {rows_at_once} * {};", w.text(from.row_stride)));
+            }
+        });
+    });
+}
+
+/// The type of the elements that a pointer parameter points to.
+fn element_name(ty: ParamType) -> &'static str {
+    match ty {
+        ParamType::Input(t) | ParamType::Output(t) => t.name(),
+        ParamType::Indices | ParamType::Bool | ParamType::I32 | ParamType::I64 => "void",
+    }
+}
+
+fn write_copy(w: &mut Writer<'_>, from: &GlobalTile, to: &TileRef, map: &ThreadValueMap) {
+    let bytes = match (from.rows, from.cols) {
+        (Some(rows), Some(_)) => format!("row < {} ? piece_bytes(left) : 0", w.text(rows)),
+        (Some(rows), None) => format!("row < {} ? 16 : 0", w.text(rows)),
+        (None, Some(_)) => "piece_bytes(left)".to_owned(),
+        (None, None) => "16".to_owned(),
+    };
+    each_piece(w, Some(from), Some(to), map, |w, address| {
+        w.line(&format!("cp_async_16({address}, from, {bytes});"));
+    });
+}
+
+fn write_load_staging(w: &mut Writer<'_>, to: FragmentId, from: &GlobalTile) {
+    let f = fragment(w, to);
+    let elements = f.map.values[0].extent;
+    let left = if from.cols.is_some() { "left".to_owned() } else { elements.to_string() };
+    let left = match from.rows {
+        Some(rows) => format!("row < {} ? {left} : 0", w.text(rows)),
+        None => left,
+    };
+    each_piece(w, Some(from), None, &f.map, |w, _| {
+        w.line(&format!("load_piece({}[i], from, {left});", f.name));
+    });
+}
+
+fn write_store_staging(w: &mut Writer<'_>, from: FragmentId, to: &TileRef) {
+    let f = fragment(w, from);
+    each_piece(w, None, Some(to), &f.map, |w, address| {
+        w.line(&format!("store_piece({address}, {}[i]);", f.name));
+    });
+}
+
+fn write_zero(w: &mut Writer<'_>, id: FragmentId) {
+    let f = fragment(w, id);
+    let (m, n) = (f.map.values[3].extent, f.map.values[2].extent);
+    let (i, j) = (w.locals.i, w.locals.j);
+    w.unrolled(i, m, |w| {
+        w.unrolled(j, n, |w| {
+            w.line(&format!("{0}[i][j][0] = {0}[i][j][1] = {0}[i][j][2] = {0}[i][j][3] = 0.0f;", f.name));
+        });
+    });
+}
+
+fn write_load_matrix(
+    w: &mut Writer<'_>,
+    to: FragmentId,
+    to_slot: ExprId,
+    from: &TileRef,
+    step: ExprId,
+    transposed: bool,
+) {
+    let f = fragment(w, to);
+    let shared = &w.kernel.body.shared[from.tile.0 as usize];
+    let tile = tile_address(w, from);
+    let slot = if f.slots > 1 { format!("[{}]", w.text(to_slot)) } else { String::new() };
+    let locals = w.locals;
+    // One x4 load fills 16 of the side: one product of A, two of B.
+    let (warp, groups, registers) = match f.role {
+        FragmentRole::OperandB => (
+            locals.warp_n,
+            f.map.values[2].extent / 2,
+            ["[2 * i][0]", "[2 * i][1]", "[2 * i + 1][0]", "[2 * i + 1][1]"],
+        ),
+        _ => (locals.warp_m, f.map.values[3].extent, ["[i][0]", "[i][1]", "[i][2]", "[i][3]"]),
+    };
+    let at = addresses::matrix_row(&mut w.exprs, f, &shared.layout, transposed, warp, locals.i, step);
+    // What all loads share is computed before them; each then flips bits and adds a constant.
+    let from = format!("{tile} + {}_piece({}, {})", shared.name, w.text(at.row), w.text(at.piece));
+    let nothing = |w: &Writer<'_>, e| w.exprs.as_constant(e) == Some(0);
+    let flipped = if nothing(w, at.flip) { "from".to_owned() } else { format!("(from ^ {})", w.factor(at.flip)) };
+    let address = if nothing(w, at.on) { flipped } else { format!("{flipped} + {}", w.text(at.on)) };
+    let suffix = if transposed { "_trans" } else { "" };
+    let registers = registers.map(|r| format!("{}{slot}{r}", f.name)).join(", ");
+    w.block("", |w| {
+        w.line(&format!("const uint32 from = {from};"));
+        w.unrolled(locals.i, groups, |w| {
+            w.line(&format!("ldmatrix_x4{suffix}({registers}, {address});"));
+        });
+    });
+}
+
+fn write_multiply(w: &mut Writer<'_>, accumulator: FragmentId, a: FragmentId, b: FragmentId, slot: ExprId) {
+    let (d, a, b) = (fragment(w, accumulator), fragment(w, a), fragment(w, b));
+    let (m, n) = (d.map.values[3].extent, d.map.values[2].extent);
+    let slot = w.text(slot);
+    let (i, j) = (w.locals.i, w.locals.j);
+    w.unrolled(i, m, |w| {
+        w.unrolled(j, n, |w| {
+            w.line(&format!(
+                "mma_m{MMA_M}n{MMA_N}k{MMA_K}({}[i][j], {}[{slot}][i], {}[{slot}][j]);",
+                d.name, a.name, b.name
+            ));
+        });
+    });
+}
+
+fn write_store(w: &mut Writer<'_>, from: FragmentId, to: &GlobalTile, accumulate: Option<ExprId>, paired: bool) {
+    let f = fragment(w, from);
+    let [_, halves, along_n, along_m] = f.map.values[..] else { unreachable!("an accumulator has four modes") };
+    let [_, _, warps_m, warps_n] = f.map.threads[..] else {
+        unreachable!("an accumulator's threads are lanes and warps")
+    };
+    let l = w.locals;
+    let e = &mut w.exprs;
+    let lane = e.builtin(Builtin::Lane);
+    let parts =
+        [e.times(l.warp_m, warps_m.row), e.times(l.i, along_m.row), e.times(l.half, halves.row), e.over(lane, 4)];
+    let zero = e.constant(Type::I32, 0);
+    let row = parts.into_iter().fold(zero, |sum, part| e.op(BinaryOp::Add, sum, part));
+    let pair = e.modulo(lane, 4);
+    let parts = [e.times(l.warp_n, warps_n.col), e.times(l.j, along_n.col), e.times(pair, 2)];
+    let col = parts.into_iter().fold(zero, |sum, part| e.op(BinaryOp::Add, sum, part));
+
+    let pointer = &w.kernel.contract.params[to.pointer.0 as usize];
+    let ty = element_name(pointer.ty);
+    let (row, col, origin, stride) = (w.text(row), w.text(col), w.text(to.origin), w.text(to.row_stride));
+    let inside = to.rows.map_or("true".to_owned(), |r| format!("row < {}", w.text(r)));
+    let left = to.cols.map_or("2".to_owned(), |c| format!("{} - col", w.text(c)));
+    let accumulate = accumulate.map(|a| w.text(a));
+    let store = if paired { "store_pair" } else { "store_singly" };
+    w.block("", |w| {
+        w.line(&format!("{ty}* const to = {} + ({origin});", pointer.name));
+        w.unrolled(l.i, along_m.extent, |w| {
+            w.unrolled(l.half, halves.extent, |w| {
+                w.line(&format!("const int row = {row};"));
+                w.block(&format!("if ({inside})"), |w| {
+                    w.unrolled(l.j, along_n.extent, |w| {
+                        w.line(&format!("const int col = {col};"));
+                        let at = format!("to + row * {stride} + col");
+                        let (x0, x1) =
+                            (format!("{}[i][j][2 * half]", f.name), format!("{}[i][j][2 * half + 1]", f.name));
+                        if let Some(accumulate) = accumulate {
+                            w.line(&format!("if ({accumulate}) add_existing({at}, {x0}, {x1}, {left});"));
+                        }
+                        w.line(&format!("{store}({at}, {x0}, {x1}, {left});"));
+                    });
+                });
+            });
+        });
+    });
+}

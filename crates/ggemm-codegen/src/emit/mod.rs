@@ -1,0 +1,3 @@
+//! Writers: the tile IR as text.
+
+pub mod cuda;

@@ -1,0 +1,160 @@
+//! Device memory: the operands of one launch, with bounds and with every write counted.
+
+use half::{bf16, f16};
+
+use crate::dtype::Dtype;
+use crate::launch::Operand;
+use crate::problem::{Contraction, IndexType};
+
+/// The type of a buffer's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElementKind {
+    /// A float.
+    Float(Dtype),
+    /// An integer.
+    Integer(IndexType),
+}
+
+/// An operand in device memory.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    kind: ElementKind,
+    /// Elements as bits: floats in their own format, integers sign-extended.
+    bits: Vec<u64>,
+    written: Vec<bool>,
+}
+
+impl Buffer {
+    /// `len` elements: floats are NaN, integers 0.
+    pub fn poisoned(kind: ElementKind, len: usize) -> Self {
+        let poison = match kind {
+            ElementKind::Float(dtype) => encode(dtype, f32::NAN),
+            ElementKind::Integer(_) => 0,
+        };
+        Buffer { kind, bits: vec![poison; len], written: vec![false; len] }
+    }
+
+    /// The type of the elements.
+    pub fn kind(&self) -> ElementKind {
+        self.kind
+    }
+
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.bits.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bits.is_empty()
+    }
+
+    /// Sets every element to `value` of its index, rounded to the element type.
+    pub fn fill(&mut self, value: impl Fn(usize) -> f32) {
+        for i in 0..self.len() {
+            self.set(i, value(i));
+        }
+    }
+
+    /// Sets one element, rounded to the element type; this is the host's write and is not counted.
+    pub fn set(&mut self, index: usize, value: f32) {
+        if let (ElementKind::Float(dtype), Some(bits)) = (self.kind, self.bits.get_mut(index)) {
+            *bits = encode(dtype, value);
+        }
+    }
+
+    /// Sets the first integers; those that do not fit an i32 buffer wrap.
+    pub fn set_integers(&mut self, values: &[i64]) {
+        for (bits, value) in self.bits.iter_mut().zip(values) {
+            *bits = match self.kind {
+                ElementKind::Integer(IndexType::I32) => (*value as i32) as i64 as u64,
+                _ => *value as u64,
+            };
+        }
+    }
+
+    /// One element as f32; NaN where there is none.
+    pub fn get(&self, index: usize) -> f32 {
+        match (self.kind, self.bits.get(index)) {
+            (ElementKind::Float(dtype), Some(bits)) => decode(dtype, *bits),
+            _ => f32::NAN,
+        }
+    }
+
+    /// Whether the kernel wrote an element.
+    pub fn was_written(&self, index: usize) -> bool {
+        self.written.get(index).copied().unwrap_or(false)
+    }
+
+    pub(super) fn bits_at(&self, index: i64) -> Option<u64> {
+        self.bits.get(usize::try_from(index).ok()?).copied()
+    }
+
+    /// Rounds and writes an element; `None` if there is no such element, else whether it had been written before.
+    pub(super) fn write(&mut self, index: i64, value: f32) -> Option<bool> {
+        let index = usize::try_from(index).ok().filter(|i| *i < self.bits.len())?;
+        self.set(index, value);
+        Some(std::mem::replace(&mut self.written[index], true))
+    }
+}
+
+/// A float's bits, rounded to nearest even.
+pub(super) fn encode(dtype: Dtype, value: f32) -> u64 {
+    match dtype {
+        Dtype::Bf16 => u64::from(bf16::from_f32(value).to_bits()),
+        Dtype::F16 => u64::from(f16::from_f32(value).to_bits()),
+        Dtype::F32 => u64::from(value.to_bits()),
+    }
+}
+
+pub(super) fn decode(dtype: Dtype, bits: u64) -> f32 {
+    match dtype {
+        Dtype::Bf16 => bf16::from_bits(bits as u16).to_f32(),
+        Dtype::F16 => f16::from_bits(bits as u16).to_f32(),
+        Dtype::F32 => f32::from_bits(bits as u32),
+    }
+}
+
+/// The operands of one launch.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// A.
+    pub a: Buffer,
+    /// B.
+    pub b: Buffer,
+    /// D.
+    pub d: Buffer,
+    /// Sizes or ends.
+    pub groups: Buffer,
+}
+
+impl Memory {
+    /// Buffers that hold exactly what `problem` spans, poisoned.
+    pub fn for_problem(problem: &Contraction) -> Self {
+        let float = |t: &crate::problem::TensorShape| Buffer::poisoned(ElementKind::Float(t.dtype), t.elements());
+        Memory {
+            a: float(&problem.a),
+            b: float(&problem.b),
+            d: float(&problem.d),
+            groups: Buffer::poisoned(ElementKind::Integer(problem.group_index), problem.groups),
+        }
+    }
+
+    pub(super) fn operand(&self, operand: Operand) -> &Buffer {
+        match operand {
+            Operand::A => &self.a,
+            Operand::B => &self.b,
+            Operand::D => &self.d,
+            Operand::Groups => &self.groups,
+        }
+    }
+
+    pub(super) fn operand_mut(&mut self, operand: Operand) -> &mut Buffer {
+        match operand {
+            Operand::A => &mut self.a,
+            Operand::B => &mut self.b,
+            Operand::D => &mut self.d,
+            Operand::Groups => &mut self.groups,
+        }
+    }
+}

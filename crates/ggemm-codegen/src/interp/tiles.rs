@@ -1,0 +1,304 @@
+//! Statements on tiles and fragments.
+
+use super::evaluate::LANES;
+use super::finding::{FindingKind, Place};
+use super::machine::{Machine, Step};
+use super::memory::{decode, encode};
+use super::schedule::Policy;
+use super::shared::PIECE;
+use super::warp::Piece;
+use crate::dtype::Dtype;
+use crate::ir::{ExprId, FragmentId, GlobalTile, ParamId, SharedTile, Stmt, TileRef};
+use crate::layout::ThreadValueMap;
+
+/// 16-bit elements of a piece.
+const ELEMENTS: usize = PIECE as usize / 2;
+
+/// A [`GlobalTile`] with its numbers.
+struct Block {
+    pointer: ParamId,
+    origin: i64,
+    row_stride: i64,
+    rows: i64,
+    cols: i64,
+}
+
+/// The kernel's shared tile that a statement refers to.
+struct Tile<'k> {
+    tile: &'k SharedTile,
+    slot: u32,
+}
+
+impl Tile<'_> {
+    fn address(&self, offset: u32) -> u32 {
+        self.tile.offset + self.slot * self.tile.layout.bytes() + offset
+    }
+
+    fn place(&self, offset: u32) -> impl Fn() -> Place + '_ {
+        move || Place { tile: self.tile.name.clone(), slot: self.slot, offset: offset / PIECE * PIECE }
+    }
+}
+
+impl<'k> Machine<'k, '_> {
+    fn block(&self, cta: usize, warp: usize, from: &GlobalTile) -> Step<Block> {
+        let bound = |e: Option<ExprId>| e.map_or(Ok(i64::MAX), |e| self.uniform(cta, warp, e));
+        Ok(Block {
+            pointer: from.pointer,
+            origin: self.uniform(cta, warp, from.origin)?,
+            row_stride: self.uniform(cta, warp, from.row_stride)?,
+            rows: bound(from.rows)?,
+            cols: bound(from.cols)?,
+        })
+    }
+
+    fn tile(&self, cta: usize, warp: usize, tile: &TileRef) -> Step<Tile<'k>> {
+        let slot = self.uniform(cta, warp, tile.slot)?;
+        let tile = &self.kernel.body.shared[tile.tile.0 as usize];
+        match u32::try_from(slot) {
+            Ok(slot) if slot < tile.slots => Ok(Tile { tile, slot }),
+            _ => Err(FindingKind::NoSuchSlot { tile: tile.name.clone(), slot, slots: tile.slots }),
+        }
+    }
+
+    fn name_of(&self, pointer: ParamId) -> String {
+        self.kernel.contract.params[pointer.0 as usize].name.clone()
+    }
+
+    /// An element's bits.
+    pub(super) fn read_global(&self, pointer: ParamId, index: i64) -> Step<u64> {
+        let buffer = self.pointers[pointer.0 as usize].map(|o| self.memory.operand(o));
+        let len = buffer.map_or(0, super::Buffer::len);
+        buffer.and_then(|b| b.bits_at(index)).ok_or_else(|| FindingKind::OutOfBounds {
+            access: "reads",
+            operand: self.name_of(pointer),
+            index,
+            len,
+        })
+    }
+
+    /// The 8 elements of a block at (row, col), of which those that do not exist are zero and not read.
+    fn read_piece(&self, block: &Block, row: i64, col: i64) -> Step<[u8; PIECE as usize]> {
+        let mut bytes = [0; PIECE as usize];
+        for e in 0..ELEMENTS {
+            let c = col + e as i64;
+            if row < block.rows && c < block.cols {
+                let bits = self.read_global(block.pointer, block.origin + row * block.row_stride + c)? as u16;
+                bytes[2 * e..2 * e + 2].copy_from_slice(&bits.to_le_bytes());
+            }
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn copy_tile(
+        &mut self,
+        cta: usize,
+        warp: usize,
+        stmt: &Stmt,
+        from: &GlobalTile,
+        to: &TileRef,
+        map: &ThreadValueMap,
+    ) -> Step {
+        let (block, tile) = (self.block(cta, warp, from)?, self.tile(cta, warp, to)?);
+        for (lane, piece) in lanes_and_pieces(map) {
+            let (row, col) = map.coordinates((warp * LANES + lane) as u32, piece);
+            let bytes = self.read_piece(&block, i64::from(row), i64::from(col))?;
+            let offset = tile.tile.layout.offset(row, col);
+            let address = tile.address(offset);
+            let c = &mut self.ctas[cta];
+            let copy = c.next_copy;
+            c.next_copy += 1;
+            let w = &mut c.warps[warp];
+            c.shared.begin_copy(address, copy, warp, &w.clock, tile.place(offset))?;
+            let landed = self.settings.policy == Policy::Eager;
+            if landed {
+                c.shared.land(address, bytes);
+                self.statistics.landed += 1;
+            }
+            w.open.push(Piece { copy, address, bytes, landed });
+        }
+        self.note(cta, warp, stmt, format!(" -> {}[{}]", tile.tile.name, tile.slot));
+        Ok(())
+    }
+
+    /// Completes all but the last `pending` groups of a warp's copies.
+    pub(super) fn await_copies(&mut self, cta: usize, warp: usize, pending: usize) {
+        let c = &mut self.ctas[cta];
+        let w = &mut c.warps[warp];
+        while w.groups.len() > pending {
+            for piece in w.groups.pop_front().into_iter().flatten() {
+                if !piece.landed {
+                    c.shared.land(piece.address, piece.bytes);
+                    self.statistics.landed += 1;
+                }
+                c.shared.end_copy(piece.address, piece.copy, warp, &w.clock);
+            }
+        }
+    }
+
+    pub(super) fn load_staging(&mut self, cta: usize, warp: usize, to: FragmentId, from: &GlobalTile) -> Step {
+        let block = self.block(cta, warp, from)?;
+        let f = &self.kernel.body.fragments[to.0 as usize];
+        for (lane, piece) in lanes_and_pieces(&f.map) {
+            let (row, col) = f.map.coordinates((warp * LANES + lane) as u32, piece);
+            let bytes = self.read_piece(&block, i64::from(row), i64::from(col))?;
+            let r = &mut self.ctas[cta].warps[warp].registers[to.0 as usize];
+            let at = lane * r.cols + piece as usize;
+            r.values[0][at..at + ELEMENTS].copy_from_slice(&floats(f.dtype, bytes));
+            r.filled[0] = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn store_staging(
+        &mut self,
+        cta: usize,
+        warp: usize,
+        stmt: &Stmt,
+        from: FragmentId,
+        to: &TileRef,
+    ) -> Step {
+        let tile = self.tile(cta, warp, to)?;
+        let f = &self.kernel.body.fragments[from.0 as usize];
+        if !self.ctas[cta].warps[warp].registers[from.0 as usize].filled[0] {
+            return Err(FindingKind::UninitializedFragment { fragment: f.name.clone() });
+        }
+        for (lane, piece) in lanes_and_pieces(&f.map) {
+            let (row, col) = f.map.coordinates((warp * LANES + lane) as u32, piece);
+            let offset = tile.tile.layout.offset(row, col);
+            let c = &mut self.ctas[cta];
+            let w = &c.warps[warp];
+            let r = &w.registers[from.0 as usize];
+            let at = lane * r.cols + piece as usize;
+            let mut bytes = [0; PIECE as usize];
+            for e in 0..ELEMENTS {
+                let bits = encode(f.dtype, r.values[0][at + e]) as u16;
+                bytes[2 * e..2 * e + 2].copy_from_slice(&bits.to_le_bytes());
+            }
+            c.shared.write(tile.address(offset), bytes, warp, &w.clock, tile.place(offset))?;
+        }
+        self.note(cta, warp, stmt, format!(" -> {}[{}]", tile.tile.name, tile.slot));
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn load_matrix(
+        &mut self,
+        cta: usize,
+        warp: usize,
+        stmt: &Stmt,
+        (to, to_slot): (FragmentId, ExprId),
+        from: &TileRef,
+        step: ExprId,
+        transposed: bool,
+    ) -> Step {
+        let tile = self.tile(cta, warp, from)?;
+        let set = self.uniform(cta, warp, to_slot)? as usize;
+        let k0 = self.uniform(cta, warp, step)? as u32 * crate::geometry::MMA_K;
+        let f = &self.kernel.body.fragments[to.0 as usize];
+        let (side0, _) = f.map.coordinates((warp * LANES) as u32, 0);
+        let c = &mut self.ctas[cta];
+        let w = &mut c.warps[warp];
+        let r = &mut w.registers[to.0 as usize];
+        let (sides, depth) = (r.rows as u32, r.cols as u32);
+        // Rows of the tile as it is stored, and the 8 elements of each that one matrix row takes.
+        let (stored_rows, stored_cols) = if transposed { (depth, sides) } else { (sides, depth) };
+        for row in 0..stored_rows {
+            for col in (0..stored_cols).step_by(ELEMENTS) {
+                let at = if transposed { (k0 + row, side0 + col) } else { (side0 + row, k0 + col) };
+                let offset = tile.tile.layout.offset(at.0, at.1);
+                let bytes = c.shared.read(tile.address(offset), warp, &w.clock, tile.place(offset))?;
+                for (e, value) in floats(f.dtype, bytes).into_iter().enumerate() {
+                    let (side, k) = if transposed { (col + e as u32, row) } else { (row, col + e as u32) };
+                    r.values[set][(side * depth + k) as usize] = value;
+                }
+            }
+        }
+        r.filled[set] = true;
+        self.note(cta, warp, stmt, format!(" <- {}[{}]", tile.tile.name, tile.slot));
+        Ok(())
+    }
+
+    pub(super) fn multiply(
+        &mut self,
+        cta: usize,
+        warp: usize,
+        accumulator: FragmentId,
+        a: FragmentId,
+        b: FragmentId,
+        slot: ExprId,
+    ) -> Step {
+        let set = self.uniform(cta, warp, slot)? as usize;
+        let registers = &mut self.ctas[cta].warps[warp].registers;
+        for (id, set) in [(accumulator, 0), (a, set), (b, set)] {
+            if !registers[id.0 as usize].filled.get(set).copied().unwrap_or(false) {
+                let fragment = self.kernel.body.fragments[id.0 as usize].name.clone();
+                return Err(FindingKind::UninitializedFragment { fragment });
+            }
+        }
+        let mut sums = std::mem::take(&mut registers[accumulator.0 as usize].values[0]);
+        let cols = registers[accumulator.0 as usize].cols;
+        let (a, b) = (&registers[a.0 as usize], &registers[b.0 as usize]);
+        // Products of 16-bit floats are exact in f64; a step is summed and rounded to f32 once.
+        for (i, row) in sums.chunks_mut(cols).enumerate() {
+            let x = &a.values[set][i * a.cols..(i + 1) * a.cols];
+            for (j, sum) in row.iter_mut().enumerate() {
+                let y = &b.values[set][j * b.cols..(j + 1) * b.cols];
+                let step: f64 = x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+                *sum = (f64::from(*sum) + step) as f32;
+            }
+        }
+        registers[accumulator.0 as usize].values[0] = sums;
+        Ok(())
+    }
+
+    pub(super) fn store_tile(
+        &mut self,
+        cta: usize,
+        warp: usize,
+        from: FragmentId,
+        to: &GlobalTile,
+        accumulate: Option<ExprId>,
+    ) -> Step {
+        let block = self.block(cta, warp, to)?;
+        let accumulate = accumulate.map_or(Ok(0), |e| self.uniform(cta, warp, e))? != 0;
+        let f = &self.kernel.body.fragments[from.0 as usize];
+        let (row0, col0) = f.map.coordinates((warp * LANES) as u32, 0);
+        if !self.ctas[cta].warps[warp].registers[from.0 as usize].filled[0] {
+            return Err(FindingKind::UninitializedFragment { fragment: f.name.clone() });
+        }
+        for (lane, value) in (0..LANES as u32).flat_map(|l| (0..f.map.value_count()).map(move |v| (l, v))) {
+            let (row, col) = f.map.coordinates(warp as u32 * LANES as u32 + lane, value);
+            if i64::from(row) >= block.rows || i64::from(col) >= block.cols {
+                continue;
+            }
+            let r = &self.ctas[cta].warps[warp].registers[from.0 as usize];
+            let mut sum = r.values[0][(row - row0) as usize * r.cols + (col - col0) as usize];
+            let index = block.origin + i64::from(row) * block.row_stride + i64::from(col);
+            if accumulate {
+                sum += decode(Dtype::F32, self.read_global(block.pointer, index)?);
+            }
+            let operand = self.name_of(block.pointer);
+            let Some(target) = self.pointers[block.pointer.0 as usize] else { continue };
+            let buffer = self.memory.operand_mut(target);
+            match buffer.write(index, sum) {
+                None => {
+                    return Err(FindingKind::OutOfBounds { access: "writes", operand, index, len: buffer.len() });
+                }
+                Some(true) => return Err(FindingKind::WrittenTwice { operand, index }),
+                Some(false) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Each lane with the first element of each of its pieces.
+fn lanes_and_pieces(map: &ThreadValueMap) -> impl Iterator<Item = (usize, u32)> + use<> {
+    let pieces = map.value_count() / ELEMENTS as u32;
+    (0..LANES).flat_map(move |l| (0..pieces).map(move |p| (l, p * ELEMENTS as u32)))
+}
+
+/// The elements of a piece.
+fn floats(dtype: Dtype, bytes: [u8; PIECE as usize]) -> [f32; ELEMENTS] {
+    std::array::from_fn(|e| decode(dtype, u64::from(u16::from_le_bytes([bytes[2 * e], bytes[2 * e + 1]]))))
+}

@@ -1,0 +1,124 @@
+//! The contract of a kernel: all that the host reads to launch it, as data that is baked beside the cubin.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dtype::Dtype;
+
+/// What the host must know to launch a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contract {
+    /// The spec's name, which is also the kernel's symbol.
+    pub name: String,
+    /// Parameters in the order of the kernel's signature.
+    pub params: Vec<Param>,
+    /// Threads of a CTA.
+    pub threads: u32,
+    /// CTAs of a cluster; 1 where clusters play no part.
+    pub cluster: u32,
+    /// Dynamic shared memory of a CTA in bytes.
+    pub shared_bytes: u32,
+    /// How many CTAs to launch.
+    pub grid: GridRule,
+    /// Device memory in bytes that the launch needs beside its operands.
+    pub workspace_bytes: u64,
+    /// The alignment in bytes that every row of A, B and D must have.
+    pub alignment: u32,
+    /// Registers of a thread, estimated.
+    pub registers: u32,
+    /// What one iteration of the main loop does.
+    pub work: LoopWork,
+}
+
+/// How many CTAs a launch has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GridRule {
+    /// As many as are resident at once, each walking over tiles; never more than the largest number of tiles there
+    /// can be.
+    Persistent,
+}
+
+/// What one iteration of a CTA's main loop does, read off the IR.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopWork {
+    /// Multiply-adds.
+    pub multiply_adds: u64,
+    /// Bytes copied from global to shared memory.
+    pub global_bytes: u64,
+    /// Bytes written to shared memory and read from it into registers.
+    pub shared_bytes: u64,
+}
+
+/// A parameter of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Param {
+    /// Its name in the text.
+    pub name: String,
+    /// Its type.
+    pub ty: ParamType,
+    /// What the host puts there.
+    pub role: ParamRole,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ParamType {
+    /// A device pointer to elements that are only read.
+    Input(Dtype),
+    /// A device pointer to elements that are written.
+    Output(Dtype),
+    /// A device pointer to i32 or i64.
+    Indices,
+    /// One byte, 0 or 1.
+    Bool,
+    /// 32-bit signed.
+    I32,
+    /// 64-bit signed.
+    I64,
+}
+
+/// What the host puts into a parameter, in the words of the [`Contraction`](crate::problem::Contraction).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ParamRole {
+    /// A's first element.
+    A,
+    /// B's first element.
+    B,
+    /// D's first element.
+    D,
+    /// The array of sizes or ends.
+    Groups,
+    /// Entries of that array.
+    GroupCount,
+    /// It holds ends, not sizes.
+    GroupsAreEnds,
+    /// Its entries are i64, not i32.
+    GroupsAreI64,
+    /// Rows of D.
+    Rows,
+    /// Columns of D.
+    Cols,
+    /// Length of the reduction.
+    Reduction,
+    /// Elements between rows of A.
+    ARowStride,
+    /// Elements between rows of B.
+    BRowStride,
+    /// Elements between groups of B; 0 for a shared one.
+    BGroupStride,
+    /// Elements between rows of D.
+    DRowStride,
+    /// Elements between groups of D.
+    DGroupStride,
+    /// Rows of D past the last group are zeroed.
+    ZeroTail,
+    /// Add to D.
+    Accumulate,
+    /// All groups' rows together are one group.
+    MergeGroups,
+}

@@ -1,0 +1,60 @@
+//! The tile IR: what a kernel is, independent of the text it becomes and of whoever executes it.
+//!
+//! A [`Kernel`] is a [`Contract`] (all that the host reads) and a [`Body`] (all that the device does). The body is a
+//! tree of [statements](stmt::Stmt) over pure scalar [expressions](expr::Node). Tiles and fragments are values with
+//! layouts; copies, matrix loads and products are single statements on them, and each asynchronous statement is a row
+//! of the [asynchrony table](asynchrony).
+
+pub mod asynchrony;
+pub mod contract;
+pub mod expr;
+pub mod stmt;
+
+pub use asynchrony::{Asynchrony, Completion, Proxy};
+pub use contract::{Contract, GridRule, LoopWork, Param, ParamRole, ParamType};
+pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
+pub use stmt::{
+    Block, Fragment, FragmentId, FragmentRole, GlobalTile, Location, Op, ParamId, ScalarVar, SharedId, SharedTile,
+    ShuffleFrom, Stmt, StmtId, TileRef, VarId,
+};
+
+/// A kernel: what the host needs to launch it, and what it does.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// All that the host reads.
+    pub contract: Contract,
+    /// All that the device does.
+    pub body: Body,
+}
+
+/// What the device does.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// One line for the head of the emitted text, in the notation of a paper.
+    pub summary: String,
+    /// Scalar variables.
+    pub vars: Vec<ScalarVar>,
+    /// Tiles in shared memory.
+    pub shared: Vec<SharedTile>,
+    /// Register fragments.
+    pub fragments: Vec<Fragment>,
+    /// Scalar expressions; statements refer to them by id.
+    pub exprs: Expressions,
+    /// The statements of the kernel.
+    pub block: Block,
+}
+
+impl Body {
+    /// Calls `visit` with every statement in program order, a statement before those inside it.
+    pub fn for_each_stmt<'a>(&'a self, mut visit: impl FnMut(&'a Stmt)) {
+        fn walk<'a>(block: &'a Block, visit: &mut impl FnMut(&'a Stmt)) {
+            for stmt in &block.0 {
+                visit(stmt);
+                for inner in stmt.op.blocks() {
+                    walk(inner, visit);
+                }
+            }
+        }
+        walk(&self.block, &mut visit);
+    }
+}

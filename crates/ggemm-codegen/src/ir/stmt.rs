@@ -1,0 +1,349 @@
+//! Statements, and what they are about: variables, shared tiles, fragments.
+
+use super::asynchrony::{self, Asynchrony};
+use super::expr::{ExprId, Scope, Type};
+use crate::dtype::Dtype;
+use crate::layout::{Layout, ThreadValueMap};
+
+/// A parameter's index in [`Contract::params`](super::Contract::params).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ParamId(pub u32);
+
+/// A variable's index in [`Body::vars`](super::Body::vars).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VarId(pub u32);
+
+/// A tile's index in [`Body::shared`](super::Body::shared).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SharedId(pub u32);
+
+/// A fragment's index in [`Body::fragments`](super::Body::fragments).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FragmentId(pub u32);
+
+/// A statement's number in the order in which the kernel was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StmtId(pub u32);
+
+/// The Rust line that wrote a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// File, relative to the crate that wrote it.
+    pub file: &'static str,
+    /// Line.
+    pub line: u32,
+}
+
+/// A scalar variable.
+#[derive(Clone, Debug)]
+pub struct ScalarVar {
+    /// Its name in the text; the writer makes it unique.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+    /// The threads among which it is the same.
+    pub scope: Scope,
+    /// Whether it is assigned after its declaration.
+    pub mutable: bool,
+}
+
+/// `slots` equal tiles in shared memory, one after another.
+#[derive(Clone, Debug)]
+pub struct SharedTile {
+    /// Its name in the text.
+    pub name: String,
+    /// Type of an element.
+    pub dtype: Dtype,
+    /// Where elements lie in one tile.
+    pub layout: Layout,
+    /// Number of tiles.
+    pub slots: u32,
+    /// Bytes from the start of the CTA's shared memory.
+    pub offset: u32,
+}
+
+/// What a fragment is used for, which decides how its values are grouped into registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FragmentRole {
+    /// D of `mma.sync`: four f32 a product.
+    Accumulator,
+    /// A of `mma.sync`: four registers of two elements a product.
+    OperandA,
+    /// B of `mma.sync`: two registers of two elements a product.
+    OperandB,
+    /// Pieces of 16 bytes on their way from global to shared memory.
+    Staging,
+}
+
+/// Elements that the threads of a CTA hold in registers.
+#[derive(Clone, Debug)]
+pub struct Fragment {
+    /// Its name in the text.
+    pub name: String,
+    /// Type of an element.
+    pub dtype: Dtype,
+    /// Use.
+    pub role: FragmentRole,
+    /// Which element each thread holds where.
+    pub map: ThreadValueMap,
+    /// Number of such sets of registers.
+    pub slots: u32,
+}
+
+/// One tile of a [`SharedTile`].
+#[derive(Clone, Copy, Debug)]
+pub struct TileRef {
+    /// The tiles.
+    pub tile: SharedId,
+    /// Which of them.
+    pub slot: ExprId,
+}
+
+/// A block of a row-major matrix in device memory.
+#[derive(Clone, Copy, Debug)]
+pub struct GlobalTile {
+    /// The matrix' pointer.
+    pub pointer: ParamId,
+    /// Elements from the pointer to the block's first element (i64).
+    pub origin: ExprId,
+    /// Elements between rows (i64).
+    pub row_stride: ExprId,
+    /// Rows of the block that exist (i32, any value); `None`: all of them.
+    pub rows: Option<ExprId>,
+    /// Columns of the block that exist (i32, any value); `None`: all of them.
+    pub cols: Option<ExprId>,
+}
+
+/// Where a lane takes a value from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShuffleFrom {
+    /// The lane so many below; lanes without one keep their own value.
+    Below(u32),
+    /// The lane that the expression names.
+    Lane(ExprId),
+}
+
+/// A sequence of statements.
+#[derive(Clone, Debug, Default)]
+pub struct Block(pub Vec<Stmt>);
+
+/// A statement.
+#[derive(Clone, Debug)]
+pub struct Stmt {
+    /// Its number.
+    pub id: StmtId,
+    /// The Rust line that wrote it.
+    pub location: Location,
+    /// What it does.
+    pub op: Op,
+}
+
+/// What a statement does.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Op {
+    /// A remark for readers of the text.
+    Comment(String),
+    /// Declares a variable.
+    Let {
+        /// The variable.
+        var: VarId,
+        /// Its first value.
+        value: ExprId,
+    },
+    /// Assigns a mutable variable.
+    Assign {
+        /// The variable.
+        var: VarId,
+        /// Its new value.
+        value: ExprId,
+    },
+    /// Takes one of two paths.
+    If {
+        /// Decides.
+        condition: ExprId,
+        /// Where it holds.
+        then: Block,
+        /// Where it does not.
+        otherwise: Block,
+    },
+    /// Counts `var` from 0 up to and without `end`.
+    For {
+        /// The counter.
+        var: VarId,
+        /// The first value that is not taken.
+        end: ExprId,
+        /// Written out by the compiler; `end` is a constant then.
+        unroll: bool,
+        /// The body.
+        body: Block,
+    },
+    /// Repeats until a `Break` inside it.
+    Loop {
+        /// The body.
+        body: Block,
+    },
+    /// Leaves the innermost `Loop` where the condition holds.
+    Break {
+        /// Decides.
+        condition: ExprId,
+    },
+    /// Reads an i32 or i64 from device memory into an i64 variable; 0 where the guard does not hold.
+    LoadIndex {
+        /// Declared and set here.
+        var: VarId,
+        /// The array.
+        pointer: ParamId,
+        /// The entry (i32).
+        index: ExprId,
+        /// Entries are i64 instead of i32.
+        wide: ExprId,
+        /// Whether to read at all.
+        guard: ExprId,
+    },
+    /// Takes another lane's value.
+    Shuffle {
+        /// Declared and set here.
+        var: VarId,
+        /// What every lane offers.
+        value: ExprId,
+        /// Whose is taken.
+        from: ShuffleFrom,
+    },
+    /// The mask of lanes whose predicate holds.
+    Ballot {
+        /// Declared and set here (u32).
+        var: VarId,
+        /// The predicate.
+        predicate: ExprId,
+    },
+    /// All threads of the CTA meet; what they did to shared memory before is visible after.
+    Barrier,
+    /// Starts an asynchronous copy of a block to a shared tile; what does not exist becomes zero.
+    CopyTile {
+        /// The block.
+        from: GlobalTile,
+        /// The tile.
+        to: TileRef,
+        /// Which 16-byte pieces each thread copies.
+        map: ThreadValueMap,
+    },
+    /// Ends a group of asynchronous copies.
+    CommitCopies,
+    /// Waits until at most `pending` of this thread's groups of copies are on their way.
+    AwaitCopies {
+        /// Groups that may be.
+        pending: u32,
+    },
+    /// Reads a block into a staging fragment, element by element; what does not exist becomes zero.
+    LoadStaging {
+        /// The fragment.
+        to: FragmentId,
+        /// The block.
+        from: GlobalTile,
+    },
+    /// Writes a staging fragment to a shared tile.
+    StoreStaging {
+        /// The fragment.
+        from: FragmentId,
+        /// The tile.
+        to: TileRef,
+    },
+    /// Sets a fragment to zero.
+    Zero {
+        /// The fragment.
+        fragment: FragmentId,
+    },
+    /// Reads one k16 step of an operand into a fragment with `ldmatrix`.
+    LoadMatrix {
+        /// The fragment.
+        to: FragmentId,
+        /// Which of its sets of registers.
+        to_slot: ExprId,
+        /// The tile.
+        from: TileRef,
+        /// The step along the reduction, in units of 16 elements.
+        step: ExprId,
+        /// The tile's rows are the reduction.
+        transposed: bool,
+    },
+    /// accumulator += a · bᵀ for one k16 step, with `mma.sync`.
+    Multiply {
+        /// The accumulator.
+        accumulator: FragmentId,
+        /// The A fragment.
+        a: FragmentId,
+        /// The B fragment.
+        b: FragmentId,
+        /// Which sets of their registers.
+        slot: ExprId,
+    },
+    /// Rounds an accumulator and writes the part of it that exists.
+    StoreTile {
+        /// The accumulator.
+        from: FragmentId,
+        /// Where to.
+        to: GlobalTile,
+        /// Whether to add to what is there; `None`: never.
+        accumulate: Option<ExprId>,
+        /// Neighbouring columns may be written together: rows are 16-byte aligned.
+        paired: bool,
+    },
+}
+
+impl Op {
+    /// The blocks inside the statement.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        let (first, second) = match self {
+            Op::If { then, otherwise, .. } => (Some(then), Some(otherwise)),
+            Op::For { body, .. } | Op::Loop { body } => (Some(body), None),
+            _ => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// The row of the asynchrony table that the statement starts, ends a group of, or waits for.
+    pub fn asynchrony(&self) -> Option<&'static Asynchrony> {
+        match self {
+            Op::CopyTile { .. } | Op::CommitCopies | Op::AwaitCopies { .. } => Some(&asynchrony::CP_ASYNC),
+            _ => None,
+        }
+    }
+
+    /// The threads that must take the same path to reach the statement.
+    pub fn required_scope(&self) -> Scope {
+        match self {
+            Op::Barrier => Scope::Cta,
+            // Copies and staged moves are shared by all threads of the CTA.
+            Op::CopyTile { .. } | Op::LoadStaging { .. } | Op::StoreStaging { .. } => Scope::Cta,
+            Op::Shuffle { .. } | Op::Ballot { .. } | Op::LoadMatrix { .. } | Op::Multiply { .. } => Scope::Warp,
+            _ => Scope::Lane,
+        }
+    }
+
+    /// A short name for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Comment(_) => "comment",
+            Op::Let { .. } => "let",
+            Op::Assign { .. } => "assign",
+            Op::If { .. } => "if",
+            Op::For { .. } => "for",
+            Op::Loop { .. } => "loop",
+            Op::Break { .. } => "break",
+            Op::LoadIndex { .. } => "load_index",
+            Op::Shuffle { .. } => "shuffle",
+            Op::Ballot { .. } => "ballot",
+            Op::Barrier => "barrier",
+            Op::CopyTile { .. } => "copy_tile",
+            Op::CommitCopies => "commit_copies",
+            Op::AwaitCopies { .. } => "await_copies",
+            Op::LoadStaging { .. } => "load_staging",
+            Op::StoreStaging { .. } => "store_staging",
+            Op::Zero { .. } => "zero",
+            Op::LoadMatrix { .. } => "load_matrix",
+            Op::Multiply { .. } => "multiply",
+            Op::StoreTile { .. } => "store_tile",
+        }
+    }
+}

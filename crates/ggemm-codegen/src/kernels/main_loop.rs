@@ -1,0 +1,219 @@
+//! The multistage main loop: copies run ahead of products by a ring of stages.
+
+use crate::dsl::{
+    AccumulatorFragment, Cta, Expr, GlobalBlock, Grid, I32, I64, KernelBuilder, Operand, OperandFragment, Pointer,
+    SharedTiles, StagingFragment, Var,
+};
+use crate::geometry::{self, MMA_K};
+use crate::spec::{CopyPath, KernelSpec, Major};
+
+/// One operand of the tile at hand, of which the loop takes one block of the reduction after another.
+#[derive(Clone, Copy)]
+pub(super) struct OperandWalk<'k> {
+    /// The matrix' pointer.
+    pub(super) pointer: Pointer,
+    /// Elements from the pointer to the tile's first element.
+    pub(super) origin: Expr<'k, I64, Cta>,
+    /// Elements between rows.
+    pub(super) row_stride: Expr<'k, I64, Grid>,
+    /// The dimension along which it is contiguous.
+    pub(super) major: Major,
+    /// Rows (of A) or columns (of B) that the tile still has; the rest is zero.
+    pub(super) side: Expr<'k, I32, Cta>,
+}
+
+impl<'k> OperandWalk<'k> {
+    /// The block at `k_offset` along the reduction, of which `k_left` remains (`None`: at least a whole block).
+    fn block(&self, k_offset: Expr<'k, I32, Cta>, k_left: Option<Expr<'k, I32, Cta>>) -> GlobalBlock<'k> {
+        let offset = k_offset.cast::<I64>();
+        let (advance, rows, cols) = match self.major {
+            Major::K => (offset, Some(self.side), k_left),
+            Major::Mn => (offset * self.row_stride, k_left, Some(self.side)),
+        };
+        let origin = self.origin + advance;
+        GlobalBlock { pointer: self.pointer, origin, row_stride: self.row_stride, rows, cols }
+    }
+}
+
+/// Shared tiles and fragments of the loop.
+pub(super) struct MainLoop {
+    a_tiles: SharedTiles,
+    b_tiles: SharedTiles,
+    a_fragment: OperandFragment,
+    b_fragment: OperandFragment,
+    staging: Option<(StagingFragment, StagingFragment)>,
+    accumulator: AccumulatorFragment,
+    block_k: u32,
+    stages: u32,
+    even_k: bool,
+}
+
+impl MainLoop {
+    /// Declares what the loop needs.
+    pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
+        let (a_layout, b_layout) = (geometry::a_tile(s), geometry::b_tile(s));
+        let a_map = geometry::a_fragment_map(s.tile, s.warps);
+        let b_map = geometry::b_fragment_map(s.tile, s.warps);
+        let staging = (s.copy == CopyPath::Plain)
+            .then(|| (k.staging("a_staged", s.operand, &a_layout), k.staging("b_staged", s.operand, &b_layout)));
+        MainLoop {
+            a_tiles: k.shared_tiles("a_tiles", s.operand, &a_layout, s.stages),
+            b_tiles: k.shared_tiles("b_tiles", s.operand, &b_layout, s.stages),
+            // Two sets of registers: one step is read while the other multiplies.
+            a_fragment: k.a_fragment("a_fragment", s.operand, a_map, s.a_major == Major::Mn, 2),
+            b_fragment: k.b_fragment("b_fragment", s.operand, b_map, s.b_major == Major::Mn, 2),
+            staging,
+            accumulator: k.accumulator("sums", geometry::accumulator_map(s.tile, s.warps)),
+            block_k: s.tile.k,
+            stages: s.stages,
+            even_k: s.even_k,
+        }
+    }
+
+    /// Sums the products of `a` and `b` over the reduction.
+    pub(super) fn run<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        a: &OperandWalk<'k>,
+        b: &OperandWalk<'k>,
+        reduction: Expr<'k, I32, Cta>,
+    ) -> AccumulatorFragment {
+        k.zero(self.accumulator);
+        let blocks = k.let_("blocks", reduction.ceil_div(self.block_k));
+        k.when(!blocks.le(0), |k| match self.staging {
+            None => self.run_ahead(k, a, b, reduction, blocks),
+            Some(staging) => self.run_staged(k, a, b, reduction, blocks, staging),
+        });
+        self.accumulator
+    }
+
+    fn blocks_at<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        a: &OperandWalk<'k>,
+        b: &OperandWalk<'k>,
+        reduction: Expr<'k, I32, Cta>,
+        block: Expr<'k, I32, Cta>,
+    ) -> (GlobalBlock<'k>, GlobalBlock<'k>) {
+        let offset = k.let_("k_offset", block * self.block_k);
+        let left = (!self.even_k).then(|| k.let_("k_left", reduction - offset));
+        (a.block(offset, left), b.block(offset, left))
+    }
+
+    /// Reads one k16 step of both operands into one of the two sets of registers.
+    fn read_step<'k, N: Operand<'k, I32> + Copy>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        set: impl Operand<'k, I32> + Copy,
+        slot: Expr<'k, I32, Cta>,
+        step: N,
+    ) {
+        k.load_matrix(self.a_fragment, set, &self.a_tiles.slot(slot), step);
+        k.load_matrix(self.b_fragment, set, &self.b_tiles.slot(slot), step);
+    }
+
+    /// `cp.async` into a ring: while block i multiplies, blocks up to i + stages - 1 are on their way.
+    fn run_ahead<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        a: &OperandWalk<'k>,
+        b: &OperandWalk<'k>,
+        reduction: Expr<'k, I32, Cta>,
+        blocks: Expr<'k, I32, Cta>,
+    ) {
+        let ahead = self.stages - 1;
+        k.comment("Fill all stages but one. A group is committed even where no block is left, so that counts agree.");
+        k.unroll("stage", ahead, |k, stage| {
+            k.when(stage.lt(blocks), |k| {
+                let (from_a, from_b) = self.blocks_at(k, a, b, reduction, stage.within());
+                k.copy(&from_a, &self.a_tiles.slot(stage));
+                k.copy(&from_b, &self.b_tiles.slot(stage));
+            });
+            k.commit_copies();
+        });
+        let read_slot = k.var::<I32, Cta, _>("read_slot", 0);
+        let write_slot = k.var::<I32, Cta, _>("write_slot", ahead);
+        k.await_copies(ahead - 1);
+        k.barrier();
+        self.read_step(k, 0, read_slot.get(), 0);
+
+        let last_step = self.block_k / MMA_K - 1;
+        k.for_("block", blocks, |k, block| {
+            k.comment("The slot read in the last iteration is free: every warp has passed the barrier since.");
+            let coming = k.let_("coming", block + ahead);
+            k.when(coming.lt(blocks), |k| {
+                let (from_a, from_b) = self.blocks_at(k, a, b, reduction, coming);
+                k.copy(&from_a, &self.a_tiles.slot(write_slot.get()));
+                k.copy(&from_b, &self.b_tiles.slot(write_slot.get()));
+            });
+            k.commit_copies();
+            self.step_slot(k, write_slot);
+
+            k.comment("Two sets of registers take turns: one is read while the other multiplies.");
+            k.unroll("step", last_step, |k, step| {
+                self.read_step(k, (step + 1) % 2, read_slot.get(), step + 1);
+                k.multiply(self.accumulator, self.a_fragment, self.b_fragment, step % 2);
+            });
+            k.comment(
+                "The next block has landed for this thread, and after the barrier for all. After the last block,",
+            );
+            k.comment("read what was read before rather than a slot that nobody filled.");
+            k.await_copies(ahead - 1);
+            k.barrier();
+            let current = k.let_("current_slot", read_slot.get());
+            self.step_slot(k, read_slot);
+            let more = (block + 1).lt(blocks);
+            let from = k.let_("next_slot", more.select::<I32, _, _, _>(read_slot.get(), current));
+            self.read_step(k, (last_step + 1) % 2, from, 0);
+            k.multiply(self.accumulator, self.a_fragment, self.b_fragment, last_step % 2);
+        });
+        k.comment("No warp may still be reading when the next tile's copies start.");
+        k.barrier();
+    }
+
+    fn step_slot<'k>(&self, k: &mut KernelBuilder<'k>, slot: Var<'k, I32, Cta>) {
+        let next = slot.get() + 1;
+        k.set(slot, next.equals(self.stages).select::<I32, _, _, _>(0, next));
+    }
+
+    /// Plain loads: the next block travels through registers while the current one multiplies.
+    fn run_staged<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        a: &OperandWalk<'k>,
+        b: &OperandWalk<'k>,
+        reduction: Expr<'k, I32, Cta>,
+        blocks: Expr<'k, I32, Cta>,
+        (a_staged, b_staged): (StagingFragment, StagingFragment),
+    ) {
+        let slot = k.var::<I32, Cta, _>("slot", 0);
+        let zero = k.int(0);
+        let (from_a, from_b) = self.blocks_at(k, a, b, reduction, zero.within());
+        k.load_staging(a_staged, &from_a);
+        k.load_staging(b_staged, &from_b);
+        k.store_staging(a_staged, &self.a_tiles.slot(slot.get()));
+        k.store_staging(b_staged, &self.b_tiles.slot(slot.get()));
+        k.barrier();
+        k.for_("block", blocks, |k, block| {
+            let coming = k.let_("coming", block + 1);
+            let more = k.let_("more", coming.lt(blocks));
+            k.when(more, |k| {
+                let (from_a, from_b) = self.blocks_at(k, a, b, reduction, coming);
+                k.load_staging(a_staged, &from_a);
+                k.load_staging(b_staged, &from_b);
+            });
+            k.unroll("step", self.block_k / MMA_K, |k, step| {
+                self.read_step(k, step % 2, slot.get(), step);
+                k.multiply(self.accumulator, self.a_fragment, self.b_fragment, step % 2);
+            });
+            let other = k.let_("other", slot.get() * -1 + 1);
+            k.when(more, |k| {
+                k.store_staging(a_staged, &self.a_tiles.slot(other));
+                k.store_staging(b_staged, &self.b_tiles.slot(other));
+            });
+            k.set(slot, other);
+            k.comment("The next block is written, and this one read, by all.");
+            k.barrier();
+        });
+    }
+}

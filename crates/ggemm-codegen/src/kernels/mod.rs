@@ -1,0 +1,46 @@
+//! The kernels, one family a file, and what they share.
+//!
+//! [`build`] is the only way from a spec to a kernel.
+
+mod main_loop;
+mod parameters;
+mod ragged_reduction;
+mod ragged_rows;
+mod walk;
+
+use crate::constraints::ValidSpec;
+use crate::dsl::KernelBuilder;
+use crate::ir::Kernel;
+use crate::spec::{KernelSpec, Major, Ragged};
+
+/// The kernel of a spec.
+///
+/// # Panics
+/// Never for a [`ValidSpec`]: a kernel that breaks the DSL's rules does so for every spec of its family, and the tests
+/// build them all.
+pub fn build(spec: &ValidSpec) -> Kernel {
+    let write = match spec.ragged {
+        Ragged::Rows => ragged_rows::write,
+        Ragged::Reduction => ragged_reduction::write,
+    };
+    let alignment = spec.copy.required_alignment(spec.operand);
+    let built = KernelBuilder::build(&spec.to_string(), &summary(spec), spec.warps.threads(), alignment, |k| {
+        write(k, spec);
+    });
+    match built {
+        Ok(kernel) => kernel,
+        Err(defects) => {
+            let list: Vec<String> = defects.iter().map(ToString::to_string).collect();
+            panic!("{} is not a well-formed kernel: {}", spec.spec(), list.join("; "))
+        }
+    }
+}
+
+/// The kernel's product in the notation of a paper.
+fn summary(spec: &KernelSpec) -> String {
+    match (spec.ragged, spec.b_major) {
+        (Ragged::Rows, Major::K) => "d[rows of g] = a[rows of g] · b[g]ᵀ, with a [rows, k] and b[g] [n, k]".to_owned(),
+        (Ragged::Rows, Major::Mn) => "d[rows of g] = a[rows of g] · b[g], with a [rows, k] and b[g] [k, n]".to_owned(),
+        (Ragged::Reduction, _) => "d[g] = a[rows of g]ᵀ · b[rows of g], with a [rows, m] and b [rows, n]".to_owned(),
+    }
+}

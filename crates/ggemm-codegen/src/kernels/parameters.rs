@@ -1,0 +1,43 @@
+//! The parameters that every kernel of the first family has.
+
+use crate::dsl::{Bool, Expr, Grid, I32, I64, KernelBuilder, Pointer};
+use crate::ir::ParamRole;
+use crate::spec::KernelSpec;
+
+/// Operands, sizes and strides; see [`ParamRole`] for what the host puts there.
+#[derive(Clone, Copy)]
+pub(super) struct Parameters<'k> {
+    pub(super) a: Pointer,
+    pub(super) b: Pointer,
+    pub(super) d: Pointer,
+    pub(super) groups: Pointer,
+    pub(super) group_count: Expr<'k, I32, Grid>,
+    pub(super) groups_are_ends: Expr<'k, Bool, Grid>,
+    pub(super) groups_are_i64: Expr<'k, Bool, Grid>,
+    pub(super) rows: Expr<'k, I32, Grid>,
+    pub(super) cols: Expr<'k, I32, Grid>,
+    pub(super) reduction: Expr<'k, I32, Grid>,
+    pub(super) a_row_stride: Expr<'k, I64, Grid>,
+    pub(super) b_row_stride: Expr<'k, I64, Grid>,
+    pub(super) d_row_stride: Expr<'k, I64, Grid>,
+}
+
+impl<'k> Parameters<'k> {
+    pub(super) fn declare(k: &mut KernelBuilder<'k>, s: &KernelSpec) -> Self {
+        Parameters {
+            a: k.input("a", s.operand, ParamRole::A),
+            b: k.input("b", s.operand, ParamRole::B),
+            d: k.output("d", s.output, ParamRole::D),
+            groups: k.indices("groups", ParamRole::Groups),
+            group_count: k.count("group_count", ParamRole::GroupCount),
+            groups_are_ends: k.flag("groups_are_ends", ParamRole::GroupsAreEnds),
+            groups_are_i64: k.flag("groups_are_i64", ParamRole::GroupsAreI64),
+            rows: k.count("rows", ParamRole::Rows),
+            cols: k.count("cols", ParamRole::Cols),
+            reduction: k.count("reduction", ParamRole::Reduction),
+            a_row_stride: k.stride("a_row_stride", ParamRole::ARowStride),
+            b_row_stride: k.stride("b_row_stride", ParamRole::BRowStride),
+            d_row_stride: k.stride("d_row_stride", ParamRole::DRowStride),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The persistent walk: each CTA visits every `CTA count`-th tile of all groups, and finds the group of a tile by
+//! itself, from sizes that only the device knows.
+//!
+//! Tiles are numbered group by group. Every warp keeps a *window* of 32 consecutive groups, one a lane: where the
+//! group's rows start and end, and the number of the tile after its last. A window is read with one load a lane and two
+//! scans; a tile's group is then a ballot and a few shuffles away. A CTA's tiles ascend, so the window only moves
+//! forward, and no CTA ever runs through the groups one by one.
+
+use super::parameters::Parameters;
+use crate::dsl::{Bool, Cta, Expr, Grid, I32, I64, Join, KernelBuilder, Lane, Number, ScopeTag, Var, Warp, Within};
+
+/// Groups of a window: the lanes of a warp.
+const WINDOW: i32 = 32;
+
+/// Tiles along D's rows that are visited before the next column of tiles, so that what they read stays in L2.
+const BAND: i32 = 16;
+
+/// The tile at hand.
+pub(super) struct Tile<'k> {
+    /// Its group; `group_count` for the tail past the last group.
+    pub(super) group: Expr<'k, I32, Cta>,
+    /// The group's first row in the token matrix.
+    pub(super) group_start: Expr<'k, I32, Cta>,
+    /// The group's rows.
+    pub(super) group_rows: Expr<'k, I32, Cta>,
+    /// The tile's first row in D's block of the group.
+    pub(super) row: Expr<'k, I32, Cta>,
+    /// The tile's first column in D.
+    pub(super) col: Expr<'k, I32, Cta>,
+}
+
+/// What a family tells the walk.
+pub(super) struct Walk<'k> {
+    /// Rows of the token matrix.
+    pub(super) token_rows: Expr<'k, I32, Grid>,
+    /// Rows of a tile.
+    pub(super) tile_m: u32,
+    /// Columns of a tile.
+    pub(super) tile_n: u32,
+    /// Tiles along D's columns.
+    pub(super) col_tiles: Expr<'k, I32, Grid>,
+    /// What the groups divide.
+    pub(super) groups_divide: GroupsDivide<'k>,
+}
+
+/// What the groups divide, and so how many tiles each has along D's rows.
+#[derive(Clone, Copy)]
+pub(super) enum GroupsDivide<'k> {
+    /// The rows of D: as many as the group's rows need.
+    Rows {
+        /// The rows past the last group form one more group.
+        visit_tail: Expr<'k, Bool, Grid>,
+    },
+    /// The reduction: each group has all of a D.
+    Reduction {
+        /// Tiles along the rows of every D.
+        row_tiles: Expr<'k, I32, Grid>,
+        /// Groups without rows have no tiles (`None`: never).
+        skip_empty: Option<Expr<'k, Bool, Grid>>,
+        /// All groups' rows together are one group.
+        merge: Expr<'k, Bool, Grid>,
+    },
+}
+
+/// The window's state.
+struct Window<'k> {
+    /// First group of the window.
+    first_group: Var<'k, I32, Warp>,
+    /// Where the last group so far ends.
+    rows_through: Var<'k, I32, Warp>,
+    /// The number of the tile after the window's last.
+    tiles_through: Var<'k, I32, Warp>,
+    /// First row of the lane's group.
+    start: Var<'k, I32, Lane>,
+    /// Row after the lane's group.
+    end: Var<'k, I32, Lane>,
+    /// The number of the tile after the lane's group.
+    tiles_end: Var<'k, I32, Lane>,
+}
+
+impl<'k> Walk<'k> {
+    /// Does `body` for each tile of this CTA.
+    pub(super) fn each(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        p: &Parameters<'k>,
+        body: impl FnOnce(&mut KernelBuilder<'k>, &Tile<'k>),
+    ) {
+        k.comment("The window: 32 consecutive groups, one a lane.");
+        let w = Window {
+            first_group: k.var("first_group", -WINDOW),
+            rows_through: k.var("rows_through", 0),
+            tiles_through: k.var("tiles_through", 0),
+            start: k.var("start", 0),
+            end: k.var("end", 0),
+            tiles_end: k.var("tiles_end", 0),
+        };
+        let cta = k.cta();
+        let number = k.var::<I32, Cta, _>("tile", cta);
+        k.loop_(|k| {
+            self.advance(k, p, &w, number);
+            let beyond = w.tiles_through.get().le(number.get()).agree::<Cta>();
+            k.break_if(beyond);
+            let tile = self.locate(k, &w, number);
+            body(k, &tile);
+            let next = number.get() + k.cta_count();
+            k.set(number, next);
+        });
+    }
+
+    /// Moves the window forward until it holds the tile or no group is left.
+    fn advance(&self, k: &mut KernelBuilder<'k>, p: &Parameters<'k>, w: &Window<'k>, number: Var<'k, I32, Cta>) {
+        k.loop_(|k| {
+            let held = number.get().lt(w.tiles_through.get());
+            // One more than the groups: the tail's turn.
+            let last = p.group_count.lt(w.first_group.get() + WINDOW);
+            k.break_if(held | last);
+            let next = w.first_group.get() + WINDOW;
+            k.set(w.first_group, next);
+            self.read_window(k, p, w);
+            self.count_tiles(k, p, w);
+        });
+    }
+
+    /// Reads the window's sizes or ends and turns them into rows, so that no input leads outside the token matrix.
+    fn read_window(&self, k: &mut KernelBuilder<'k>, p: &Parameters<'k>, w: &Window<'k>) {
+        let lane = k.lane();
+        let token_rows = self.token_rows.cast::<I64>();
+        let group = k.let_("group_of_lane", w.first_group.get() + lane);
+        let listed = group.lt(p.group_count);
+        let entry = k.load_index("entry", p.groups, group, p.groups_are_i64, listed);
+        let entry = k.let_("clipped", entry.max(0).min(token_rows));
+        k.comment("Ends become running maxima, sizes a running sum; both are clipped to the token matrix.");
+        let scanned = inclusive_scan(k, "running", entry, |_, so_far, below| {
+            p.groups_are_ends.select(so_far.max(below), so_far + below)
+        });
+        let through = w.rows_through.get();
+        let before = through.cast::<I64>();
+        let end = p.groups_are_ends.select(before.max(scanned), before + scanned).min(token_rows);
+        let end = k.let_("end_of_lane", end.cast::<I32>());
+        let below = k.shuffle_up("end_below", end, 1);
+        k.set(w.start, lane.equals(0).select::<I32, _, _, _>(through, below));
+        k.set(w.end, end);
+        let last_end = k.shuffle("last_end", end, WINDOW - 1);
+        k.set(w.rows_through, last_end);
+    }
+
+    /// Numbers the window's tiles.
+    fn count_tiles(&self, k: &mut KernelBuilder<'k>, p: &Parameters<'k>, w: &Window<'k>) {
+        let lane = k.lane();
+        let group = w.first_group.get() + lane;
+        let tiles = match self.groups_divide {
+            GroupsDivide::Rows { visit_tail } => {
+                k.comment("The rows past the last group are one more group's.");
+                k.when(group.equals(p.group_count) & visit_tail, |k| k.set(w.end, self.token_rows));
+                self.row_tiles(w.end.get() - w.start.get()) * self.col_tiles
+            }
+            GroupsDivide::Reduction { row_tiles, skip_empty, merge } => {
+                k.comment("Merged, there is one group: lane 0 of the last window has all rows.");
+                let is_last = p.group_count.lt(w.first_group.get() + WINDOW);
+                k.when(merge, |k| {
+                    k.set(w.start, 0);
+                    k.set(w.end, w.rows_through.get());
+                });
+                let exists = merge.select(lane.equals(0) & is_last, group.lt(p.group_count));
+                let exists = match skip_empty {
+                    Some(skip) => exists & !(skip & w.start.get().equals(w.end.get())),
+                    None => exists,
+                };
+                exists.select::<I32, _, _, _>(row_tiles * self.col_tiles, 0)
+            }
+        };
+        let tiles = k.let_("tiles_of_lane", tiles);
+        let scanned = inclusive_scan(k, "tiles_running", tiles, |_, so_far, below| so_far + below);
+        k.set(w.tiles_end, w.tiles_through.get() + scanned);
+        let through = k.shuffle("last_tiles_end", w.tiles_end.get(), WINDOW - 1);
+        k.set(w.tiles_through, through);
+    }
+
+    /// Tiles along D's rows of a group with so many rows.
+    fn row_tiles<S: ScopeTag>(&self, rows: Expr<'k, I32, S>) -> Expr<'k, I32, S>
+    where
+        S: Join<Grid, Out = S>,
+        Grid: Within<S>,
+    {
+        match self.groups_divide {
+            GroupsDivide::Rows { .. } => rows.ceil_div(self.tile_m),
+            GroupsDivide::Reduction { row_tiles, .. } => row_tiles.within(),
+        }
+    }
+
+    /// Finds the tile's group in the window, and the tile's place in D.
+    fn locate(&self, k: &mut KernelBuilder<'k>, w: &Window<'k>, number: Var<'k, I32, Cta>) -> Tile<'k> {
+        k.comment("The first lane whose tiles end past this one has its group.");
+        let holders = k.ballot("holders", number.get().lt(w.tiles_end.get()));
+        let holder = k.let_("holder", holders.first_lane());
+        let start = k.shuffle("start_of_group", w.start.get(), holder);
+        let end = k.shuffle("end_of_group", w.end.get(), holder);
+        let tiles_end = k.shuffle("tiles_end_of_group", w.tiles_end.get(), holder);
+
+        let group = match self.groups_divide {
+            GroupsDivide::Rows { .. } => w.first_group.get() + holder,
+            GroupsDivide::Reduction { merge, .. } => merge.select::<I32, _, _, _>(0, w.first_group.get() + holder),
+        };
+        let group = k.let_("group", group.agree::<Cta>());
+        let group_start = k.let_("group_start", start.agree::<Cta>());
+        let group_rows = k.let_("group_rows", (end - start).agree::<Cta>());
+        let row_tiles = k.let_("row_tiles", self.row_tiles(group_rows));
+        let tiles_end = tiles_end.agree::<Cta>();
+
+        k.comment("Bands of row tiles, column by column: neighbours in time share operands in L2.");
+        let in_group = k.let_("tile_in_group", number.get() - (tiles_end - row_tiles * self.col_tiles));
+        let band_tiles = self.col_tiles * BAND;
+        let band = k.let_("band", in_group / band_tiles);
+        let in_band = k.let_("tile_in_band", in_group - band * band_tiles);
+        let band_rows = k.let_("band_rows", (row_tiles - band * BAND).min(BAND));
+        let row = k.let_("tile_row", (band * BAND + in_band % band_rows) * self.tile_m);
+        let col = k.let_("tile_col", in_band / band_rows * self.tile_n);
+        Tile { group, group_start, group_rows, row, col }
+    }
+}
+
+/// The inclusive scan of a lane value over the warp, in five steps; `combine` gets the value so far and the one from
+/// below.
+fn inclusive_scan<'k, T: Number>(
+    k: &mut KernelBuilder<'k>,
+    name: &str,
+    value: Expr<'k, T, Lane>,
+    combine: impl Fn(&mut KernelBuilder<'k>, Expr<'k, T, Lane>, Expr<'k, T, Lane>) -> Expr<'k, T, Lane>,
+) -> Expr<'k, T, Lane> {
+    let lane = k.lane();
+    let running = k.var::<T, Lane, _>(name, value);
+    for distance in [1u32, 2, 4, 8, 16] {
+        let below = k.shuffle_up("below", running.get(), distance);
+        let combined = combine(k, running.get(), below);
+        let has_below = !lane.lt(distance);
+        k.set(running, has_below.select::<T, _, _, _>(combined, running.get()));
+    }
+    running.get()
+}

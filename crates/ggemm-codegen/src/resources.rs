@@ -1,0 +1,74 @@
+//! What a kernel takes, read off its IR: registers of a thread and the work of one iteration of its main loop.
+
+use crate::ir::{Block, Body, FragmentRole, Kernel, LoopWork, Op};
+
+/// What a kernel takes beside the shared memory and threads that its contract states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resources {
+    /// Registers of a thread, estimated.
+    pub registers: u32,
+    /// One iteration of the innermost loop that multiplies.
+    pub work: LoopWork,
+}
+
+/// Registers for addresses, the walk's state and loop counters, as the compiler's reports show them.
+pub(crate) const ADDRESS_REGISTERS: u32 = 48;
+
+/// Counts what `kernel` takes.
+pub fn of(kernel: &Kernel) -> Resources {
+    let body = &kernel.body;
+    let fragment_registers: u32 =
+        body.fragments.iter().map(|f| f.map.value_count() * f.slots * f.dtype.size_bytes() / 4).sum();
+    let work = main_loop(&body.block).map_or_else(LoopWork::default, |block| {
+        let mut work = LoopWork::default();
+        count(body, block, kernel.contract.threads, 1, &mut work);
+        work
+    });
+    Resources { registers: fragment_registers + ADDRESS_REGISTERS, work }
+}
+
+/// The first loop, from the outside, that is not written out and whose own statements multiply.
+fn main_loop(block: &Block) -> Option<&Block> {
+    block.0.iter().find_map(|s| match &s.op {
+        Op::For { body, unroll: false, .. } if multiplies(body) => Some(body),
+        op => op.blocks().find_map(main_loop),
+    })
+}
+
+fn multiplies(block: &Block) -> bool {
+    block.0.iter().any(|s| match &s.op {
+        Op::Multiply { .. } => true,
+        Op::For { body, unroll: true, .. } => multiplies(body),
+        _ => false,
+    })
+}
+
+fn count(body: &Body, block: &Block, threads: u32, times: u64, work: &mut LoopWork) {
+    let fragment = |id: crate::ir::FragmentId| &body.fragments[id.0 as usize];
+    let bytes = |id| {
+        let f = fragment(id);
+        u64::from(f.map.value_count()) * u64::from(threads) * u64::from(f.dtype.size_bytes())
+    };
+    for stmt in &block.0 {
+        match &stmt.op {
+            Op::Multiply { accumulator, a, .. } => {
+                let products = u64::from(fragment(*accumulator).map.value_count()) * u64::from(threads);
+                debug_assert_eq!(fragment(*a).role, FragmentRole::OperandA);
+                work.multiply_adds += times * products * u64::from(crate::geometry::MMA_K);
+            }
+            Op::CopyTile { to, .. } => {
+                let tile = u64::from(body.shared[to.tile.0 as usize].layout.bytes());
+                work.global_bytes += times * tile;
+                work.shared_bytes += times * tile;
+            }
+            Op::LoadStaging { to, .. } => work.global_bytes += times * bytes(*to),
+            Op::StoreStaging { from, .. } => work.shared_bytes += times * bytes(*from),
+            Op::LoadMatrix { to, .. } => work.shared_bytes += times * bytes(*to),
+            Op::For { end, body: inner, unroll: true, .. } => {
+                let n = body.exprs.as_constant(*end).unwrap_or(1).max(0) as u64;
+                count(body, inner, threads, times * n, work);
+            }
+            op => op.blocks().for_each(|b| count(body, b, threads, times, work)),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! From the tokens in `kernels! { … }` to the module that replaces them.
+//!
+//! [`expand`] is a function of the tokens, of ggemm's version and of the environment that it is handed. It works on
+//! `proc_macro2`, so that tests and the benchmark call it too.
+
+mod bake;
+mod cubin;
+
+mod errors;
+mod fields;
+mod invocation;
+mod module;
+mod parallel;
+mod request;
+mod select;
+mod suggest;
+mod tile;
+
+use std::ffi::OsString;
+
+use proc_macro2::TokenStream;
+
+use self::bake::Bake;
+use self::errors::Errors;
+use self::invocation::Invocation;
+
+/// Replaces the invocation by a module of baked kernels, or by its errors and a module without kernels, so that uses of
+/// the module are not reported on top.
+pub(crate) fn expand(input: TokenStream, environment: &dyn Fn(&str) -> Option<OsString>) -> TokenStream {
+    let mut errors = Errors::default();
+    let Some(invocation) = Invocation::parse(input, &mut errors) else { return errors.to_tokens() };
+    let bake = Bake::from_environment(environment, &mut errors);
+    let variants = request::read(&invocation, &mut errors).map(|request| select::select(&request, &mut errors));
+    let kernels = match (&bake, variants) {
+        (Some(bake), Some(variants)) if errors.count() == 0 => {
+            bake.kernels(&variants, invocation.name.span(), &mut errors)
+        }
+        _ => None,
+    };
+    let variables = bake.as_ref().map_or(&["GGEMM_BAKE"][..], Bake::variables);
+    let mut tokens = errors.to_tokens();
+    tokens.extend(module::write(&invocation, &kernels.unwrap_or_default(), variables));
+    tokens
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! `cargo xtask test`: all that must pass before a change is merged.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::{Result, check_cubins, cuda};
+
+/// Runs every step in order, and stops at the first that fails.
+pub(crate) fn run() -> Result<()> {
+    let start = Instant::now();
+    step("formatting", || cargo(&["fmt", "--all", "--check"], &[]))?;
+    step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]))?;
+    step("tests and doctests", || cargo(&["test", "--workspace"], &[]))?;
+    let deny = ("RUSTDOCFLAGS", OsString::from("-D warnings"));
+    step("rustdoc", || cargo(&["doc", "--workspace", "--no-deps"], &[deny]))?;
+    step("real compilers", || {
+        let home = ("CUDA_HOME", cuda::toolkit()?.home.into_os_string());
+        cargo(&["test", "--package", "ggemm-compile", "--package", "xtask", "--", "--ignored"], &[home])
+    })?;
+    step("check-cubins", || check_cubins::run(2))?;
+    println!("all passed in {}", seconds(start.elapsed()));
+    Ok(())
+}
+
+/// Announces a step, and says how long it took.
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("==> {name}");
+    let start = Instant::now();
+    work().map_err(|error| format!("{name} failed after {}: {error}", seconds(start.elapsed())))?;
+    println!("==> {name}: passed in {}", seconds(start.elapsed()));
+    Ok(())
+}
+
+/// Runs the cargo that runs this program, in the workspace's root.
+fn cargo(arguments: &[&str], variables: &[(&str, OsString)]) -> Result<()> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.args(arguments).envs(variables.iter().map(|(name, value)| (*name, value)));
+    if let Some(package) = std::env::var_os("CARGO_MANIFEST_DIR") {
+        command.current_dir(PathBuf::from(package).join(".."));
+    }
+    let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`cargo {}` ended with {status}", arguments.join(" ")).into()) }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_step_is_named() {
+        let error = step("a step", || Err("its reason".into())).expect_err("it failed");
+        let text = error.to_string();
+        assert!(text.starts_with("a step failed after ") && text.ends_with(": its reason"), "{text}");
+    }
+}
