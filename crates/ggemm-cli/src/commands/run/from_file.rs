@@ -52,10 +52,10 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
     case::validate(&base, &operations, false, !args.running.no_check)?;
 
     let seed = args.data.seed;
-    let (order, values, routed) = source.into_values(names.ids, &base, seed)?;
+    let Grouped { order, values, counted } = source.group(names.ids, &base, seed)?;
     // Sizes that were counted here are sizes; the file's own are what --group-form says.
-    let counted = base.clone().group_array(GroupForm::Sizes, index);
-    let runs = Runs::checked(if routed.is_some() { &counted } else { &base }, values.iter().copied())
+    let by_size = base.clone().group_array(GroupForm::Sizes, index);
+    let runs = Runs::checked(if counted.is_some() { &by_size } else { &base }, values.iter().copied())
         .map_err(|source| UsageError::Groups { source })?;
     let sizes: Vec<i64> = runs.iter().map(|run| i64::try_from(run.len()).unwrap_or(i64::MAX)).collect();
     let groups = group_array(&base, &sizes)?;
@@ -74,7 +74,7 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
         notes.push(format!("the file has no `{}`: dy is random, normal, seed {seed}", names.dy));
     }
     let about = About {
-        groups: routed.unwrap_or_else(|| format!("`{}`", names.sizes)),
+        groups: counted.unwrap_or_else(|| format!("`{}`", names.sizes)),
         data: path.display().to_string(),
         notes,
     };
@@ -214,26 +214,30 @@ enum Source {
     Routed(Router),
 }
 
+/// The groups that a source makes.
+struct Grouped {
+    /// The order of tokens that were not sorted.
+    order: Option<TokenOrder>,
+    /// Sizes; of an array of the file, what it holds.
+    values: Vec<i64>,
+    /// How sizes were made that the file does not hold.
+    counted: Option<String>,
+}
+
 impl Source {
-    /// The order of tokens that are not sorted, the array of groups, and how sizes were made that the file does not
-    /// have.
-    fn into_values(
-        self,
-        ids_name: &str,
-        base: &Problem,
-        seed: u64,
-    ) -> Result<(Option<TokenOrder>, Vec<i64>, Option<String>), InputError> {
+    fn group(self, ids_name: &str, base: &Problem, seed: u64) -> Result<Grouped, InputError> {
         let wide = |sizes: Vec<usize>| sizes.into_iter().map(|size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
         Ok(match self {
-            Source::Array(values) => (None, values, None),
+            Source::Array(values) => Grouped { order: None, values, counted: None },
             Source::Ids(ids) => {
                 let (order, sizes) = TokenOrder::sort(ids_name, &ids, base.groups)?;
-                (Some(order), sizes, Some(format!("counted from `{ids_name}`")))
+                Grouped { order: Some(order), values: sizes, counted: Some(format!("counted from `{ids_name}`")) }
             }
-            Source::Listed(sizes) => (None, wide(sizes), Some("listed".to_owned())),
+            Source::Listed(sizes) => Grouped { order: None, values: wide(sizes), counted: Some("listed".to_owned()) },
             Source::Routed(router) => {
                 let sizes = router.sizes(base.groups, base.m, seed);
-                (None, wide(sizes), Some(format!("router {}, seed {seed}", router.name())))
+                let counted = Some(format!("router {}, seed {seed}", router.name()));
+                Grouped { order: None, values: wide(sizes), counted }
             }
         })
     }
