@@ -60,7 +60,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 /// A rate with three digits that count.
 pub(crate) fn rate(value: f64) -> String {
-    if value > 0.0 && value < 0.001 { format!("{value:.2e}") } else { format!("{value:.*}", places(value)) }
+    if value > 0.0 && value < 1e-6 { format!("{value:.2e}") } else { format!("{value:.*}", places(value)) }
 }
 
 /// Decimals that leave three digits.
@@ -69,7 +69,8 @@ fn places(value: f64) -> usize {
         v if v >= 99.95 => 0,
         v if v >= 9.995 => 1,
         v if v >= 0.9995 => 2,
-        _ => 3,
+        v if v > 0.0 => (2 - v.log10().floor() as i32).clamp(3, 9) as usize,
+        _ => 0,
     }
 }
 
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(time(Duration::from_nanos(500)), "0.500 us");
         assert_eq!(bytes(512), "512 bytes");
         assert_eq!(bytes(3 << 29), "1.50 GiB");
-        assert_eq!((rate(0.0371).as_str(), rate(1.5e-5).as_str(), rate(650.2).as_str()), ("0.037", "1.50e-5", "650"));
+        assert_eq!([0.0371, 1.5e-5, 650.2, 0.0].map(rate), ["0.0371", "0.0000150", "650", "0"]);
         assert_eq!(percent(1, 3), "33.33%");
         assert_eq!(percent(0, 0), "0.00%");
     }

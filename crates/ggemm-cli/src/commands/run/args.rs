@@ -182,12 +182,7 @@ pub(crate) enum BackendArg {
 }
 
 impl RunArgs {
-    /// What `ggemm run` without flags means.
-    pub(crate) fn defaults() -> Result<Self, CliError> {
-        Self::parse_flags(&[])
-    }
-
-    /// Flags as the command line would give them.
+    /// What `ggemm run` with these flags means.
     pub(crate) fn parse_flags(flags: &[&str]) -> Result<Self, CliError> {
         #[derive(Parser)]
         struct Alone {
