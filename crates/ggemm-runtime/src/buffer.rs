@@ -266,3 +266,41 @@ impl<'a> From<&'a mut Buffer> for ViewMut<'a> {
         buffer.view_mut()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use half::bf16;
+
+    use super::*;
+
+    #[test]
+    fn alignment_is_that_of_the_address() {
+        let words = [0_u64; 64];
+        let bytes: &[u8] = bytemuck::cast_slice(&words);
+        let start = bytes.as_ptr().addr().next_multiple_of(256) - bytes.as_ptr().addr();
+        for offset in [0_usize, 2, 4, 6, 8, 16, 48, 64] {
+            let expected = if offset == 0 { 256 } else { 1 << offset.trailing_zeros() };
+            let view = View::from_bytes(ElementType::Bf16, &bytes[start + offset..start + 128]).unwrap();
+            assert_eq!((view.alignment(), view.len()), (expected, (128 - offset) / 2), "offset {offset}");
+        }
+    }
+
+    #[test]
+    fn bytes_and_elements_are_the_same_memory() {
+        let mut values = [1.0_f32, 2.0];
+        let view = ViewMut::from_bytes(ElementType::F32, bytemuck::cast_slice_mut(&mut values)).unwrap();
+        view.into_mut_slice::<f32>().unwrap()[1] = 3.0;
+        assert_eq!(values, [1.0, 3.0]);
+        assert!(View::from_bytes(ElementType::I64, &bytemuck::cast_slice::<f32, u8>(&values)[1..]).is_err());
+        assert!(View::from(&values).as_slice::<bf16>().is_none());
+    }
+
+    #[test]
+    fn a_buffer_keeps_its_type() {
+        let mut buffer = Buffer::zeros(&Device::cpu(), ElementType::Bf16, 3).unwrap();
+        assert_eq!((buffer.len(), buffer.element_type()), (3, ElementType::Bf16));
+        buffer.as_mut_slice::<bf16>().unwrap()[0] = bf16::ONE;
+        assert!(buffer.as_mut_slice::<f32>().is_none() && !buffer.is_empty());
+        assert_eq!(buffer.to_vec::<bf16>(), Ok(vec![bf16::ONE, bf16::ZERO, bf16::ZERO]));
+    }
+}

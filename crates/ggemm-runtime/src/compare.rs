@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use ggemm_codegen::{Dtype, Ragged, Tail};
+use ggemm_codegen::{Ragged, Tail};
 use rayon::prelude::*;
 
+use crate::bound::{same, within};
 use crate::buffer::View;
 use crate::check;
 use crate::device::Device;
@@ -252,61 +253,4 @@ impl Reference {
         }
         comparison
     }
-}
-
-/// Whether `found` is `exact`, which f32 holds, rounded once. One NaN is as good as another.
-fn same<T: Real>(found: T, exact: f64) -> bool {
-    let rounded = exact as f32;
-    let expected = T::from_f32(rounded);
-    let held = f64::from(rounded) == exact || exact.is_nan();
-    let both_nan = exact.is_nan() && found.to_f64().is_nan();
-    held && (both_nan || bytemuck::bytes_of(&found) == bytemuck::bytes_of(&expected))
-}
-
-/// The bound on an element's error, and whether it holds.
-///
-/// An infinity is right where rounding may reach it. Where even Σ|a||b| passes the largest f32, partial sums may have
-/// overflowed on the way, and anything that is not finite is right too.
-fn within(dtype: Dtype, found: f64, exact: f64, magnitude: f64, terms: usize) -> (f64, bool) {
-    if exact.is_nan() {
-        return (0.0, found.is_nan());
-    }
-    if exact.is_infinite() {
-        return (0.0, found == exact);
-    }
-    // Products and sums below the normal range of f32 are rounded to multiples of 2⁻¹⁴⁹.
-    let underflow = terms as f64 * power_of_two(-150);
-    let sums = terms as f64 * power_of_two(-24) * magnitude + underflow;
-    let bound = half_ulp(dtype, exact) + sums;
-    let right = if found.is_finite() {
-        (found - exact).abs() <= bound
-    } else {
-        let overflows = found.is_infinite()
-            && found.is_sign_positive() == exact.is_sign_positive()
-            && exact.abs() + sums >= overflow(dtype);
-        overflows || magnitude + sums > f64::from(f32::MAX)
-    };
-    (bound, right)
-}
-
-/// Half a unit in the last place of `dtype` at `value`.
-fn half_ulp(dtype: Dtype, value: f64) -> f64 {
-    let exponent = (value.to_bits() >> 52 & 0x7ff) as i32 - 1023;
-    power_of_two(exponent.max(smallest_exponent(dtype)) - dtype.precision_bits() as i32)
-}
-
-/// The exponent of the smallest normal value.
-fn smallest_exponent(dtype: Dtype) -> i32 {
-    if dtype == Dtype::F16 { -14 } else { -126 }
-}
-
-/// The least magnitude that rounds to infinity.
-fn overflow(dtype: Dtype) -> f64 {
-    let exponent = if dtype == Dtype::F16 { 16 } else { 128 };
-    power_of_two(exponent) - power_of_two(exponent - 1 - dtype.precision_bits() as i32)
-}
-
-/// 2^exponent, for the exponents of normal f64 numbers.
-fn power_of_two(exponent: i32) -> f64 {
-    f64::from_bits(((exponent + 1023).clamp(1, 2046) as u64) << 52)
 }

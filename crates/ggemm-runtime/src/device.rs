@@ -149,3 +149,28 @@ pub enum NoDevice {
 
 /// The CUDA version that the driver must support.
 const NEEDED_CUDA: &str = "12.0";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_for_a_gpu_never_panics() {
+        match Device::probe() {
+            Ok(device) => assert!(device.arch().is_some() && device == Device::best()),
+            Err(why) => {
+                let device = Device::best();
+                assert_eq!((device.kind(), device.why_not_gpu()), (DeviceKind::Cpu, Some(&why)));
+                assert_eq!(device, Device::cpu());
+            }
+        }
+    }
+
+    #[test]
+    fn reasons_say_what_to_do() {
+        let old = NoDevice::DriverTooOld { version: 11_040 };
+        assert_eq!(old.to_string(), "the NVIDIA driver supports CUDA 11.4, ggemm needs 12.0: update the driver");
+        let failed = NoDevice::Driver { call: "cuInit", code: 999 };
+        assert_eq!(failed.to_string(), "cuInit failed with CUresult 999: the NVIDIA driver is not usable");
+    }
+}

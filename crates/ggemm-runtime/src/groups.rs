@@ -152,3 +152,60 @@ pub(crate) fn values<'a>(groups: &View<'a>) -> Vec<i64> {
 fn to_row(row: i64) -> usize {
     usize::try_from(row).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use ggemm_codegen::IndexType;
+
+    use super::*;
+
+    fn problem(form: GroupForm, m: usize, tail: Tail) -> Problem {
+        Problem::forward(3, m, 1, 1).group_array(form, IndexType::I64).tail(tail)
+    }
+
+    fn clamped(form: GroupForm, m: usize, values: [i64; 3]) -> Vec<Range<usize>> {
+        Runs::clamped(&problem(form, m, Tail::Zero), values).iter().collect()
+    }
+
+    #[test]
+    fn clamping_keeps_every_run_within_m() {
+        use GroupForm::{Ends, Sizes};
+        assert_eq!(clamped(Sizes, 10, [3, 0, 5]), [0..3, 3..3, 3..8]);
+        assert_eq!(clamped(Sizes, 10, [3, -4, 5]), [0..3, 3..3, 3..8]);
+        assert_eq!(clamped(Sizes, 10, [3, 9, 5]), [0..3, 3..10, 10..10]);
+        assert_eq!(clamped(Sizes, 10, [3, i64::MAX, i64::MAX]), [0..3, 3..10, 10..10]);
+        assert_eq!(clamped(Sizes, 10, [i64::MIN, i64::MIN, 2]), [0..0, 0..0, 0..2]);
+        assert_eq!(clamped(Ends, 10, [3, 3, 8]), [0..3, 3..3, 3..8]);
+        assert_eq!(clamped(Ends, 10, [3, 1, 8]), [0..3, 3..3, 3..8]);
+        assert_eq!(clamped(Ends, 10, [-3, 12, 8]), [0..0, 0..10, 10..10]);
+        assert_eq!(clamped(Ends, 10, [i64::MIN, i64::MAX, 0]), [0..0, 0..10, 10..10]);
+        assert_eq!(clamped(Ends, 0, [1, 2, 3]), [0..0, 0..0, 0..0]);
+    }
+
+    #[test]
+    fn checking_names_the_group_and_the_value() {
+        use GroupError::*;
+        use GroupForm::{Ends, Sizes};
+        let refused = |form, tail, values: [i64; 3]| Runs::checked(&problem(form, 10, tail), values).unwrap_err();
+        assert_eq!(refused(Sizes, Tail::Zero, [1, 2, -3]), NegativeSize { group: 2, value: -3 });
+        assert_eq!(refused(Sizes, Tail::Zero, [1, 9, 1]), PastLastRow { group: 2, end: 11, m: 10 });
+        assert_eq!(refused(Sizes, Tail::Zero, [1, i64::MAX, 1]), PastLastRow { group: 1, end: i64::MAX, m: 10 });
+        assert_eq!(refused(Sizes, Tail::Undeclared, [1, 2, 3]), UndeclaredTail { group: 2, end: 6, m: 10 });
+        assert_eq!(refused(Ends, Tail::Zero, [4, 3, 9]), DecreasingEnd { group: 1, value: 3, previous: 4 });
+        assert_eq!(refused(Ends, Tail::Zero, [-1, 3, 9]), DecreasingEnd { group: 0, value: -1, previous: 0 });
+        assert_eq!(refused(Ends, Tail::Zero, [1, 11, 2]), PastLastRow { group: 1, end: 11, m: 10 });
+        assert_eq!(refused(Ends, Tail::Undeclared, [1, 2, 9]), UndeclaredTail { group: 2, end: 9, m: 10 });
+    }
+
+    #[test]
+    fn what_passes_the_check_is_read_alike_by_both() {
+        for (form, values) in
+            [(GroupForm::Sizes, [0, 10, 0]), (GroupForm::Ends, [0, 10, 10]), (GroupForm::Ends, [2, 2, 10])]
+        {
+            let problem = problem(form, 10, Tail::Undeclared);
+            assert_eq!(Runs::checked(&problem, values), Ok(Runs::clamped(&problem, values)));
+        }
+        let tail = problem(GroupForm::Sizes, 10, Tail::Untouched);
+        assert_eq!(Runs::checked(&tail, [1, 0, 2]).unwrap().total(), 3);
+    }
+}

@@ -5,6 +5,7 @@
 
 mod args;
 pub mod baked;
+mod bound;
 mod buffer;
 mod check;
 mod compare;

@@ -300,3 +300,74 @@ fn group_array(problem: &Problem, sizes: &[i64]) -> Result<Buffer, Error> {
         IndexType::I64 => Buffer::from_slice(&Device::cpu(), &values.collect::<Vec<_>>()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ggemm_codegen::{Dtype, Tail};
+
+    use super::*;
+
+    #[test]
+    fn sizes_sum_to_the_rows() {
+        let mut rng = Rng::new(1);
+        for spread in Spread::ALL {
+            assert_eq!(spread.name().parse::<Spread>(), Ok(spread));
+            for (groups, rows) in [(1, 0), (1, 9), (7, 3), (64, 4096), (4096, 100)] {
+                let sizes = spread.sizes(groups, rows, &mut rng);
+                assert_eq!((sizes.len(), sizes.iter().sum::<usize>()), (groups, rows), "{spread}");
+            }
+            assert!(spread.sizes(0, 5, &mut rng).is_empty());
+        }
+    }
+
+    #[test]
+    fn numbers_have_the_stated_distribution() {
+        let mut rng = Rng::new(2);
+        let values: Vec<f64> = (0..100_000).map(|_| f64::from(rng.normal())).collect();
+        let mean = values.iter().sum::<f64>() / 1e5;
+        let variance = values.iter().map(|v| v * v).sum::<f64>() / 1e5;
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "mean {mean}, variance {variance}");
+        assert!((0..1000).all(|_| rng.below(7) < 7 && rng.unit() < 1.0));
+        assert_eq!(rng.below(0), 0);
+    }
+
+    /// The values of one matrix after another, `None` for NaN.
+    fn shown(buffer: &Buffer) -> Vec<Option<f32>> {
+        let elements = buffer.as_slice::<f32>().unwrap();
+        elements.iter().map(|v| (!v.is_nan()).then_some(*v)).collect()
+    }
+
+    #[test]
+    fn poison_surrounds_what_the_problem_reads() {
+        let shape =
+            TensorShape { name: "w", dtype: Dtype::F32, groups: 2, rows: 2, cols: 2, row_stride: 3, group_stride: 7 };
+        let live: Vec<bool> = shown(&poisoned(&shape, 2, Some(1), 3, 0).unwrap()).iter().map(Option::is_some).collect();
+        let pattern: String = live.iter().map(|l| if *l { 'x' } else { '.' }).collect();
+        assert_eq!(pattern, "xx.xx..xx.xx.........");
+        let one_row = TensorShape { groups: 1, group_stride: 0, ..shape };
+        let pattern: String = shown(&poisoned(&one_row, 1, None, 3, 0).unwrap())
+            .iter()
+            .map(|l| if l.is_some() { 'x' } else { '.' })
+            .collect();
+        assert_eq!(pattern, "xx............");
+    }
+
+    #[test]
+    fn a_seed_decides_every_bit() {
+        let problem = Problem::grad_w(3, 20, 5, 6).tail(Tail::Zero).output(Dtype::F32).accumulate(true);
+        let of = |seed| Tensors::random(&problem, &[7, 0, 8], Values::Normal, seed).unwrap();
+        let (a, b, c) = (of(1), of(1), of(2));
+        assert_eq!(shown(&a.out), shown(&b.out));
+        assert_ne!(shown(&a.out), shown(&c.out));
+        // Neither do two tensors of one problem hold the same.
+        let values = |buffer: &Buffer| buffer.as_slice::<half::bf16>().unwrap()[..5].to_vec();
+        assert_ne!(values(&a.lhs), values(&a.rhs));
+    }
+
+    #[test]
+    fn sums_of_small_integers_stay_exact() {
+        assert_eq!(largest_integer(&Problem::forward(1, 1, 1, 4096)), 4);
+        assert_eq!(largest_integer(&Problem::grad_w(1, 1 << 22, 1, 1)), 1);
+        assert_eq!(largest_integer(&Problem::grad_x(1, 1, (1 << 22) - 1, 1)), 2);
+    }
+}

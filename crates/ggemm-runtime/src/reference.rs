@@ -1,8 +1,6 @@
 //! What an output should be, in f64, by loops as plain as the definitions. It shares nothing with the backends but the
 //! reading of a problem's shapes, and nothing at all of their arithmetic.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use ggemm_codegen::{Contraction, Major, Problem, Ragged};
 use rayon::prelude::*;
 
@@ -38,7 +36,7 @@ impl Reference {
     /// Computes it from tensors in the host's memory. `before` is the output before the run, of which only an
     /// accumulating problem reads the values.
     ///
-    /// `progress` is called now and then, from any thread, with the part done, from 0 to 1.
+    /// `progress` is called now and then with the part done, from 0 to 1.
     ///
     /// # Errors
     /// As [`Plan::run`](crate::Plan::run) for tensors that are not what the problem says; [`Error::OutOfMemory`].
@@ -48,7 +46,7 @@ impl Reference {
         rhs: impl Into<View<'a>>,
         groups: impl Into<View<'a>>,
         before: impl Into<View<'a>>,
-        progress: &(dyn Fn(f64) + Sync),
+        progress: &dyn Fn(f64),
     ) -> Result<Self, Error> {
         problem.validate()?;
         let (lhs, rhs, groups, before) = (lhs.into(), rhs.into(), groups.into(), before.into());
@@ -76,7 +74,7 @@ impl Reference {
         }
         let (a, b) = if reference.contraction.operands_exchanged { (rhs, lhs) } else { (lhs, rhs) };
         with_real!(problem.operand, T => {
-            reference.sum::<T>(a.as_slice().unwrap_or_default(), b.as_slice().unwrap_or_default(), progress);
+            reference.sum::<T>(a.as_slice().unwrap_or_default(), b.as_slice().unwrap_or_default(), progress)?;
         });
         progress(1.0);
         Ok(reference)
@@ -98,19 +96,22 @@ impl Reference {
         }
     }
 
-    fn sum<T: Real>(&mut self, a: &[T], b: &[T], progress: &(dyn Fn(f64) + Sync)) {
+    fn sum<T: Real>(&mut self, a: &[T], b: &[T], progress: &dyn Fn(f64)) -> Result<(), Error> {
         let c = &self.contraction;
-        if c.cols == 0 || c.rows == 0 {
-            return;
+        if self.exact.is_empty() {
+            return Ok(());
         }
         let total = (self.runs.total() as f64 * self.problem.n as f64 * self.problem.k as f64).max(1.0);
-        let done = AtomicU64::new(0);
-        let mut panel = vec![0.0; DEPTH * c.cols];
+        let mut done = 0.0;
+        let mut panel = zeros(DEPTH.min(c.reduction).saturating_mul(c.cols))?;
         for (group, run) in self.runs.iter().enumerate() {
             let (rows, reduction) = match c.ragged {
                 Ragged::Rows => (run, 0..c.reduction),
                 Ragged::Reduction => (group * c.rows..(group + 1) * c.rows, run),
             };
+            if rows.is_empty() {
+                continue;
+            }
             let first_row = if c.ragged == Ragged::Rows { 0 } else { rows.start };
             let own = rows.start * c.cols..rows.end * c.cols;
             for start in reduction.clone().step_by(DEPTH) {
@@ -141,10 +142,11 @@ impl Reference {
                         }
                     }
                 });
-                let part = (rows.len() * depth.len()) as u64 * c.cols as u64;
-                progress((done.fetch_add(part, Ordering::Relaxed) + part) as f64 / total);
+                done += rows.len() as f64 * depth.len() as f64 * c.cols as f64;
+                progress(done / total);
             }
         }
+        Ok(())
     }
 }
 

@@ -112,13 +112,15 @@ impl<'k, 'm> Machine<'k, 'm> {
             return;
         }
         let cta = &mut self.ctas[cta];
-        for warp in &mut cta.warps {
-            for piece in warp.in_flight().filter(|p| !p.landed) {
-                if self.dice.below(4) == 0 {
-                    cta.shared.land(piece.address, piece.bytes);
-                    piece.landed = true;
-                    self.statistics.landed += 1;
-                }
+        // Now and then a random share of one warp's pieces, from a single one to all.
+        let chosen = self.dice.below(4 * cta.warps.len());
+        let Some(warp) = cta.warps.get_mut(chosen) else { return };
+        let share = 1 + self.dice.below(8);
+        for piece in warp.in_flight().filter(|p| !p.landed) {
+            if self.dice.below(share) == 0 {
+                cta.shared.land(piece.address, piece.bytes);
+                piece.landed = true;
+                self.statistics.landed += 1;
             }
         }
     }

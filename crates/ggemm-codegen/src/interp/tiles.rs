@@ -239,13 +239,21 @@ impl<'k> Machine<'k, '_> {
         let cols = registers[accumulator.0 as usize].cols;
         let (a, b) = (&registers[a.0 as usize], &registers[b.0 as usize]);
         // Products of 16-bit floats are exact in f64; a step is summed and rounded to f32 once.
-        for (i, row) in sums.chunks_mut(cols).enumerate() {
-            let x = &a.values[set][i * a.cols..(i + 1) * a.cols];
-            for (j, sum) in row.iter_mut().enumerate() {
-                let y = &b.values[set][j * b.cols..(j + 1) * b.cols];
-                let step: f64 = x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
-                *sum = (f64::from(*sum) + step) as f32;
+        let depth = a.cols;
+        let mut columns = vec![0.0f64; depth * cols];
+        for (j, y) in b.values[set].chunks(depth).enumerate() {
+            for (k, y) in y.iter().enumerate() {
+                columns[k * cols + j] = f64::from(*y);
             }
+        }
+        let mut step = vec![0.0f64; cols];
+        for (row, x) in sums.chunks_mut(cols).zip(a.values[set].chunks(depth)) {
+            step.fill(0.0);
+            for (x, ys) in x.iter().zip(columns.chunks(cols)) {
+                let x = f64::from(*x);
+                step.iter_mut().zip(ys).for_each(|(sum, y)| *sum += x * y);
+            }
+            row.iter_mut().zip(&step).for_each(|(sum, step)| *sum = (f64::from(*sum) + step) as f32);
         }
         registers[accumulator.0 as usize].values[0] = sums;
         Ok(())

@@ -178,9 +178,9 @@ impl<'k> Walk<'k> {
     }
 
     /// Tiles along D's rows of a group with so many rows.
-    fn row_tiles<S: ScopeTag>(&self, rows: Expr<'k, I32, S>) -> Expr<'k, I32, S>
+    fn row_tiles<S>(&self, rows: Expr<'k, I32, S>) -> Expr<'k, I32, S>
     where
-        S: Join<Grid, Out = S>,
+        S: ScopeTag + Join<Grid, Out = S>,
         Grid: Within<S>,
     {
         match self.groups_divide {

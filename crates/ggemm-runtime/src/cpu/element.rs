@@ -12,6 +12,7 @@ pub(super) trait Operand: Element {
 }
 
 impl Operand for bf16 {
+    #[inline(always)]
     fn widen(from: &[Self], to: &mut [f32]) {
         for (to, from) in to.iter_mut().zip(from) {
             // A NaN keeps its bits, which is all that products ask of it.
@@ -21,6 +22,7 @@ impl Operand for bf16 {
 }
 
 impl Operand for f16 {
+    #[inline(always)]
     fn widen(from: &[Self], to: &mut [f32]) {
         let len = from.len().min(to.len());
         from[..len].convert_to_f32_slice(&mut to[..len]);
@@ -37,12 +39,14 @@ pub(super) trait Output: Element {
 }
 
 impl Output for f32 {
+    #[inline(always)]
     fn round(to: &mut [Self], sums: &[f32]) {
         for (to, sum) in to.iter_mut().zip(sums) {
             *to = *sum;
         }
     }
 
+    #[inline(always)]
     fn add(to: &mut [Self], sums: &[f32]) {
         for (to, sum) in to.iter_mut().zip(sums) {
             *to += *sum;
@@ -51,12 +55,14 @@ impl Output for f32 {
 }
 
 impl Output for bf16 {
+    #[inline(always)]
     fn round(to: &mut [Self], sums: &[f32]) {
         for (to, sum) in to.iter_mut().zip(sums) {
             *to = bf16::from_bits(round_to_bf16(*sum));
         }
     }
 
+    #[inline(always)]
     fn add(to: &mut [Self], sums: &[f32]) {
         for (to, sum) in to.iter_mut().zip(sums) {
             *to = bf16::from_bits(round_to_bf16(to.to_f32() + sum));
@@ -65,6 +71,7 @@ impl Output for bf16 {
 }
 
 /// What `bf16::from_f32` computes, without a branch, so that a loop of it becomes vector code.
+#[inline(always)]
 fn round_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
@@ -73,11 +80,13 @@ fn round_to_bf16(value: f32) -> u16 {
 }
 
 impl Output for f16 {
+    #[inline(always)]
     fn round(to: &mut [Self], sums: &[f32]) {
         let len = to.len().min(sums.len());
         to[..len].convert_from_f32_slice(&sums[..len]);
     }
 
+    #[inline(always)]
     fn add(to: &mut [Self], sums: &[f32]) {
         for (to, sum) in to.iter_mut().zip(sums) {
             *to = f16::from_f32(to.to_f32() + sum);

@@ -1,7 +1,7 @@
 //! The CPU backend.
 //!
 //! Each tile of an output is computed by one thread in f32: panels of both operands are converted to f32, multiplied by
-//! the `gemm` crate, and rounded once to the output's type. The reduction is cut into blocks of 256 from its start, each
+//! the `gemm` crate, and rounded once to the output's type. The reduction is cut into blocks of 128 from its start, each
 //! is summed in order, and the blocks' sums are added in order. So an element's bits depend on its own row, column and
 //! group alone: not on the number of threads, nor on the tiles, nor on the other rows. (They do depend on whether the
 //! processor has fused multiply-add.)
@@ -15,8 +15,9 @@ mod tile;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use ggemm_codegen::{Contraction, Dtype, Major, Problem, Ragged};
+use ggemm_codegen::{Contraction, Dtype, Major, Problem};
 use half::{bf16, f16};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::args::Args;
@@ -24,6 +25,7 @@ use crate::error::Error;
 use crate::groups::{self, Runs};
 use element::{Operand, Output};
 use output::DisjointRows;
+use panel::{Panels, Source};
 use tile::{Tiles, Work};
 
 /// A problem, ready to run on the CPU.
@@ -35,7 +37,7 @@ pub(crate) struct CpuPlan {
 
 thread_local! {
     /// The panels of the tile that a thread works on, kept from tile to tile and from run to run.
-    static PANELS: RefCell<panel::Panels> = RefCell::default();
+    static PANELS: RefCell<Panels> = RefCell::default();
 }
 
 impl CpuPlan {
@@ -84,26 +86,33 @@ impl CpuPlan {
         b: &[E],
         d: &DisjointRows<'_, O>,
         work: &Work,
-        panels: &mut panel::Panels,
+        panels: &mut Panels,
     ) {
         let c = &self.contraction;
-        panels.start(work.rows.len(), work.cols.len(), work.reduction.is_empty());
-        let mut first = true;
-        for depth in blocks(&work.reduction) {
-            match c.ragged {
-                Ragged::Rows => panels.a_along_k(a, c.a.row_stride, &work.rows, &depth),
-                Ragged::Reduction => panels.a_across_k(a, c.a.row_stride, &work.rows, &depth),
-            }
-            let b = b.get(work.group.saturating_mul(c.b.group_stride)..).unwrap_or_default();
-            match c.b_major {
-                Major::K => panels.b_along_k(b, c.b.row_stride, &work.cols, &depth),
-                Major::Mn => panels.b_across_k(b, c.b.row_stride, &work.cols, &depth),
-            }
-            panels.multiply(!first);
-            first = false;
-        }
+        let b = b.get(work.group.saturating_mul(c.b.group_stride)..).unwrap_or_default();
+        let a = Source { data: a, row_stride: c.a.row_stride, along_k: c.a_major == Major::K };
+        let b = Source { data: b, row_stride: c.b.row_stride, along_k: c.b_major == Major::K };
+        let sums = panels.product(a, b, &work.rows, &work.cols, &work.reduction);
+        Arch::new().dispatch(Write { c, d, work, sums });
+    }
+}
+
+/// Rounds the sums of a tile to their place in D, or adds them to it, with the widest vectors that the processor has.
+struct Write<'a, O, I> {
+    c: &'a Contraction,
+    d: &'a DisjointRows<'a, O>,
+    work: &'a Work,
+    sums: I,
+}
+
+impl<'a, O: Output, I: Iterator<Item = &'a [f32]>> WithSimd for Write<'a, O, I> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Write { c, d, work, sums } = self;
         let base = work.group.saturating_mul(c.d.group_stride);
-        for (row, sums) in work.rows.clone().zip(panels.sums()) {
+        for (row, sums) in work.rows.clone().zip(sums) {
             let start = base + row * c.d.row_stride + work.cols.start;
             // SAFETY: tiles share no element of D. Each has its own group, rows or columns, and the problem's check saw
             // to it that rows and groups do not overlap.
@@ -111,12 +120,6 @@ impl CpuPlan {
             if c.accumulate { O::add(out, sums) } else { O::round(out, sums) }
         }
     }
-}
-
-/// The blocks of a reduction whose sums are added to one another.
-fn blocks(reduction: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = reduction.end;
-    reduction.clone().step_by(panel::DEPTH).map(move |start| start..end.min(start + panel::DEPTH))
 }
 
 /// Zeroes rows of a D that has ragged rows, not what lies between them.

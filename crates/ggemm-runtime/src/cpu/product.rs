@@ -18,12 +18,13 @@ impl Matrix<'_> {
     }
 }
 
-/// sums = a · b, or sums += a · b; `sums` is dense and row-major.
-pub(super) fn multiply(sums: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+/// sums = a · b, or sums += a · b; the rows of `sums` are `stride` apart.
+pub(super) fn multiply(sums: &mut [f32], stride: usize, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
     let (rows, cols, depth) = (a.rows, b.cols, a.cols);
+    let d = Matrix { data: sums, rows, cols, row_stride: stride, col_stride: 1 };
     // Panels are made to fit; a mistake here would be one in memory safety.
-    assert!(a.fits() && b.fits() && b.rows == depth && rows * cols <= sums.len());
-    let stride = |s: usize| s as isize;
+    assert!(a.fits() && b.fits() && d.fits() && b.rows == depth && cols <= stride);
+    let step = |stride: usize| stride as isize;
     // SAFETY: every element that the strides address lies within its slice, as asserted; `sums` is borrowed mutably, so
     // it overlaps neither operand; all are initialized.
     unsafe {
@@ -33,14 +34,14 @@ pub(super) fn multiply(sums: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, add: bool
             depth,
             sums.as_mut_ptr(),
             1,
-            stride(cols),
+            step(stride),
             add,
             a.data.as_ptr(),
-            stride(a.col_stride),
-            stride(a.row_stride),
+            step(a.col_stride),
+            step(a.row_stride),
             b.data.as_ptr(),
-            stride(b.col_stride),
-            stride(b.row_stride),
+            step(b.col_stride),
+            step(b.row_stride),
             1.0,
             1.0,
             false,

@@ -93,3 +93,49 @@ impl Tiles {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ggemm_codegen::{Dtype, Operation, Problem};
+
+    use super::*;
+
+    /// Marks every element of D that a tile covers; each must be covered once, if its group has anything to write.
+    #[test]
+    fn tiles_cover_each_element_once() {
+        for operation in Operation::ALL {
+            for threads in [1, 7, 64] {
+                let problem = Problem::new(operation, 4, 700, 300, 130);
+                let runs = Runs::clamped(&problem, [260, 0, 1, 400]);
+                let c = problem.contraction();
+                let tiles = Tiles::new(&c, &runs, threads);
+                let mut seen = vec![0_u8; c.d.groups * c.rows * c.cols];
+                for work in (0..tiles.count()).map(|index| tiles.get(index)) {
+                    let matrix = if c.ragged == Ragged::Rows { 0 } else { work.group * c.rows };
+                    for row in work.rows.clone() {
+                        for col in work.cols.clone() {
+                            seen[(matrix + row) * c.cols + col] += 1;
+                        }
+                    }
+                }
+                let owned = if c.ragged == Ragged::Rows { 661 * c.cols } else { seen.len() };
+                assert!(seen[..owned].iter().all(|n| *n == 1) && seen[owned..].iter().all(|n| *n == 0), "{problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_to_add_is_no_work() {
+        let problem = Problem::grad_w(3, 10, 64, 64).output(Dtype::F32).accumulate(true);
+        let runs = Runs::clamped(&problem, [0, 10, 0]);
+        assert_eq!(Tiles::new(&problem.contraction(), &runs, 1).count(), 1);
+    }
+
+    #[test]
+    fn more_threads_get_smaller_tiles_until_the_smallest() {
+        let problem = Problem::forward(1, 512, 512, 64);
+        let runs = Runs::clamped(&problem, [512]);
+        let count = |threads| Tiles::new(&problem.contraction(), &runs, threads).count();
+        assert_eq!([count(0), count(1), count(2), count(1000)], [4, 16, 16, 64]);
+    }
+}

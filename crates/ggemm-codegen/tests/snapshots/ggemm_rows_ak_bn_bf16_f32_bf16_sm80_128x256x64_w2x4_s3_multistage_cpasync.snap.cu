@@ -1,0 +1,399 @@
+// ggemm_rows_ak_bn_bf16_f32_bf16_sm80_128x256x64_w2x4_s3_multistage_cpasync
+//
+// d[rows of g] = a[rows of g] · b[g], with a [rows, k] and b[g] [k, n]
+// 256 threads a CTA, 147456 bytes of shared memory, rows aligned to 16 bytes.
+// Written by ggemm 0.1.0. Needs no header; compile with nvcc or NVRTC, C++17.
+
+// ---- types: 16-bit floats are kept as bits, so that no header is needed ----
+using uint16 = unsigned short;
+using uint32 = unsigned int;
+using int64 = long long;
+struct bf16 { uint16 bits; };
+struct f16 { uint16 bits; };
+using f32 = float;
+
+__device__ __forceinline__ int min_of(int a, int b) { return a < b ? a : b; }
+__device__ __forceinline__ int64 min_of(int64 a, int64 b) { return a < b ? a : b; }
+__device__ __forceinline__ int max_of(int a, int b) { return a > b ? a : b; }
+__device__ __forceinline__ int64 max_of(int64 a, int64 b) { return a > b ? a : b; }
+
+// Quotient of non-negative integers, rounded up, without overflow.
+__device__ __forceinline__ int ceil_div(int a, int b) { return a / b + (a % b != 0); }
+
+// ---- the warp: group sizes and lane exchange ----
+constexpr uint32 ALL_LANES = 0xffffffffu;
+
+// Entry `index` of an array of int (or of int64), read through the read-only path.
+__device__ __forceinline__ int64 load_index(const void* array, int index, bool wide) {
+    return wide ? __ldg(static_cast<const int64*>(array) + index)
+                : static_cast<int64>(__ldg(static_cast<const int*>(array) + index));
+}
+
+// The lowest lane in a mask that is not empty.
+__device__ __forceinline__ int first_lane(uint32 mask) { return __ffs(mask) - 1; }
+
+// ---- cp.async: 16 bytes from global to shared memory behind the thread's back ----
+
+// The first `bytes` bytes are read, the rest becomes zero; with 0 bytes nothing is read.
+__device__ __forceinline__ void cp_async_16(uint32 to, const void* from, int bytes) {
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+
+__device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits until at most N of this thread's groups are on their way.
+template <int N>
+__device__ __forceinline__ void cp_async_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+// Bytes of a 16-byte piece of 2-byte elements of which `left` remain (any value).
+__device__ __forceinline__ int piece_bytes(int left) { return min_of(max_of(left, 0), 8) * 2; }
+
+// ---- ldmatrix: four 8x8 matrices of 2-byte elements from shared memory, one row address a lane ----
+__device__ __forceinline__ uint32 shared_address(const void* p) {
+    return static_cast<uint32>(__cvta_generic_to_shared(p));
+}
+
+__device__ __forceinline__ void ldmatrix_x4(uint32& r0, uint32& r1, uint32& r2, uint32& r3, uint32 row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r0), "=r"(r1), "=r"(r2), "=r"(r3)
+                 : "r"(row)
+                 : "memory");
+}
+
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32& r0, uint32& r1, uint32& r2, uint32& r3, uint32 row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r0), "=r"(r1), "=r"(r2), "=r"(r3)
+                 : "r"(row)
+                 : "memory");
+}
+
+// ---- mma.sync: d[16, 8] += a[16, 16] · b[16, 8] in bf16, summed in f32 ----
+__device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const uint32 (&a)[4], const uint32 (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// ---- stores: f32 sums, rounded to the nearest bf16 (ties to even) ----
+__device__ __forceinline__ void store_one(bf16* to, float x) {
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to->bits) : "f"(x));
+}
+
+__device__ __forceinline__ void store_two(bf16* to, float x0, float x1) {
+    uint32 pair;
+    asm("cvt.rn.bf16x2.f32 %0, %2, %1;" : "=r"(pair) : "f"(x0), "f"(x1));
+    *reinterpret_cast<uint32*>(to) = pair;
+}
+
+// ---- stores of two neighbouring columns, of which `left` (any value) exist ----
+
+// Both together: rows are 16-byte aligned.
+template <typename T>
+__device__ __forceinline__ void store_pair(T* to, float x0, float x1, int left) {
+    if (left >= 2) {
+        store_two(to, x0, x1);
+    } else if (left == 1) {
+        store_one(to, x0);
+    }
+}
+
+// One by one: rows may start anywhere.
+template <typename T>
+__device__ __forceinline__ void store_singly(T* to, float x0, float x1, int left) {
+    if (left >= 1) store_one(to, x0);
+    if (left >= 2) store_one(to + 1, x1);
+}
+
+// One of a_tiles tiles [128, 64]: rows of 128 bytes, whose 16-byte pieces are swizzled by row.
+__device__ __forceinline__ uint32 a_tiles_piece(uint32 row, uint32 piece) {
+    return row * 128 + (piece ^ row) % 8 * 16;
+}
+
+// One of b_tiles tiles [64, 256]: 4 panels of rows of 128 bytes, whose 16-byte pieces are swizzled by row.
+__device__ __forceinline__ uint32 b_tiles_piece(uint32 row, uint32 piece) {
+    return piece / 8 * 8192 + row * 128 + (piece ^ row) % 8 * 16;
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1)
+ggemm_rows_ak_bn_bf16_f32_bf16_sm80_128x256x64_w2x4_s3_multistage_cpasync(
+    const bf16* __restrict__ a,
+    const bf16* __restrict__ b,
+    bf16* __restrict__ d,
+    const void* __restrict__ groups,
+    const int group_count,
+    const bool groups_are_ends,
+    const bool groups_are_i64,
+    const int rows,
+    const int cols,
+    const int reduction,
+    const int64 a_row_stride,
+    const int64 b_row_stride,
+    const int64 d_row_stride,
+    const int64 b_group_stride,
+    const bool zero_tail)
+{
+    const int thread = threadIdx.x;
+    const int lane = thread % 32;
+    const int warp = thread / 32;
+    const int warp_m = warp % 2;  // 64 rows each
+    const int warp_n = warp / 2;  // 64 columns each
+
+    extern __shared__ __align__(1024) unsigned char shared_memory[];
+    const uint32 a_tiles = shared_address(shared_memory);  // 3 x 16384 bytes
+    const uint32 b_tiles = shared_address(shared_memory) + 49152;  // 3 x 32768 bytes
+
+    uint32 a_fragment[2][4][4];
+    uint32 b_fragment[2][8][2];
+    float sums[4][8][4];
+
+    const int col_tiles = ceil_div(cols, 256);
+    // The window: 32 consecutive groups, one a lane.
+    int first_group = -32;
+    int rows_through = 0;
+    int tiles_through = 0;
+    int start = 0;
+    int end = 0;
+    int tiles_end = 0;
+    int tile = int(blockIdx.x);
+    while (true) {
+        while (true) {
+            if (tile < tiles_through || group_count < first_group + 32) break;
+            first_group = first_group + 32;
+            const int group_of_lane = first_group + lane;
+            const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
+            const int64 clipped = min_of(max_of(entry, 0LL), int64(rows));
+            // Ends become running maxima, sizes a running sum; both are clipped to the token matrix.
+            int64 running = clipped;
+            const int64 below = __shfl_up_sync(ALL_LANES, running, 1);
+            running = lane >= 1 ? (groups_are_ends ? max_of(running, below) : running + below) : running;
+            const int64 below_2 = __shfl_up_sync(ALL_LANES, running, 2);
+            running = lane >= 2 ? (groups_are_ends ? max_of(running, below_2) : running + below_2) : running;
+            const int64 below_3 = __shfl_up_sync(ALL_LANES, running, 4);
+            running = lane >= 4 ? (groups_are_ends ? max_of(running, below_3) : running + below_3) : running;
+            const int64 below_4 = __shfl_up_sync(ALL_LANES, running, 8);
+            running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + below_4) : running;
+            const int64 below_5 = __shfl_up_sync(ALL_LANES, running, 16);
+            running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + below_5) : running;
+            const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_through), running) : int64(rows_through) + running, int64(rows)));
+            const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
+            start = lane == 0 ? rows_through : end_below;
+            end = end_of_lane;
+            const int last_end = __shfl_sync(ALL_LANES, end_of_lane, 31);
+            rows_through = last_end;
+            // The rows past the last group are one more group's.
+            if (first_group + lane == group_count && zero_tail) {
+                end = rows;
+            }
+            const int tiles_of_lane = ceil_div(end - start, 128) * col_tiles;
+            int tiles_running = tiles_of_lane;
+            const int below_6 = __shfl_up_sync(ALL_LANES, tiles_running, 1);
+            tiles_running = lane >= 1 ? tiles_running + below_6 : tiles_running;
+            const int below_7 = __shfl_up_sync(ALL_LANES, tiles_running, 2);
+            tiles_running = lane >= 2 ? tiles_running + below_7 : tiles_running;
+            const int below_8 = __shfl_up_sync(ALL_LANES, tiles_running, 4);
+            tiles_running = lane >= 4 ? tiles_running + below_8 : tiles_running;
+            const int below_9 = __shfl_up_sync(ALL_LANES, tiles_running, 8);
+            tiles_running = lane >= 8 ? tiles_running + below_9 : tiles_running;
+            const int below_10 = __shfl_up_sync(ALL_LANES, tiles_running, 16);
+            tiles_running = lane >= 16 ? tiles_running + below_10 : tiles_running;
+            tiles_end = tiles_through + tiles_running;
+            const int last_tiles_end = __shfl_sync(ALL_LANES, tiles_end, 31);
+            tiles_through = last_tiles_end;
+        }
+        if (tiles_through <= tile) break;
+        // The first lane whose tiles end past this one has its group.
+        const uint32 holders = __ballot_sync(ALL_LANES, tile < tiles_end);
+        const int holder = first_lane(holders);
+        const int start_of_group = __shfl_sync(ALL_LANES, start, holder);
+        const int end_of_group = __shfl_sync(ALL_LANES, end, holder);
+        const int tiles_end_of_group = __shfl_sync(ALL_LANES, tiles_end, holder);
+        const int group = first_group + holder;
+        const int group_start = start_of_group;
+        const int group_rows = end_of_group - start_of_group;
+        const int row_tiles = ceil_div(group_rows, 128);
+        // Bands of row tiles, column by column: neighbours in time share operands in L2.
+        const int tile_in_group = tile - (tiles_end_of_group - row_tiles * col_tiles);
+        const int band = tile_in_group / (col_tiles * 16);
+        const int tile_in_band = tile_in_group - band * col_tiles * 16;
+        const int band_rows = min_of(row_tiles - band * 16, 16);
+        const int tile_row = (band * 16 + tile_in_band % band_rows) * 128;
+        const int tile_col = tile_in_band / band_rows * 256;
+        const int rows_left = group_rows - tile_row;
+        const int cols_left = cols - tile_col;
+        const int64 first_row = int64(group_start + tile_row);
+        // The tail has no weight: its rows are sums of nothing.
+        const int reduction_of_tile = group == group_count ? 0 : reduction;
+        #pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            #pragma unroll
+            for (int j = 0; j < 8; ++j) {
+                sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
+            }
+        }
+        const int blocks = ceil_div(reduction_of_tile, 64);
+        if (blocks > 0) {
+            // Fill all stages but one. A group is committed even where no block is left, so that counts agree.
+            #pragma unroll
+            for (int stage = 0; stage < 2; ++stage) {
+                if (stage < blocks) {
+                    const int k_offset = stage * 64;
+                    const int k_left = reduction_of_tile - k_offset;
+                    {
+                        const int piece = thread % 8;
+                        const int left = k_left - piece * 8;
+                        const bf16* from = a + (first_row * a_row_stride + int64(k_offset) + thread / 8 * a_row_stride + piece * 8);
+                        const uint32 to = a_tiles + stage * 16384 + a_tiles_piece(thread / 8, piece);
+                        #pragma unroll
+                        for (int i = 0; i < 4; ++i) {
+                            const int row = thread / 8 + i * 32;
+                            cp_async_16(to + i * 4096, from, row < rows_left ? piece_bytes(left) : 0);
+                            from += 32 * a_row_stride;
+                        }
+                    }
+                    {
+                        const int piece = thread % 32;
+                        const int left = cols_left - piece * 8;
+                        const bf16* from = b + (int64(group) * b_group_stride + int64(tile_col) + int64(k_offset) * b_row_stride + thread / 32 * b_row_stride + piece * 8);
+                        const uint32 to = b_tiles + stage * 32768 + b_tiles_piece(thread / 32, piece);
+                        #pragma unroll
+                        for (int i = 0; i < 8; ++i) {
+                            const int row = thread / 32 + i * 8;
+                            cp_async_16(to + i * 1024, from, row < k_left ? piece_bytes(left) : 0);
+                            from += 8 * b_row_stride;
+                        }
+                    }
+                }
+                cp_async_commit();
+            }
+            int read_slot = 0;
+            int write_slot = 2;
+            cp_async_wait<1>();
+            __syncthreads();
+            {
+                const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(warp_m * 64 + lane % 16, lane / 16);
+                #pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    ldmatrix_x4(a_fragment[0][i][0], a_fragment[0][i][1], a_fragment[0][i][2], a_fragment[0][i][3], from + i * 2048);
+                }
+            }
+            {
+                const uint32 from = b_tiles + read_slot * 32768 + b_tiles_piece(lane % 16, warp_n * 8 + lane / 16);
+                #pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    ldmatrix_x4_trans(b_fragment[0][2 * i][0], b_fragment[0][2 * i][1], b_fragment[0][2 * i + 1][0], b_fragment[0][2 * i + 1][1], (from ^ i * 32));
+                }
+            }
+            #pragma unroll 1
+            for (int block = 0; block < blocks; ++block) {
+                // The slot read in the last iteration is free: every warp has passed the barrier since.
+                const int coming = block + 2;
+                if (coming < blocks) {
+                    const int k_offset = coming * 64;
+                    const int k_left = reduction_of_tile - k_offset;
+                    {
+                        const int piece = thread % 8;
+                        const int left = k_left - piece * 8;
+                        const bf16* from = a + (first_row * a_row_stride + int64(k_offset) + thread / 8 * a_row_stride + piece * 8);
+                        const uint32 to = a_tiles + write_slot * 16384 + a_tiles_piece(thread / 8, piece);
+                        #pragma unroll
+                        for (int i = 0; i < 4; ++i) {
+                            const int row = thread / 8 + i * 32;
+                            cp_async_16(to + i * 4096, from, row < rows_left ? piece_bytes(left) : 0);
+                            from += 32 * a_row_stride;
+                        }
+                    }
+                    {
+                        const int piece = thread % 32;
+                        const int left = cols_left - piece * 8;
+                        const bf16* from = b + (int64(group) * b_group_stride + int64(tile_col) + int64(k_offset) * b_row_stride + thread / 32 * b_row_stride + piece * 8);
+                        const uint32 to = b_tiles + write_slot * 32768 + b_tiles_piece(thread / 32, piece);
+                        #pragma unroll
+                        for (int i = 0; i < 8; ++i) {
+                            const int row = thread / 32 + i * 8;
+                            cp_async_16(to + i * 1024, from, row < k_left ? piece_bytes(left) : 0);
+                            from += 8 * b_row_stride;
+                        }
+                    }
+                }
+                cp_async_commit();
+                write_slot = write_slot + 1 == 3 ? 0 : write_slot + 1;
+                // Two sets of registers take turns: one is read while the other multiplies.
+                #pragma unroll
+                for (int step = 0; step < 3; ++step) {
+                    {
+                        const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(warp_m * 64 + lane % 16, lane / 16);
+                        #pragma unroll
+                        for (int i = 0; i < 4; ++i) {
+                            ldmatrix_x4(a_fragment[(step + 1) % 2][i][0], a_fragment[(step + 1) % 2][i][1], a_fragment[(step + 1) % 2][i][2], a_fragment[(step + 1) % 2][i][3], (from ^ (step + 1) * 32) + i * 2048);
+                        }
+                    }
+                    {
+                        const uint32 from = b_tiles + read_slot * 32768 + b_tiles_piece(lane % 16, warp_n * 8 + lane / 16);
+                        #pragma unroll
+                        for (int i = 0; i < 4; ++i) {
+                            ldmatrix_x4_trans(b_fragment[(step + 1) % 2][2 * i][0], b_fragment[(step + 1) % 2][2 * i][1], b_fragment[(step + 1) % 2][2 * i + 1][0], b_fragment[(step + 1) % 2][2 * i + 1][1], (from ^ i * 32) + (step + 1) * 2048);
+                        }
+                    }
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        #pragma unroll
+                        for (int j = 0; j < 8; ++j) {
+                            mma_m16n8k16(sums[i][j], a_fragment[step % 2][i], b_fragment[step % 2][j]);
+                        }
+                    }
+                }
+                // The next block has landed for this thread, and after the barrier for all. After the last block,
+                // read what was read before rather than a slot that nobody filled.
+                cp_async_wait<1>();
+                __syncthreads();
+                const int current_slot = read_slot;
+                read_slot = read_slot + 1 == 3 ? 0 : read_slot + 1;
+                const int next_slot = block + 1 < blocks ? read_slot : current_slot;
+                {
+                    const uint32 from = a_tiles + next_slot * 16384 + a_tiles_piece(warp_m * 64 + lane % 16, lane / 16);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4(a_fragment[0][i][0], a_fragment[0][i][1], a_fragment[0][i][2], a_fragment[0][i][3], from + i * 2048);
+                    }
+                }
+                {
+                    const uint32 from = b_tiles + next_slot * 32768 + b_tiles_piece(lane % 16, warp_n * 8 + lane / 16);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4_trans(b_fragment[0][2 * i][0], b_fragment[0][2 * i][1], b_fragment[0][2 * i + 1][0], b_fragment[0][2 * i + 1][1], (from ^ i * 32));
+                    }
+                }
+                #pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    #pragma unroll
+                    for (int j = 0; j < 8; ++j) {
+                        mma_m16n8k16(sums[i][j], a_fragment[1][i], b_fragment[1][j]);
+                    }
+                }
+            }
+            // No warp may still be reading when the next tile's copies start.
+            __syncthreads();
+        }
+        {
+            bf16* const to = d + (first_row * d_row_stride + int64(tile_col));
+            #pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                #pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const int row = warp_m * 64 + i * 16 + half * 8 + lane / 4;
+                    if (row < rows_left) {
+                        #pragma unroll
+                        for (int j = 0; j < 8; ++j) {
+                            const int col = warp_n * 64 + j * 8 + lane % 4 * 2;
+                            store_pair(to + row * d_row_stride + col, sums[i][j][2 * half], sums[i][j][2 * half + 1], cols_left - col);
+                        }
+                    }
+                }
+            }
+        }
+        tile = tile + int(gridDim.x);
+    }
+}
