@@ -10,18 +10,18 @@ use serde::{Serialize, Serializer};
 pub(crate) struct Number(pub(crate) f64);
 
 impl fmt::Display for Number {
-    /// Every digit where there are few, else eight that count.
+    /// Every digit where there are few, else ten that count: one more than an f32 takes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.0;
         let magnitude = value.abs();
         if !value.is_finite() || value == 0.0 {
             write!(f, "{value}")
         } else if (1e-3..1e9).contains(&magnitude) {
-            let places = (7 - magnitude.log10().floor() as i32).max(0) as usize;
+            let places = (9 - magnitude.log10().floor() as i32).max(0) as usize;
             let text = format!("{value:.places$}");
             f.write_str(if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text })
         } else {
-            let text = format!("{value:.7e}");
+            let text = format!("{value:.9e}");
             let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
             write!(f, "{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
         }
@@ -90,8 +90,8 @@ mod tests {
         assert_eq!(text(72.3125), "72.3125");
         assert_eq!(text(-174.25), "-174.25");
         assert_eq!(text(1000.0), "1000");
-        assert_eq!(text(1.0 / 3.0), "0.33333333");
-        assert_eq!(text(123_456_789.4), "123456789");
+        assert_eq!(text(1.0 / 3.0), "0.3333333333");
+        assert_eq!(text(123_456_789.4), "123456789.4");
         assert_eq!(text(1.5e-7), "1.5e-7");
         assert_eq!(text(0.0), "0");
         assert_eq!(text(f64::NAN), "NaN");
