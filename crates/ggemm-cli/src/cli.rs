@@ -1,5 +1,7 @@
 //! What the command line says, and which command it starts.
 
+use std::ffi::OsString;
+
 use clap::{Parser, Subcommand};
 
 use crate::Outcome;
@@ -17,7 +19,7 @@ pub(crate) struct Cli {
 }
 
 const EXAMPLES: &str = "\
-With no command, `ggemm run` computes its default problem.
+With no command it is `ggemm run`, with its default problem or the flags given.
 
 Examples:
   ggemm run --router zipf --groups 64 --rows 8192 -n 1536 -k 2048 --weights per-expert
@@ -36,11 +38,25 @@ enum Command {
     List(ListArgs),
 }
 
+/// The words of the command line, with `run` in its place where the first of them is one of its flags.
+pub(crate) fn with_command(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    let is_flag_of_run = |word: &OsString| match word.to_str() {
+        Some("-h" | "--help" | "-V" | "--version" | "--") => false,
+        Some(word) => word.starts_with('-'),
+        None => false,
+    };
+    if words.get(1).is_some_and(is_flag_of_run) {
+        words.insert(1, "run".into());
+    }
+    words
+}
+
 impl Cli {
     /// Does what was asked for.
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
         match self.command {
-            None => RunArgs::defaults()?.run(),
+            None => RunArgs::parse_flags(&[])?.run(),
             Some(Command::Run(args)) => args.run(),
             Some(Command::Emit(args)) => args.run(),
             Some(Command::List(args)) => args.run(),
@@ -57,5 +73,17 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_alone_are_those_of_run() {
+        let words = |line: &str| {
+            let words = with_command(line.split_whitespace().map(OsString::from));
+            words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(words("ggemm --sizes 3"), "ggemm run --sizes 3");
+        for same in ["ggemm", "ggemm --help", "ggemm -V", "ggemm list --names", "ggemm run -n 3"] {
+            assert_eq!(words(same), same);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Why a command could not do its work.
 
 use clap::error::ErrorKind;
+use ggemm_codegen::ProblemError;
 use ggemm_runtime::NoDevice;
 
 use crate::commands::emit::EmitError;
@@ -13,6 +14,9 @@ pub(crate) enum CliError {
     /// Flags that contradict each other or mean nothing.
     #[error(transparent)]
     Usage(#[from] UsageError),
+    /// A problem that means nothing.
+    #[error(transparent)]
+    Problem(#[from] ProblemError),
     /// A spec that is none.
     #[error(transparent)]
     Emit(#[from] EmitError),

@@ -38,7 +38,7 @@ impl From<Outcome> for ExitCode {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(cli::with_command(std::env::args_os()));
     match logging::start().and_then(|()| cli.run()) {
         Ok(outcome) => outcome.into(),
         // Whoever read the output wants no more of it: `ggemm list | head`.

@@ -10,18 +10,18 @@ use serde::{Serialize, Serializer};
 pub(crate) struct Number(pub(crate) f64);
 
 impl fmt::Display for Number {
-    /// Every digit where there are few, else eight that count.
+    /// Every digit where there are few, else ten that count: one more than an f32 takes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.0;
         let magnitude = value.abs();
         if !value.is_finite() || value == 0.0 {
             write!(f, "{value}")
         } else if (1e-3..1e9).contains(&magnitude) {
-            let places = (7 - magnitude.log10().floor() as i32).max(0) as usize;
+            let places = (9 - magnitude.log10().floor() as i32).max(0) as usize;
             let text = format!("{value:.places$}");
             f.write_str(if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text })
         } else {
-            let text = format!("{value:.7e}");
+            let text = format!("{value:.9e}");
             let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
             write!(f, "{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
         }
@@ -60,7 +60,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 /// A rate with three digits that count.
 pub(crate) fn rate(value: f64) -> String {
-    if value > 0.0 && value < 0.001 { format!("{value:.2e}") } else { format!("{value:.*}", places(value)) }
+    if value > 0.0 && value < 1e-6 { format!("{value:.2e}") } else { format!("{value:.*}", places(value)) }
 }
 
 /// Decimals that leave three digits.
@@ -69,7 +69,8 @@ fn places(value: f64) -> usize {
         v if v >= 99.95 => 0,
         v if v >= 9.995 => 1,
         v if v >= 0.9995 => 2,
-        _ => 3,
+        v if v > 0.0 => (2 - v.log10().floor() as i32).clamp(3, 9) as usize,
+        _ => 0,
     }
 }
 
@@ -89,8 +90,8 @@ mod tests {
         assert_eq!(text(72.3125), "72.3125");
         assert_eq!(text(-174.25), "-174.25");
         assert_eq!(text(1000.0), "1000");
-        assert_eq!(text(1.0 / 3.0), "0.33333333");
-        assert_eq!(text(123_456_789.4), "123456789");
+        assert_eq!(text(1.0 / 3.0), "0.3333333333");
+        assert_eq!(text(123_456_789.4), "123456789.4");
         assert_eq!(text(1.5e-7), "1.5e-7");
         assert_eq!(text(0.0), "0");
         assert_eq!(text(f64::NAN), "NaN");
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(time(Duration::from_nanos(500)), "0.500 us");
         assert_eq!(bytes(512), "512 bytes");
         assert_eq!(bytes(3 << 29), "1.50 GiB");
-        assert_eq!((rate(0.0371).as_str(), rate(1.5e-5).as_str(), rate(650.2).as_str()), ("0.037", "1.50e-5", "650"));
+        assert_eq!([0.0371, 1.5e-5, 650.2, 0.0].map(rate), ["0.0371", "0.0000150", "650", "0"]);
         assert_eq!(percent(1, 3), "33.33%");
         assert_eq!(percent(0, 0), "0.00%");
     }

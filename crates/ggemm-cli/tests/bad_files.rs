@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Tensor, file_bytes, folder, ggemm, integers, write};
+use common::{Tensor, file_bytes, folder, ggemm, integers, text, write};
 
 /// Tensors of a small file that runs.
 fn good() -> Vec<Tensor> {
@@ -18,9 +18,9 @@ fn good() -> Vec<Tensor> {
 /// The refusal of a file, with its path as `FILE`.
 #[track_caller]
 fn refusal_of(path: &Path, flags: &str) -> String {
-    let mut args = vec!["run", "--backend", "cpu", "--input", path.to_str().unwrap()];
+    let mut args = vec!["run", "--backend", "cpu", "--input", text(path)];
     args.extend(flags.split_whitespace());
-    ggemm(args).refused().replace(path.to_str().unwrap(), "FILE")
+    ggemm(args).refused().replace(text(path), "FILE")
 }
 
 /// The refusal of these bytes.
@@ -28,7 +28,7 @@ fn refusal_of(path: &Path, flags: &str) -> String {
 fn bytes(bytes: &[u8]) -> String {
     let folder = folder();
     let path = folder.path().join("input.safetensors");
-    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(&path, bytes).expect("the folder is writable");
     refusal_of(&path, "")
 }
 
@@ -70,7 +70,7 @@ fn truncation_is_noticed_at_every_byte() {
     let cuts = [0, 1, 7, 8, 9, header / 2, header - 1, header, header + 1, header + 20, whole.len() - 1];
     for cut in cuts {
         std::fs::write(&path, &whole[..cut]).unwrap();
-        let text = refusal_of(&path, "");
+        let refusal = refusal_of(&path, "");
         let expected = if cut < 8 {
             format!("FILE has {cut} bytes: a safetensors file starts with the 8-byte length of its header")
         } else if cut < header {
@@ -84,7 +84,7 @@ fn truncation_is_noticed_at_every_byte() {
                 "the header of FILE describes {described} bytes of tensors, and {follow} follow it: the file is truncated"
             )
         };
-        assert_eq!(text, expected, "cut at {cut}");
+        assert_eq!(refusal, expected, "cut at {cut}");
     }
 }
 

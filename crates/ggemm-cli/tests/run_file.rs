@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Tensor, folder, ggemm, integers, read, write};
+use common::{Tensor, folder, ggemm, integers, read, text, write};
 
 const M: usize = 7;
 const N: usize = 5;
@@ -13,9 +13,9 @@ const G: usize = 3;
 
 /// Runs a file on the CPU with some more flags.
 fn run(path: &Path, output: Option<&Path>, flags: &str) -> common::Ended {
-    let mut args = vec!["run", "--backend", "cpu", "--repeat", "1", "--input", path.to_str().unwrap()];
+    let mut args = vec!["run", "--backend", "cpu", "--repeat", "1", "--input", text(path)];
     if let Some(output) = output {
-        args.extend(["--output", output.to_str().unwrap()]);
+        args.extend(["--output", text(output)]);
     }
     args.extend(flags.split_whitespace());
     ggemm(args)
@@ -208,7 +208,7 @@ fn an_output_is_an_input() {
     let (first, second) = (folder.path().join("a.safetensors"), folder.path().join("b.safetensors"));
     let flags = "run --backend cpu --sizes 5,0,9 -n 12 -k 20 --weights per-expert --seed 5 --x-row-stride 24 --output";
     let mut args: Vec<&str> = flags.split_whitespace().collect();
-    args.push(first.to_str().unwrap());
+    args.push(text(&first));
     ggemm(args).passed();
     run(&first, Some(&second), "").passed();
     for name in ["y", "dx", "dw", "m_sizes"] {

@@ -71,7 +71,7 @@ fn values_that_mean_nothing_are_refused() {
     insta::assert_snapshot!(refused("run --sizes 3,3 -n 4 -k 4 --weights per-expert --w-group-stride 15"), @"the group stride of w is 15, shorter than one group's 16 elements: give at least 16, or declare one weight shared by all groups");
     insta::assert_snapshot!(refused("run --exact --rows 1048576 -n 1 -k 1"), @"--exact: the reduction of grad_w has 1048576 terms, and sums of small integers are exact in f32 up to 1048575: make it shorter, or leave grad_w out with --ops");
     insta::assert_snapshot!(refused("run --sizes 3 -n 4 -k 4 --w-group-stride 15"), @"--w-group-stride is about one weight for each group, and all share one: add --weights per-expert");
-    insta::assert_snapshot!(refused("--sizes 3"), @"unexpected argument '--sizes' found");
+    insta::assert_snapshot!(refused("--colour red"), @"unexpected argument '--colour' found");
     insta::assert_snapshot!(refused("runn"), @r#"
     unrecognized subcommand 'runn'
 

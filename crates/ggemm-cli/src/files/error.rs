@@ -64,21 +64,11 @@ pub(crate) enum InputError {
     #[error("`{name}` has shape {found}, and {expected} is needed: {why}")]
     Shape { name: String, found: String, expected: String, why: String },
     /// A weight neither of whose dimensions is K.
-    #[error("`{name}` has shape {found}, and none of its last two dimensions is K = {k} of `{x}` {x_shape}")]
-    NoReduction { name: String, found: String, k: usize, x: String, x_shape: String },
+    #[error("`{name}` has shape {found}, and none of its last two dimensions is K = {k} of {x}")]
+    NoReduction { name: String, found: String, k: usize, x: String },
     /// A weight that is laid out the other way.
-    #[error(
-        "`{name}` has shape {found}, which is not {expected} with K = {k} of `{x}` {x_shape}: it is --weight-layout {other}"
-    )]
-    OtherLayout {
-        name: String,
-        found: String,
-        expected: &'static str,
-        k: usize,
-        x: String,
-        x_shape: String,
-        other: &'static str,
-    },
+    #[error("`{name}` has shape {found}, which is not {expected} with K = {k} of {x}: it is --weight-layout {other}")]
+    OtherLayout { name: String, found: String, expected: &'static str, k: usize, x: String, other: &'static str },
     /// An expert that does not exist.
     #[error("`{name}` says expert {id} for token {token}, and there are {groups}: ids are 0 to {}", groups.saturating_sub(1))]
     ExpertId { name: String, token: usize, id: i64, groups: usize },

@@ -120,6 +120,11 @@ pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have names in UTF-8")
+}
+
 /// A file with these tensors in a folder.
 pub(crate) fn write(folder: &tempfile::TempDir, name: &str, tensors: &[Tensor]) -> PathBuf {
     let path = folder.path().join(name);

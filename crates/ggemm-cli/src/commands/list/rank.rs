@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 use ggemm_codegen::cost::predict;
-use ggemm_codegen::{Arch, Contraction, Dtype, KernelSpec, Operation, Problem, WeightLayout, WeightSharing};
+use ggemm_codegen::{
+    Arch, Contraction, Dtype, KernelSpec, Operation, Problem, ProblemError, WeightLayout, WeightSharing,
+};
 use serde::Serialize;
 
 use super::{Format, Variant};
-use crate::commands::run::UsageError;
 use crate::error::CliError;
 use crate::numbers::time;
 use crate::parsers::{self, Layout, Weights};
@@ -53,7 +54,7 @@ pub(crate) struct RankArgs {
 
 impl RankArgs {
     /// The problem, where one is given.
-    pub(super) fn problem(&self) -> Result<Option<Problem>, UsageError> {
+    pub(super) fn problem(&self) -> Result<Option<Problem>, ProblemError> {
         let (Some(op), Some(groups), Some(m), Some(n), Some(k)) = (self.op, self.groups, self.rows, self.n, self.k)
         else {
             return Ok(None);

@@ -122,7 +122,7 @@ pub(crate) struct MemoryArgs {
 #[command(next_help_heading = "Data")]
 pub(crate) struct DataArgs {
     /// Seed of random values and of the router
-    #[arg(long, default_value_t = defaults::SEED)]
+    #[arg(long, default_value_t = defaults::SEED, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// Use small integers, whose sums are exact, and demand equality to the bit
     #[arg(long, conflicts_with_all = ["input", "no_check"])]
@@ -182,12 +182,7 @@ pub(crate) enum BackendArg {
 }
 
 impl RunArgs {
-    /// What `ggemm run` without flags means.
-    pub(crate) fn defaults() -> Result<Self, CliError> {
-        Self::parse_flags(&[])
-    }
-
-    /// Flags as the command line would give them.
+    /// What `ggemm run` with these flags means.
     pub(crate) fn parse_flags(flags: &[&str]) -> Result<Self, CliError> {
         #[derive(Parser)]
         struct Alone {

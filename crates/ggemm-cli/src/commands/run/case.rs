@@ -30,7 +30,7 @@ pub(crate) struct Case {
     pub(crate) values: Values,
     /// The seed of what is random.
     pub(crate) seed: u64,
-    /// Operands that are random and lie in no file.
+    /// Operands that are random and are in no file.
     pub(crate) random: Vec<&'static str>,
     /// How the report describes groups and values.
     pub(crate) about: About,
@@ -101,6 +101,11 @@ impl Case {
         Ok(buffer)
     }
 
+    /// Whether any operation reads dy.
+    pub(crate) fn reads_dy(operations: &[Operation]) -> bool {
+        operations.iter().any(|operation| *operation != Operation::Forward)
+    }
+
     /// The rows of an operation's output that the problem defines, as runs of elements in a buffer.
     pub(crate) fn defined_rows(&self, operation: Operation) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
         let problem = self.problem(operation);
@@ -144,6 +149,12 @@ pub(crate) fn random_w(base: &Problem, values: Values, seed: u64) -> Result<Buff
     Ok(Tensors::random(&alone, &[], values, seed ^ stream::W)?.rhs)
 }
 
+/// What stands for a tensor that no operation reads.
+pub(crate) fn unread(base: &Problem) -> Result<Buffer, Error> {
+    let [shape, ..] = base.tensors();
+    Buffer::zeros(&Device::cpu(), element_type(&shape)?, 0)
+}
+
 fn random_rows(
     base: &Problem,
     cols: usize,
@@ -183,18 +194,18 @@ pub(crate) fn validate(base: &Problem, operations: &[Operation], exact: bool, ch
 
 /// Bytes of the host's memory that a run takes at its worst, about.
 fn memory_needed(base: &Problem, operations: &[Operation], check: bool) -> u64 {
-    let bytes = |shape: &TensorShape| shape.elements() as u64 * u64::from(shape.dtype.size_bytes());
-    let mut operands = 0_u64;
-    let mut output = 0_u64;
-    for &operation in operations {
-        let [a, b, d] = base.clone().with_operation(operation).tensors();
-        operands = operands.max(bytes(&a).saturating_add(bytes(&b)));
-        // Before, after, and the sum and magnitude of each element in f64.
+    let bytes = |shape: &TensorShape| (shape.elements() as u64).saturating_mul(shape.dtype.size_bytes().into());
+    let [dy, x, _] = base.tensors();
+    let [_, w, _] = base.clone().with_operation(Operation::Forward).tensors();
+    let operands = [dy, x, w].iter().map(bytes).fold(base.groups as u64 * 32, u64::saturating_add);
+    let output = |&operation: &Operation| {
+        let [_, _, d] = base.clone().with_operation(operation).tensors();
+        // Sum and magnitude of each element in f64; the output before, after the first run, and after the others.
         let elements = (d.groups as u64).saturating_mul(d.rows as u64).saturating_mul(d.cols as u64);
         let reference = if check { elements.saturating_mul(16) } else { 0 };
-        output = output.max(bytes(&d).saturating_mul(3).saturating_add(reference));
-    }
-    operands.saturating_add(output).saturating_add(base.groups as u64 * 32)
+        bytes(&d).saturating_mul(3).saturating_add(reference)
+    };
+    operands.saturating_add(operations.iter().map(output).max().unwrap_or(0))
 }
 
 fn element_type(shape: &TensorShape) -> Result<ElementType, Error> {

@@ -2,23 +2,19 @@
 
 use std::path::Path;
 
-use ggemm_codegen::{Dtype, GroupForm, IndexType, Problem, Tail, WeightSharing};
+use ggemm_codegen::{Dtype, GroupForm, Problem, Tail, WeightSharing};
+use ggemm_runtime::Runs;
 use ggemm_runtime::random::Values;
-use ggemm_runtime::{Buffer, Runs};
 
-use crate::commands::run::args::{RunArgs, defaults};
+use crate::commands::run::args::RunArgs;
 use crate::commands::run::case::{self, About, Case};
-use crate::commands::run::router::Router;
+use crate::commands::run::grouping::{Grouped, Grouping, agree_on_groups, grouping};
 use crate::commands::run::synthetic::group_array;
-use crate::commands::run::tokens::TokenOrder;
 use crate::commands::run::usage::UsageError;
 use crate::commands::run::weight_form::{WeightForm, WeightTensor};
 use crate::error::CliError;
 use crate::files::{InputError, TensorFile, shape};
 use crate::parsers::{Layout, TailPolicy, Weights};
-
-/// The most groups that expert ids alone may make.
-const MOST_INFERRED_GROUPS: i64 = 1 << 20;
 
 /// Reads the file and checks it against the flags.
 pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
@@ -52,29 +48,34 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
     case::validate(&base, &operations, false, !args.running.no_check)?;
 
     let seed = args.data.seed;
-    let (order, values, routed) = source.into_values(names.ids, &base, seed)?;
+    let Grouped { order, values, counted } = source.group(names.ids, &base, seed)?;
     // Sizes that were counted here are sizes; the file's own are what --group-form says.
-    let counted = base.clone().group_array(GroupForm::Sizes, index);
-    let runs = Runs::checked(if routed.is_some() { &counted } else { &base }, values.iter().copied())
+    let by_size = base.clone().group_array(GroupForm::Sizes, index);
+    let runs = Runs::checked(if counted.is_some() { &by_size } else { &base }, values.iter().copied())
         .map_err(|source| UsageError::Groups { source })?;
     let sizes: Vec<i64> = runs.iter().map(|run| i64::try_from(run.len()).unwrap_or(i64::MAX)).collect();
     let groups = group_array(&base, &sizes)?;
 
     let mut x = file.read(names.x, "--x-name")?;
-    let mut dy =
-        if has_dy { file.read(names.dy, "--dy-name")? } else { case::random_dy(&base, m, Values::Normal, seed)? };
+    let mut random = Vec::new();
+    let mut dy = match (Case::reads_dy(&operations), has_dy) {
+        (false, _) => case::unread(&base)?,
+        (true, true) => file.read(names.dy, "--dy-name")?,
+        (true, false) => {
+            notes.push(format!("the file has no `{}`: dy is random, normal, seed {seed}", names.dy));
+            random.push("dy");
+            case::random_dy(&base, m, Values::Normal, seed)?
+        }
+    };
     if let Some(order) = &order {
+        notes.push(format!("tokens were sorted by `{}`, stably; y and dx are written in the file's order", names.ids));
         x = order.gather(&x, k)?;
-        if has_dy {
+        if !dy.is_empty() {
             dy = order.gather(&dy, weight.n)?;
         }
-        notes.push(format!("tokens were sorted by `{}`, stably; y and dx are written in the file's order", names.ids));
-    }
-    if !has_dy {
-        notes.push(format!("the file has no `{}`: dy is random, normal, seed {seed}", names.dy));
     }
     let about = About {
-        groups: routed.unwrap_or_else(|| format!("`{}`", names.sizes)),
+        groups: counted.unwrap_or_else(|| format!("`{}`", names.sizes)),
         data: path.display().to_string(),
         notes,
     };
@@ -89,19 +90,19 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
         order,
         values: Values::Normal,
         seed,
-        random: if has_dy { Vec::new() } else { vec!["dy"] },
+        random,
         about,
     })
 }
 
 /// What the tensors are called.
-struct Names<'a> {
-    x: &'a str,
-    w: &'a str,
+pub(super) struct Names<'a> {
+    pub(super) x: &'a str,
+    pub(super) w: &'a str,
     dy: &'a str,
     dy_is_given: bool,
-    sizes: &'a str,
-    ids: &'a str,
+    pub(super) sizes: &'a str,
+    pub(super) ids: &'a str,
 }
 
 impl<'a> Names<'a> {
@@ -193,171 +194,6 @@ fn dy(file: &TensorFile, names: &Names<'_>, expected: [usize; 2]) -> Result<bool
         expected: format!("[M, N] = {}", shape(&expected)),
         why: format!("`{}` has {} rows and `{}` makes N = {}", names.x, expected[0], names.w, expected[1]),
     })
-}
-
-/// How the groups are given.
-struct Grouping {
-    groups: usize,
-    index: IndexType,
-    source: Source,
-}
-
-/// Where sizes come from.
-enum Source {
-    /// A tensor of sizes, or of ends.
-    Array(Vec<i64>),
-    /// The expert of each token.
-    Ids(Vec<i64>),
-    /// `--sizes`.
-    Listed(Vec<usize>),
-    /// `--router`.
-    Routed(Router),
-}
-
-impl Source {
-    /// The order of tokens that are not sorted, the array of groups, and how sizes were made that the file does not
-    /// have.
-    fn into_values(
-        self,
-        ids_name: &str,
-        base: &Problem,
-        seed: u64,
-    ) -> Result<(Option<TokenOrder>, Vec<i64>, Option<String>), InputError> {
-        let wide = |sizes: Vec<usize>| sizes.into_iter().map(|size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
-        Ok(match self {
-            Source::Array(values) => (None, values, None),
-            Source::Ids(ids) => {
-                let (order, sizes) = TokenOrder::sort(ids_name, &ids, base.groups)?;
-                (Some(order), sizes, Some(format!("counted from `{ids_name}`")))
-            }
-            Source::Listed(sizes) => (None, wide(sizes), Some("listed".to_owned())),
-            Source::Routed(router) => {
-                let sizes = router.sizes(base.groups, base.m, seed);
-                (None, wide(sizes), Some(format!("router {}, seed {seed}", router.name())))
-            }
-        })
-    }
-}
-
-fn grouping(
-    args: &RunArgs,
-    file: &mut TensorFile,
-    names: &Names<'_>,
-    m: usize,
-    weight: WeightForm,
-    notes: &mut Vec<String>,
-) -> Result<Grouping, CliError> {
-    let (sizes_named, ids_named) = (args.data.sizes_name.is_some(), args.data.ids_name.is_some());
-    let use_sizes = sizes_named || !ids_named && file.has(names.sizes);
-    let use_ids = ids_named || !sizes_named && file.has(names.ids);
-    let flag_index = args.memory.group_index.map(IndexType::from);
-    let index = flag_index.unwrap_or(IndexType::I32);
-    let by_flag = match (&args.problem.sizes, args.problem.router) {
-        (Some(sizes), _) => Some(("--sizes", sizes.0.len(), Source::Listed(sizes.0.clone()))),
-        (None, Some(router)) => {
-            let groups = weight.groups.or(args.problem.groups).unwrap_or(defaults::SIZES.len());
-            Some(("--router", groups, Source::Routed(router)))
-        }
-        (None, None) => None,
-    };
-    let path = || file.path().to_owned();
-    let (sizes, ids) = (names.sizes.to_owned(), names.ids.to_owned());
-    match (by_flag, use_sizes, use_ids) {
-        (Some((_, groups, source)), false, false) => Ok(Grouping { groups, index, source }),
-        (Some((flag, ..)), ..) => {
-            let tensor = if use_sizes { sizes } else { ids };
-            Err(InputError::GroupsInFile { path: path(), tensor, flag }.into())
-        }
-        (None, true, true) => Err(InputError::TwoGroupings { path: path(), sizes, ids }.into()),
-        (None, false, false) => {
-            let present = file.present(names.sizes);
-            Err(InputError::NoGroups { path: path(), sizes, ids, present }.into())
-        }
-        (None, true, false) => {
-            let (values, index) = integers(file, names.sizes, "--sizes-name", "[G]")?;
-            let index = flag_index.unwrap_or(index);
-            Ok(Grouping { groups: values.len(), index, source: Source::Array(values) })
-        }
-        (None, false, true) => {
-            let (ids, index) = integers(file, names.ids, "--ids-name", "[M]")?;
-            if ids.len() != m {
-                return Err(InputError::Shape {
-                    name: names.ids.to_owned(),
-                    found: shape(&[ids.len()]),
-                    expected: format!("[M] = {}", shape(&[m])),
-                    why: format!("`{}` has {m} rows", names.x),
-                }
-                .into());
-            }
-            let groups = match weight.groups.or(args.problem.groups) {
-                Some(groups) => groups,
-                None => inferred_groups(names.ids, &ids, notes)?,
-            };
-            Ok(Grouping { groups, index: flag_index.unwrap_or(index), source: Source::Ids(ids) })
-        }
-    }
-}
-
-/// One more than the largest id, for a weight that says nothing of the number of experts.
-fn inferred_groups(name: &str, ids: &[i64], notes: &mut Vec<String>) -> Result<usize, InputError> {
-    let largest = ids.iter().copied().max().unwrap_or(0);
-    if largest >= MOST_INFERRED_GROUPS {
-        return Err(InputError::InferredGroups { name: name.to_owned(), largest });
-    }
-    let groups = usize::try_from(largest).unwrap_or(0) + 1;
-    notes.push(format!("G = {groups} is the largest of `{name}` and one (say otherwise with --groups)"));
-    Ok(groups)
-}
-
-/// The values of a tensor of rank 1, and their type.
-fn integers(
-    file: &mut TensorFile,
-    name: &str,
-    flag: &'static str,
-    expected: &'static str,
-) -> Result<(Vec<i64>, IndexType), CliError> {
-    let info = file.info(name, flag)?;
-    let index = match info.dtype {
-        safetensors::Dtype::I32 => IndexType::I32,
-        safetensors::Dtype::I64 => IndexType::I64,
-        found => return Err(InputError::Dtype { name: name.to_owned(), found, expected: "I32 or I64" }.into()),
-    };
-    if info.shape.len() != 1 {
-        return Err(InputError::Rank { name: name.to_owned(), found: shape(&info.shape), expected }.into());
-    }
-    let buffer: Buffer = file.read(name, flag)?;
-    let values = match buffer.as_slice::<i32>() {
-        Some(values) => values.iter().copied().map(i64::from).collect(),
-        None => buffer.to_vec::<i64>()?,
-    };
-    Ok((values, index))
-}
-
-/// Refuses groups of another number than the weights or `--groups` say.
-fn agree_on_groups(args: &RunArgs, names: &Names<'_>, groups: usize, weight: WeightForm) -> Result<(), CliError> {
-    if let Some(experts) = weight.groups.filter(|&experts| experts != groups) {
-        if args.problem.sizes.is_some() {
-            return Err(UsageError::GroupCountOfFile { listed: groups, name: names.w.to_owned(), experts }.into());
-        }
-        return Err(InputError::Shape {
-            name: names.sizes.to_owned(),
-            found: shape(&[groups]),
-            expected: format!("[G] = {}", shape(&[experts])),
-            why: format!("`{}` has {experts} experts", names.w),
-        }
-        .into());
-    }
-    match args.problem.groups.filter(|&given| given != groups) {
-        Some(given) if args.problem.sizes.is_some() => {
-            Err(UsageError::GroupCount { listed: groups, groups: given }.into())
-        }
-        Some(given) => {
-            let tensor = if weight.groups.is_some() { names.w } else { names.sizes };
-            let (given, found) = (given.to_string(), groups.to_string());
-            Err(InputError::Flag { flag: "--groups", given, tensor: format!("`{tensor}`"), found }.into())
-        }
-        None => Ok(()),
-    }
 }
 
 /// Refuses flags that say something else than the file.

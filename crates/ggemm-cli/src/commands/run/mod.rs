@@ -4,6 +4,7 @@ mod args;
 mod case;
 mod check;
 mod from_file;
+mod grouping;
 mod measure;
 mod outputs;
 mod report;

@@ -29,10 +29,17 @@ pub(crate) fn build(args: &RunArgs) -> Result<Case, CliError> {
         Values::SmallIntegers => format!("small random integers, seed {seed}"),
         _ => format!("random, normal, seed {seed}"),
     };
+    let mut random = vec!["x", "w"];
+    let dy = if Case::reads_dy(&operations) {
+        random.push("dy");
+        case::random_dy(&base, live, values, seed)?
+    } else {
+        case::unread(&base)?
+    };
     Ok(Case {
         x: case::random_x(&base, live, values, seed)?,
         w: case::random_w(&base, values, seed)?,
-        dy: case::random_dy(&base, live, values, seed)?,
+        dy,
         base,
         operations,
         groups,
@@ -40,7 +47,7 @@ pub(crate) fn build(args: &RunArgs) -> Result<Case, CliError> {
         order: None,
         values,
         seed,
-        random: vec!["x", "w", "dy"],
+        random,
         about: About { groups: groups_from, data, notes: Vec::new() },
     })
 }

@@ -55,8 +55,7 @@ impl WeightTensor<'_> {
                 name: self.name.to_owned(),
                 found: shape(self.shape),
                 k,
-                x: self.x_name.to_owned(),
-                x_shape: shape(&self.x_shape),
+                x: format!("`{}` {}", self.x_name, shape(&self.x_shape)),
             });
         }
         let layout = self.asked.unwrap_or(if nk { WeightLayout::Nk } else { WeightLayout::Kn });
@@ -79,8 +78,7 @@ impl WeightTensor<'_> {
             found: shape(self.shape),
             expected,
             k,
-            x: self.x_name.to_owned(),
-            x_shape: shape(&self.x_shape),
+            x: format!("`{}` {}", self.x_name, shape(&self.x_shape)),
             other,
         }
     }
