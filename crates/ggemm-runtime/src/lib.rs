@@ -6,6 +6,7 @@
 mod args;
 pub mod baked;
 mod buffer;
+pub mod catalogue;
 mod check;
 mod compare;
 mod cpu;
