@@ -71,6 +71,9 @@ fn the_json_report_is_consistent() {
         let check = &operation["check"];
         assert_eq!(check["elements"].as_u64(), Some(elements));
         let number = |value: &Value| value.as_f64().unwrap();
+        let largest = &check["largest"];
+        let difference = (number(&largest["computed"]) - number(&largest["reference"])).abs();
+        assert!((difference - number(&check["max_abs"])).abs() <= 1e-6 * difference, "{check}");
         let worst = &check["worst"];
         let difference = (number(&worst["computed"]) - number(&worst["reference"])).abs();
         assert!(difference <= number(&worst["bound"]) && difference <= number(&check["max_abs"]) * 1.000_001);

@@ -69,6 +69,8 @@ pub struct Comparison {
     pub max_abs: f64,
     /// The largest error in relation to Σ|a||b|, which no cancellation inflates.
     pub max_rel: f64,
+    /// The element with the largest error.
+    pub largest: Option<Discrepancy>,
     /// The element whose error is the largest part of what it may be.
     pub worst: Option<Discrepancy>,
     /// Elements that are 0 where the exact value is not: how output that was never written shows on zeroed memory.
@@ -93,6 +95,9 @@ impl Comparison {
         self.compared += 1;
         let error = (found.found - found.exact).abs();
         if error.is_finite() {
+            if self.largest.is_none() || error > self.max_abs {
+                self.largest = Some(found);
+            }
             self.max_abs = self.max_abs.max(error);
             if magnitude > 0.0 {
                 self.max_rel = self.max_rel.max(error / magnitude);
@@ -110,6 +115,9 @@ impl Comparison {
 
     fn merge(mut self, later: Self) -> Self {
         self.compared += later.compared;
+        if self.largest.is_none() || later.max_abs > self.max_abs {
+            self.largest = later.largest;
+        }
         self.max_abs = self.max_abs.max(later.max_abs);
         self.max_rel = self.max_rel.max(later.max_rel);
         if let Some(theirs) = later.worst

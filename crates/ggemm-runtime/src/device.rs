@@ -63,9 +63,15 @@ impl Device {
         Err(NoDevice::NotBuilt)
     }
 
-    /// The first GPU, else the CPU, which then remembers why ([`Device::why_not_gpu`]).
+    /// The first GPU that plans can run on, else the CPU, which then remembers why ([`Device::why_not_gpu`]).
+    ///
+    /// This version launches nothing on GPUs yet, so that today it is always the CPU.
     pub fn best() -> Self {
-        Self::probe().unwrap_or_else(|why| Self::host(Some(why)))
+        let why = match Self::probe() {
+            Ok(gpu) => NoDevice::NoLaunch { device: gpu.to_string() },
+            Err(why) => why,
+        };
+        Self::host(Some(why))
     }
 
     /// CPU, or GPU and which.
@@ -110,6 +116,14 @@ impl fmt::Display for Device {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoDevice {
+    /// A GPU is there, but this version cannot launch on it.
+    #[error(
+        "found {device}, but this version of ggemm computes on CPUs only: its kernels can be listed, emitted and baked, not launched"
+    )]
+    NoLaunch {
+        /// The GPU.
+        device: String,
+    },
     /// Built without the feature `cuda`.
     #[error("ggemm was built without the feature `cuda`: enable it to use GPUs")]
     NotBuilt,

@@ -1,9 +1,10 @@
 //! Everything that can go wrong between a problem and its result.
 
-use ggemm_codegen::{Operation, ProblemError};
+use ggemm_codegen::{Arch, Operation, ProblemError};
 
 use crate::element::ElementType;
 use crate::groups::GroupError;
+use crate::select::PinError;
 
 /// Why a call failed. A call that fails has written nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +27,31 @@ pub enum Error {
     PinnedOnCpu {
         /// The pinned variant.
         spec: String,
+    },
+    /// The pinned kernel variant cannot compute the problem.
+    #[error(transparent)]
+    Pin(#[from] Box<PinError>),
+    /// No kernel set has a variant for the problem. The runtime's own has one for every problem.
+    #[error(
+        "no kernel set has a variant for `{problem}` on {arch}: bake one with kernels! and pass it to Planner::with"
+    )]
+    NoVariant {
+        /// The problem, printed.
+        problem: String,
+        /// Where it was to be computed.
+        arch: Arch,
+    },
+    /// A baked kernel that another version of ggemm wrote, or that is damaged.
+    #[error(
+        "the kernel `{kernel}` of the set `{set}` cannot be read ({reason}): build the program anew, with one version of ggemm"
+    )]
+    UnreadableKernel {
+        /// The name of its set.
+        set: &'static str,
+        /// Its name.
+        kernel: &'static str,
+        /// What is wrong with it.
+        reason: String,
     },
     /// Not enough memory for a buffer.
     #[error("{device} has no {bytes} bytes of memory left for a buffer: free some or ask for less")]

@@ -1,12 +1,14 @@
 //! Devices, buffers and plans of ggemm, and its CPU backend.
 //!
 //! A [`Problem`] says what is wanted, a [`Planner`] binds it to a [`Device`], and the [`Plan`] runs on [`Args`]: owned
-//! [`Buffer`]s or the caller's own slices.
+//! [`Buffer`]s or the caller's own slices. On a GPU one of many kernels computes it: of the runtime's own
+//! [`catalogue`] and of the sets that [`kernels!`] baked, the one predicted to be fastest ([`Planner::explain`]).
 
 mod args;
 pub mod baked;
 mod bound;
 mod buffer;
+pub mod catalogue;
 mod check;
 mod compare;
 mod cpu;
@@ -22,6 +24,7 @@ mod planner;
 pub mod random;
 mod real;
 mod reference;
+mod select;
 
 pub use args::Args;
 pub use buffer::{Buffer, View, ViewMut};
@@ -33,9 +36,11 @@ pub use groups::{GroupError, Runs};
 pub use plan::{Choice, Plan};
 pub use planner::Planner;
 pub use reference::Reference;
+pub use select::{Candidate, Explanation, PinError, Selection, TYPICAL_GROUPS, TYPICAL_ROWS, Unmet, Variant};
 
+pub use ggemm_codegen::cost::{Bound, Prediction};
 pub use ggemm_codegen::{
-    Arch, Dtype, GroupForm, IndexType, KernelSpec, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout,
-    WeightSharing,
+    Arch, Contract, CopyPath, Dtype, GroupForm, IndexType, KernelSpec, Operation, Problem, ProblemError, Tail,
+    TensorShape, WeightLayout, WeightSharing,
 };
 pub use half::{bf16, f16};

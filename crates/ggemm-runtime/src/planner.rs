@@ -1,12 +1,13 @@
 //! From a problem to a plan.
 
-use ggemm_codegen::{KernelSpec, Problem};
+use ggemm_codegen::{Arch, KernelSpec, Problem};
 
-use crate::check;
+use crate::baked::KernelSet;
 use crate::cpu::CpuPlan;
 use crate::device::{Device, DeviceKind};
 use crate::error::Error;
 use crate::plan::{Backend, Choice, Plan};
+use crate::select::{Explanation, ReadSet, Rule, Selection};
 
 /// Makes plans for one device.
 ///
@@ -20,18 +21,28 @@ use crate::plan::{Backend, Choice, Plan};
 #[derive(Clone, Debug)]
 pub struct Planner {
     device: Device,
+    /// In the order of preference: the caller's, then the runtime's own.
+    sets: Vec<&'static ReadSet>,
     pin: Option<KernelSpec>,
     batch_invariant: bool,
     checked: bool,
 }
 
 impl Planner {
-    /// A planner that chooses freely.
+    /// A planner that chooses freely from the runtime's own [`catalogue`](crate::catalogue).
     pub fn new(device: Device) -> Self {
-        Planner { device, pin: None, batch_invariant: false, checked: false }
+        Planner { device, sets: vec![ReadSet::shipped()], pin: None, batch_invariant: false, checked: false }
     }
 
-    /// Uses this kernel variant, and no other, for every plan.
+    /// Chooses from `set` too. Of variants that are predicted to take the same time, those of the set that was given
+    /// first win, and the runtime's own come last.
+    pub fn with(mut self, set: &KernelSet) -> Self {
+        let own = self.sets.len().saturating_sub(1);
+        self.sets.insert(own, ReadSet::of(set));
+        self
+    }
+
+    /// Uses this kernel variant, and no other, for every plan. One of the planner's sets must hold it.
     pub fn pin(mut self, spec: KernelSpec) -> Self {
         self.pin = Some(spec);
         self
@@ -39,6 +50,10 @@ impl Planner {
 
     /// Makes a row's result independent of the other rows, to the bit: of their number, their values and their groups.
     /// The CPU's results always are.
+    ///
+    /// On a GPU the variant is then chosen by N, K, types, layouts and strides alone, as if M were
+    /// [`TYPICAL_ROWS`](crate::TYPICAL_ROWS) in [`TYPICAL_GROUPS`](crate::TYPICAL_GROUPS) groups. Tensors at addresses
+    /// that are no multiples of 16 bytes take another variant than those that are: keep them alike.
     pub fn batch_invariant(mut self, on: bool) -> Self {
         self.batch_invariant = on;
         self
@@ -66,19 +81,67 @@ impl Planner {
         self.checked || self.device.kind() == DeviceKind::Cpu
     }
 
+    /// Which variant this planner would use for `problem` on a GPU of `arch`. It needs no GPU.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] for a problem that means nothing, [`Error::Pin`] for a pinned variant that cannot compute it,
+    /// [`Error::UnreadableKernel`] for a set that another version of ggemm baked.
+    pub fn select(&self, problem: &Problem, arch: Arch) -> Result<Selection, Error> {
+        problem.validate()?;
+        Selection::new(&self.sets, problem, arch, self.rule())
+    }
+
+    /// The same with all that was weighed, for people: its `Display` lists every variant for this kind of product.
+    ///
+    /// ```
+    /// use ggemm_runtime::{Arch, Device, Planner, Problem};
+    /// let planner = Planner::new(Device::cpu());
+    /// let explanation = planner.explain(&Problem::forward(8, 4096, 1536, 2048), Arch::Sm90a)?;
+    /// println!("{explanation}");
+    /// assert!(explanation.candidates().len() > 1);
+    /// # Ok::<(), ggemm_runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Planner::select`].
+    pub fn explain(&self, problem: &Problem, arch: Arch) -> Result<Explanation, Error> {
+        problem.validate()?;
+        Explanation::new(&self.sets, problem, arch, self.rule())
+    }
+
+    fn rule(&self) -> Rule {
+        match self.pin {
+            Some(spec) => Rule::Pinned(spec),
+            None if self.batch_invariant => Rule::BatchInvariant,
+            None => Rule::Fastest,
+        }
+    }
+
     /// Binds `problem` to the device.
     ///
     /// # Errors
-    /// [`Error::Problem`] for a problem that means nothing, [`Error::PinnedOnCpu`] for a pin that the device cannot
-    /// honour, [`Error::NoBackend`] for a device that this build cannot compute on.
+    /// [`Error::Problem`] for a problem that means nothing, [`Error::PinnedOnCpu`] and [`Error::Pin`] for a pin that the
+    /// device cannot honour, [`Error::NoBackend`] for a device that this build cannot compute on.
     pub fn plan(&self, problem: &Problem) -> Result<Plan, Error> {
         problem.validate()?;
-        check::reachable(&self.device)?;
         let (choice, backend) = match self.device.kind() {
             DeviceKind::Cpu => self.plan_cpu(problem)?,
-            DeviceKind::Cuda(_) => return Err(Error::NoBackend { device: self.device.to_string() }),
+            DeviceKind::Cuda(_) => self.plan_cuda(problem)?,
         };
         Ok(Plan { problem: problem.clone(), device: self.device.clone(), choice, backend })
+    }
+
+    /// Chooses the kernel. There is no backend yet that would launch it.
+    fn plan_cuda(&self, problem: &Problem) -> Result<(Choice, Backend), Error> {
+        let no_backend = || Error::NoBackend { device: self.device.to_string() };
+        let arch = self.device.arch().ok_or_else(no_backend)?;
+        let _selection = Selection::new(&self.sets, problem, arch, self.rule())?;
+        // The explanation weighs everything again: only for a reader.
+        if tracing::enabled!(target: "select", tracing::Level::DEBUG) {
+            let explanation = Explanation::new(&self.sets, problem, arch, self.rule())?;
+            tracing::debug!(target: "select", "{explanation}");
+        }
+        Err(no_backend())
     }
 
     fn plan_cpu(&self, problem: &Problem) -> Result<(Choice, Backend), Error> {
@@ -90,5 +153,64 @@ impl Planner {
             None => "asked for".to_owned(),
         };
         Ok((Choice::new("cpu", reason), Backend::Cpu(CpuPlan::new(problem))))
+    }
+}
+
+#[cfg(all(test, feature = "cuda"))]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    fn gpu() -> Planner {
+        Planner::new(Device::cuda(0, "a GPU".into(), Arch::Sm90a))
+    }
+
+    #[test]
+    fn a_gpu_is_asked_for_its_kernel_before_the_missing_backend_shows() {
+        let problem = Problem::forward(8, 4096, 1536, 2048);
+        let error = gpu().plan(&problem).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "this build of ggemm cannot compute on cuda:0 (a GPU, sm_90a): use Device::cpu()"
+        );
+        let reduction = "ggemm_reduction_am_bn_bf16_f32_bf16_sm80_128x256x64_w2x4_s3_multistage_cpasync";
+        let error = gpu().pin(reduction.parse().unwrap()).plan(&problem).unwrap_err();
+        assert!(matches!(error, Error::Pin(_)), "{error}");
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no writer panicked").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_log_explains_a_choice_to_whom_it_may_concern() {
+        let problem = Problem::forward(8, 4096, 1536, 2048);
+        let logged = |filter: &str| {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_ansi(false)
+                .without_time()
+                .with_writer(move || writer.clone())
+                .finish();
+            tracing::subscriber::with_default(subscriber, || gpu().plan(&problem)).unwrap_err();
+            let bytes = log.0.lock().unwrap().clone();
+            String::from_utf8(bytes).unwrap()
+        };
+        let explanation = gpu().explain(&problem, Arch::Sm90a).unwrap();
+        assert_eq!(logged("select").trim(), format!("DEBUG select: {explanation}"));
+        assert_eq!(logged("info"), "");
     }
 }

@@ -110,6 +110,8 @@ struct CheckReport {
     max_rel: f64,
     /// The element whose difference is the largest part of what it may be.
     worst: Option<Element>,
+    /// The element with the largest difference.
+    largest: Option<Element>,
     zeros: usize,
     reference_zeros: usize,
     outside_bound: usize,
@@ -259,6 +261,7 @@ impl CheckReport {
             max_abs: comparison.max_abs,
             max_rel: comparison.max_rel,
             worst: comparison.worst.as_ref().map(element),
+            largest: comparison.largest.as_ref().map(element),
             zeros: check.zeros,
             reference_zeros: check.reference_zeros,
             outside_bound: comparison.outside_bound,

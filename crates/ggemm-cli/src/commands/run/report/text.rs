@@ -133,6 +133,9 @@ impl fmt::Display for OperationReport {
 impl CheckReport {
     fn describe(&self, lines: &mut Lines) {
         lines.add("error", &format!("max abs {}, max rel {} of Σ|a||b|", error(self.max_abs), error(self.max_rel)));
+        if let Some(largest) = &self.largest {
+            lines.add("largest", &largest.describe());
+        }
         match &self.worst {
             Some(worst) => lines.add("worst", &worst.describe()),
             None => lines.add("worst", "nothing to compare: the output has no elements"),

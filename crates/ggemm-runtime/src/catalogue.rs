@@ -1,0 +1,46 @@
+//! The runtime's own kernels: every variant that ships, so that any problem has a kernel without a `kernels!` of one's
+//! own.
+
+crate::kernels! {
+    /// Every variant that ships with this version of ggemm.
+    mod shipped {
+        ops: all,
+        dtypes: all,
+        outputs: all,
+        weights: all,
+        arch: all,
+        tiles: shipped,
+    }
+}
+
+pub use shipped::KERNELS;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use ggemm_codegen::{Arch, Contract, KernelSpec, ValidSpec, catalogue, generate};
+
+    use super::KERNELS;
+
+    #[test]
+    fn it_holds_every_shipped_variant_and_no_other() {
+        let baked: HashSet<KernelSpec> = KERNELS.iter().map(|kernel| kernel.spec().unwrap()).collect();
+        assert_eq!(baked.len(), KERNELS.kernels.len(), "no variant twice");
+        assert_eq!(baked, catalogue::shipped().into_iter().collect());
+    }
+
+    /// Cargo bakes anew when the generator changes.
+    #[test]
+    fn it_is_what_the_generator_writes_today() {
+        for kernel in KERNELS {
+            let spec = kernel.spec().unwrap();
+            let target = Arch::ALL.into_iter().find_map(|target| ValidSpec::new(spec, target).ok());
+            let written = generate(&target.unwrap());
+            assert!(kernel.source() == written.source(), "{}", kernel.name);
+            let contract: Contract = serde_json::from_str(kernel.contract).unwrap();
+            assert_eq!(contract, written.contract);
+            assert_eq!(contract.alignment, spec.copy.required_alignment(spec.operand), "{spec}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What a problem demands of a variant, and which of it a variant does not meet.
+
+use ggemm_codegen::{
+    Arch, Contraction, Dtype, KernelSpec, Major, Operation, Problem, Ragged, TensorShape, ValidSpec, Violation,
+};
+
+use super::variant::{Family, Variant};
+
+/// A demand of a problem that a variant does not meet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unmet {
+    /// It is for another kind of product.
+    #[error("its groups divide the {}, those of {operation} divide the {}", dimension(*takes), dimension(other(*takes)))]
+    Ragged {
+        /// What the groups divide in the variant.
+        takes: Ragged,
+        /// The problem's operation.
+        operation: Operation,
+    },
+    /// It reads an operand that lies otherwise in memory.
+    #[error("it reads {tensor} as contiguous along {}, and that is contiguous along {}", direction(*takes, side), direction(turned(*takes), side))]
+    Layout {
+        /// The operand's name in the operation.
+        tensor: &'static str,
+        /// The operand's dimension beside the reduction, in the problem's letters.
+        side: &'static str,
+        /// How the variant takes it.
+        takes: Major,
+    },
+    /// It takes or writes another type.
+    #[error("it {verb} {takes}, and {tensor} holds {holds}")]
+    Dtype {
+        /// `multiplies` or `writes`.
+        verb: &'static str,
+        /// The tensor's name in the operation.
+        tensor: &'static str,
+        /// The variant's type.
+        takes: Dtype,
+        /// The tensor's type.
+        holds: Dtype,
+    },
+    /// The architecture cannot run it.
+    #[error("{arch} cannot run it: {}", join(violations))]
+    Target {
+        /// The architecture.
+        arch: Arch,
+        /// The rules that it breaks there.
+        violations: Vec<Violation>,
+    },
+    /// It copies more bytes at a time than the strides allow.
+    #[error(
+        "it needs every row at a multiple of {needed} bytes, and the {what} stride of {tensor} is {stride} elements, {} bytes",
+        stride.saturating_mul(dtype.size_bytes() as usize)
+    )]
+    Alignment {
+        /// The alignment that it needs, in bytes.
+        needed: u32,
+        /// The tensor's name in the operation.
+        tensor: &'static str,
+        /// `row` or `group`.
+        what: &'static str,
+        /// That stride, in elements.
+        stride: usize,
+        /// The elements' type.
+        dtype: Dtype,
+    },
+    /// It has no masks for a last block of the reduction that is not whole.
+    #[error("its reduction is a multiple of {block}, and {dimension} = {value} is not")]
+    EvenReduction {
+        /// The depth of its blocks.
+        block: u32,
+        /// The reduction's letter.
+        dimension: &'static str,
+        /// Its length.
+        value: usize,
+    },
+    /// No kernel set of the planner holds it.
+    #[error(
+        "no kernel set of the planner holds it (bake it with kernels! {{ specs: [\"…\"] }}, and pass the set to Planner::with)"
+    )]
+    NotBaked,
+}
+
+fn dimension(ragged: Ragged) -> &'static str {
+    match ragged {
+        Ragged::Rows => "rows",
+        Ragged::Reduction => "reduction",
+    }
+}
+
+fn other(ragged: Ragged) -> Ragged {
+    match ragged {
+        Ragged::Rows => Ragged::Reduction,
+        Ragged::Reduction => Ragged::Rows,
+    }
+}
+
+fn direction(major: Major, side: &'static str) -> &'static str {
+    match major {
+        Major::K => "the reduction",
+        Major::Mn => side,
+    }
+}
+
+fn turned(major: Major) -> Major {
+    match major {
+        Major::K => Major::Mn,
+        Major::Mn => Major::K,
+    }
+}
+
+fn join(violations: &[Violation]) -> String {
+    violations.iter().map(Violation::to_string).collect::<Vec<_>>().join(", and ")
+}
+
+/// A problem on an architecture, as far as variants differ in it.
+pub(super) struct Demand {
+    pub(super) arch: Arch,
+    pub(super) contraction: Contraction,
+    operation: Operation,
+    alignment: u32,
+}
+
+impl Demand {
+    pub(super) fn new(problem: &Problem, arch: Arch) -> Self {
+        let contraction = problem.contraction();
+        let alignment = contraction.stride_alignment();
+        Demand { arch, contraction, operation: problem.operation, alignment }
+    }
+
+    /// The variants that are for this kind of product.
+    pub(super) fn family(&self) -> Family {
+        let Contraction { ragged, a_major, b_major, operand, output, .. } = self.contraction;
+        Family { ragged, a_major, b_major, operand, output }
+    }
+
+    /// Whether `variant`, which is of the family, can compute the problem.
+    pub(super) fn met_by(&self, variant: &Variant) -> bool {
+        variant.runs_on(self.arch)
+            && self.strides_unmet(variant.contract().alignment).is_none()
+            && self.is_even(variant.spec())
+    }
+
+    /// The first demand that a kernel of this spec, which needs rows at multiples of `alignment` bytes, does not meet.
+    pub(super) fn unmet(&self, spec: &KernelSpec, alignment: u32) -> Option<Unmet> {
+        self.family_unmet(spec).or_else(|| self.target_unmet(spec)).or_else(|| self.strides_unmet(alignment)).or_else(
+            || {
+                let (dimension, value) = self.reduction();
+                (!self.is_even(spec)).then_some(Unmet::EvenReduction { block: spec.tile.k, dimension, value })
+            },
+        )
+    }
+
+    fn family_unmet(&self, spec: &KernelSpec) -> Option<Unmet> {
+        let c = &self.contraction;
+        if spec.ragged != c.ragged {
+            return Some(Unmet::Ragged { takes: spec.ragged, operation: self.operation });
+        }
+        let [a_side, b_side] = self.sides();
+        for (tensor, side, takes, lies) in
+            [(c.a.name, a_side, spec.a_major, c.a_major), (c.b.name, b_side, spec.b_major, c.b_major)]
+        {
+            if takes != lies {
+                return Some(Unmet::Layout { tensor, side, takes });
+            }
+        }
+        if spec.operand != c.operand {
+            return Some(Unmet::Dtype { verb: "multiplies", tensor: c.a.name, takes: spec.operand, holds: c.operand });
+        }
+        (spec.output != c.output).then_some(Unmet::Dtype {
+            verb: "writes",
+            tensor: c.d.name,
+            takes: spec.output,
+            holds: c.output,
+        })
+    }
+
+    fn target_unmet(&self, spec: &KernelSpec) -> Option<Unmet> {
+        let violations = ValidSpec::new(*spec, self.arch).err()?;
+        Some(Unmet::Target { arch: self.arch, violations })
+    }
+
+    fn strides_unmet(&self, needed: u32) -> Option<Unmet> {
+        if self.alignment >= needed {
+            return None;
+        }
+        let c = &self.contraction;
+        let shape = [&c.a, &c.b, &c.d].into_iter().find(|t| t.stride_alignment() < needed)?;
+        let TensorShape { name: tensor, dtype, groups, row_stride, group_stride, .. } = *shape;
+        let alone = TensorShape { groups: 1, ..*shape };
+        let (what, stride) = if groups > 1 && alone.stride_alignment() >= needed {
+            ("group", group_stride)
+        } else {
+            ("row", row_stride)
+        };
+        Some(Unmet::Alignment { needed, tensor, what, stride, dtype })
+    }
+
+    fn is_even(&self, spec: &KernelSpec) -> bool {
+        let whole = self.contraction.reduction.is_multiple_of(spec.tile.k.max(1) as usize);
+        !spec.even_k || (spec.ragged == Ragged::Rows && whole)
+    }
+
+    /// The letter of the reduction, and its length.
+    fn reduction(&self) -> (&'static str, usize) {
+        let letter = match self.operation {
+            Operation::Forward => "K",
+            Operation::GradX => "N",
+            Operation::GradW => "M",
+        };
+        (letter, self.contraction.reduction)
+    }
+
+    /// The letters of the operands' dimensions beside the reduction.
+    fn sides(&self) -> [&'static str; 2] {
+        match (self.operation, self.contraction.operands_exchanged) {
+            (Operation::Forward, _) => ["M", "N"],
+            (Operation::GradX, _) => ["M", "K"],
+            (Operation::GradW, false) => ["N", "K"],
+            (Operation::GradW, true) => ["K", "N"],
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A selection with all that was weighed for it.
+
+use std::fmt;
+
+use ggemm_codegen::{Arch, Problem};
+
+use super::demand::Unmet;
+use super::variant::{self, ReadSet, Variant};
+use super::{Candidate, Rule, Selection};
+use crate::error::Error;
+
+/// What was chosen for a problem on an architecture, and why: every variant for this kind of product with its predicted
+/// time, or with what it does not meet.
+///
+/// `Display` writes it as a few lines; the program's log shows them when a plan is made (target `select`, level debug).
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    problem: Problem,
+    arch: Arch,
+    selection: Selection,
+    candidates: Vec<Candidate>,
+    left_out: Vec<(&'static Variant, Unmet)>,
+}
+
+impl Explanation {
+    pub(crate) fn new(sets: &[&'static ReadSet], problem: &Problem, arch: Arch, rule: Rule) -> Result<Self, Error> {
+        let selection = Selection::new(sets, problem, arch, rule)?;
+        let demand = rule.demand(problem, arch);
+        let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
+        for variant in variant::of_family(sets, demand.family())? {
+            match demand.unmet(variant.spec(), variant.contract().alignment) {
+                None => candidates.push(Candidate::new(variant, &demand)),
+                Some(unmet) => left_out.push((variant, unmet)),
+            }
+        }
+        // Stable, so that ties stand as the selection decides them.
+        candidates.sort_by(|a, b| a.prediction.seconds.total_cmp(&b.prediction.seconds));
+        Ok(Explanation { problem: problem.clone(), arch, selection, candidates, left_out })
+    }
+
+    /// The problem.
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// The architecture.
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+
+    /// What was chosen.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// All variants that can compute the problem, fastest first.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// The variants for this kind of product that cannot compute the problem, and why not.
+    pub fn left_out(&self) -> &[(&'static Variant, Unmet)] {
+        &self.left_out
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Explanation { problem, arch, selection, candidates, left_out } = self;
+        writeln!(f, "{problem} on {arch}")?;
+        write!(f, "chosen: {}", selection.choice())?;
+        let needed = selection.preferred().variant.contract().alignment;
+        match selection.fallback() {
+            Some(other) if !std::ptr::eq(other.variant, selection.preferred().variant) => {
+                write!(f, "\nwhere a tensor's address is no multiple of {needed} bytes: {}", other.variant.name())?;
+            }
+            Some(_) => {}
+            None => write!(f, "\ntensors' addresses must be multiples of {needed} bytes")?,
+        }
+        write!(f, "\ncandidates:")?;
+        for Candidate { variant, prediction } in candidates {
+            write!(f, "\n  {}::{}: {prediction}", variant.set(), variant.name())?;
+        }
+        if !left_out.is_empty() {
+            write!(f, "\nleft out:")?;
+        }
+        for (variant, unmet) in left_out {
+            write!(f, "\n  {}::{}: {unmet}", variant.set(), variant.name())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! Which variant computes a problem on an architecture: of all that can, the one whose predicted time is least.
+
+mod demand;
+mod explain;
+mod pin;
+mod variant;
+
+use std::fmt;
+
+use ggemm_codegen::cost::{self, Prediction};
+use ggemm_codegen::{Arch, KernelSpec, Problem};
+
+use crate::error::Error;
+use crate::plan::Choice;
+use demand::Demand;
+
+pub use demand::Unmet;
+pub use explain::Explanation;
+pub use pin::PinError;
+pub(crate) use variant::ReadSet;
+pub use variant::Variant;
+
+/// What decides beside the problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// The predicted time.
+    Fastest,
+    /// The predicted time of a typical batch with the problem's N, K, types, layouts and strides, whatever M and G are:
+    /// so the order in which a row is summed up does not depend on the other rows.
+    BatchInvariant,
+    /// The caller.
+    Pinned(KernelSpec),
+}
+
+/// The groups that a batch-invariant choice assumes: a layer with many experts of which a batch reaches most.
+pub const TYPICAL_GROUPS: usize = 64;
+/// The rows that a batch-invariant choice assumes: 128 a group, where neither the smallest tiles nor the largest lose
+/// much.
+pub const TYPICAL_ROWS: usize = 8192;
+
+impl Rule {
+    /// What variants are held against.
+    fn demand(self, problem: &Problem, arch: Arch) -> Demand {
+        if self != Rule::BatchInvariant {
+            return Demand::new(problem, arch);
+        }
+        let mut typical = problem.clone();
+        (typical.groups, typical.m) = (TYPICAL_GROUPS, TYPICAL_ROWS);
+        Demand::new(&typical, arch)
+    }
+}
+
+/// A variant that can compute a problem, and the time predicted for it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// The variant.
+    pub variant: &'static Variant,
+    /// Its time.
+    pub prediction: Prediction,
+}
+
+impl Candidate {
+    fn new(variant: &'static Variant, demand: &Demand) -> Self {
+        let prediction = cost::predict(variant.spec(), variant.contract(), &demand.contraction, demand.arch);
+        Candidate { variant, prediction }
+    }
+
+    /// Whether it is predicted to be faster. Ties stay with what was there first: an earlier set, an earlier place.
+    fn beats(&self, other: &Option<Candidate>) -> bool {
+        other.as_ref().is_none_or(|other| self.prediction.seconds.total_cmp(&other.prediction.seconds).is_lt())
+    }
+}
+
+/// The variant chosen for a problem on an architecture.
+///
+/// The problem's strides are known when it is made; the tensors' addresses arrive with each launch, and
+/// [`Selection::for_addresses`] has the last word.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection {
+    rule: Rule,
+    preferred: Candidate,
+    next: Option<Candidate>,
+    fallback: Option<Candidate>,
+    candidates: usize,
+}
+
+impl Selection {
+    pub(crate) fn new(sets: &[&'static ReadSet], problem: &Problem, arch: Arch, rule: Rule) -> Result<Self, Error> {
+        let demand = rule.demand(problem, arch);
+        if let Rule::Pinned(spec) = rule {
+            let preferred = Candidate::new(pin::find(sets, spec, problem, &demand)?, &demand);
+            return Ok(Selection { rule, preferred, next: None, fallback: None, candidates: 1 });
+        }
+        let (mut best, mut next, mut fallback) = (None, None, None);
+        let mut candidates = 0;
+        for variant in variant::of_family(sets, demand.family())?.filter(|v| demand.met_by(v)) {
+            let candidate = Candidate::new(variant, &demand);
+            candidates += 1;
+            if takes_any_alignment(variant) && candidate.beats(&fallback) {
+                fallback = Some(candidate);
+            }
+            if candidate.beats(&best) {
+                next = best.replace(candidate);
+            } else if candidate.beats(&next) {
+                next = Some(candidate);
+            }
+        }
+        match best {
+            Some(preferred) => Ok(Selection { rule, preferred, next, fallback, candidates }),
+            None => Err(Error::NoVariant { problem: problem.to_string(), arch }),
+        }
+    }
+
+    /// The best variant, for tensors whose addresses are as aligned as it needs.
+    pub fn preferred(&self) -> Candidate {
+        self.preferred
+    }
+
+    /// The best variant that takes tensors at any address; `None` where a variant is pinned that does not.
+    pub fn fallback(&self) -> Option<Candidate> {
+        self.fallback.or_else(|| takes_any_alignment(self.preferred.variant).then_some(self.preferred))
+    }
+
+    /// The variant for tensors at these addresses (the operands' and the output's); `None` where the pinned variant
+    /// needs more alignment than they have.
+    pub fn for_addresses(&self, addresses: &[u64]) -> Option<Candidate> {
+        let needed = u64::from(self.preferred.variant.contract().alignment.max(1));
+        let aligned = addresses.iter().all(|address| address.is_multiple_of(needed));
+        if aligned { Some(self.preferred) } else { self.fallback() }
+    }
+
+    /// The chosen variant's name, and why it was chosen.
+    pub fn choice(&self) -> Choice {
+        Choice::new(self.preferred.variant.name(), self.to_string())
+    }
+}
+
+/// No more than the elements' own.
+fn takes_any_alignment(variant: &Variant) -> bool {
+    variant.contract().alignment <= variant.spec().operand.size_bytes()
+}
+
+/// The reason in a phrase.
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Selection { rule, preferred: Candidate { prediction, .. }, next, candidates, .. } = self;
+        match rule {
+            Rule::Fastest => {}
+            Rule::BatchInvariant => write!(f, "batch-invariant, as for G={TYPICAL_GROUPS} M={TYPICAL_ROWS}: ")?,
+            Rule::Pinned(_) => return write!(f, "pinned; {prediction}"),
+        }
+        match next {
+            None => write!(f, "{prediction}, the only candidate"),
+            Some(next) => {
+                let (name, time) = (next.variant.name(), next.prediction.seconds * 1e6);
+                write!(f, "{prediction}, best of {candidates} candidates; next: {name} at {time:.1} us")
+            }
+        }
+    }
+}

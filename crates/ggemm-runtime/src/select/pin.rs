@@ -1,0 +1,64 @@
+//! A variant that the caller chose.
+
+use std::fmt;
+
+use ggemm_codegen::{Arch, KernelSpec, Problem};
+
+use super::demand::{Demand, Unmet};
+use super::variant::{self, Family, ReadSet, Variant};
+use crate::error::Error;
+
+/// Why a pinned variant cannot compute a problem.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{spec} is pinned and cannot compute `{problem}` on {arch}: {unmet}; {}remove the pin", Instead(*nearest))]
+#[non_exhaustive]
+pub struct PinError {
+    /// The pinned variant.
+    pub spec: KernelSpec,
+    /// The problem.
+    pub problem: Problem,
+    /// Where it was to be computed.
+    pub arch: Arch,
+    /// What the variant does not meet.
+    pub unmet: Unmet,
+    /// The variant most like it that can compute the problem.
+    pub nearest: Option<KernelSpec>,
+}
+
+struct Instead(Option<KernelSpec>);
+
+impl fmt::Display for Instead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(spec) => write!(f, "pin {spec}, or "),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The baked kernel of `spec`, if it can compute the problem.
+pub(super) fn find(
+    sets: &[&'static ReadSet],
+    spec: KernelSpec,
+    problem: &Problem,
+    demand: &Demand,
+) -> Result<&'static Variant, Error> {
+    let baked = variant::of_family(sets, Family::of(&spec))?.find(|v| *v.spec() == spec);
+    let alignment =
+        baked.map_or_else(|| spec.copy.required_alignment(spec.operand), |variant| variant.contract().alignment);
+    let unmet = match (demand.unmet(&spec, alignment), baked) {
+        (None, Some(variant)) => return Ok(variant),
+        (None, None) => Unmet::NotBaked,
+        (Some(unmet), _) => unmet,
+    };
+    let able = variant::of_family(sets, demand.family())?.filter(|v| demand.met_by(v));
+    let nearest = able.map(Variant::spec).min_by_key(|able| distance(&spec, able)).copied();
+    Err(Error::Pin(Box::new(PinError { spec, problem: problem.clone(), arch: demand.arch, unmet, nearest })))
+}
+
+/// How unlike two variants compute: by their tiles first, then by the rest.
+fn distance(a: &KernelSpec, b: &KernelSpec) -> impl Ord + use<> {
+    let tile = a.tile.m.abs_diff(b.tile.m) + a.tile.n.abs_diff(b.tile.n) + a.tile.k.abs_diff(b.tile.k);
+    let warps = a.warps.m.abs_diff(b.warps.m) + a.warps.n.abs_diff(b.warps.n);
+    (tile, a.copy != b.copy, a.even_k != b.even_k, warps, a.stages.abs_diff(b.stages), *b)
+}
