@@ -130,7 +130,7 @@ impl Case {
         let (x, y, w) = (stride(&mut dice, k), stride(&mut dice, n), stride(&mut dice, problem.weight_shape().1));
         let group = stride(&mut dice, problem.weight_shape().0 * w);
         let problem = problem.x_row_stride(x).y_row_stride(y).w_row_stride(w).w_group_stride(group);
-        problem.validate().unwrap();
+        problem.validate().expect("a problem composed of legal parts");
 
         let mut runs = Vec::new();
         let mut before = 0i128;
