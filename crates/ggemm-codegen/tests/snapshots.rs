@@ -14,8 +14,8 @@ const SHOWN: [&str; 6] = [
 ];
 
 fn generated(name: &str) -> Generated {
-    let spec: KernelSpec = name.parse().unwrap();
-    generate(&ValidSpec::new(spec, Arch::Sm90a).unwrap())
+    let spec: KernelSpec = name.parse().expect("a spec's name");
+    generate(&ValidSpec::new(spec, Arch::Sm90a).expect("legal on sm_90a"))
 }
 
 #[test]
