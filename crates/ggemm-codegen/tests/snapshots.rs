@@ -115,3 +115,18 @@ fn violations_name_rule_values_and_remedy() {
         .collect();
     insta::assert_snapshot!(texts.join("\n"));
 }
+
+/// Every variant that ships, with what it takes.
+#[test]
+fn shipped_variants() {
+    let lines: Vec<String> = ggemm_codegen::catalogue::shipped()
+        .into_iter()
+        .map(|spec| {
+            let legal: Vec<&str> =
+                Arch::ALL.into_iter().filter(|t| ValidSpec::new(spec, *t).is_ok()).map(Arch::name).collect();
+            let shared = ggemm_codegen::geometry::shared_bytes(&spec);
+            format!("{spec}: {} threads, {shared} bytes shared, {}", spec.warps.threads(), legal.join(" "))
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}

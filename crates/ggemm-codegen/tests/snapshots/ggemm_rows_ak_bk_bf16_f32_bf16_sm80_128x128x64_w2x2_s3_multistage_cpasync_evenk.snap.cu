@@ -55,16 +55,32 @@ __device__ __forceinline__ uint32 shared_address(const void* p) {
     return static_cast<uint32>(__cvta_generic_to_shared(p));
 }
 
-__device__ __forceinline__ void ldmatrix_x4(uint32& r0, uint32& r1, uint32& r2, uint32& r3, uint32 row) {
+// Into one 16x16 block of A, or into two 8x16 blocks of B.
+__device__ __forceinline__ void ldmatrix_x4(uint32 (&a)[4], uint32 row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r0), "=r"(r1), "=r"(r2), "=r"(r3)
+                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
                  : "r"(row)
                  : "memory");
 }
 
-__device__ __forceinline__ void ldmatrix_x4_trans(uint32& r0, uint32& r1, uint32& r2, uint32& r3, uint32 row) {
+__device__ __forceinline__ void ldmatrix_x4(uint32 (&b0)[2], uint32 (&b1)[2], uint32 row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(b0[0]), "=r"(b0[1]), "=r"(b1[0]), "=r"(b1[1])
+                 : "r"(row)
+                 : "memory");
+}
+
+// The same from tiles whose rows are the reduction.
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32 (&a)[4], uint32 row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r0), "=r"(r1), "=r"(r2), "=r"(r3)
+                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+                 : "r"(row)
+                 : "memory");
+}
+
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32 (&b0)[2], uint32 (&b1)[2], uint32 row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(b0[0]), "=r"(b0[1]), "=r"(b1[0]), "=r"(b1[1])
                  : "r"(row)
                  : "memory");
 }
@@ -107,12 +123,14 @@ __device__ __forceinline__ void store_singly(T* to, float x0, float x1, int left
     if (left >= 2) store_one(to + 1, x1);
 }
 
-// One of a_tiles tiles [128, 64]: rows of 128 bytes, whose 16-byte pieces are swizzled by row.
+// Byte offset of a 16-byte piece in one of a_tiles, each [128, 64]:
+// rows of 128 bytes, pieces swizzled by row.
 __device__ __forceinline__ uint32 a_tiles_piece(uint32 row, uint32 piece) {
     return row * 128 + (piece ^ row) % 8 * 16;
 }
 
-// One of b_tiles tiles [128, 64]: rows of 128 bytes, whose 16-byte pieces are swizzled by row.
+// Byte offset of a 16-byte piece in one of b_tiles, each [128, 64]:
+// rows of 128 bytes, pieces swizzled by row.
 __device__ __forceinline__ uint32 b_tiles_piece(uint32 row, uint32 piece) {
     return row * 128 + (piece ^ row) % 8 * 16;
 }
@@ -242,7 +260,8 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
                     const int k_offset = stage * 64;
                     {
                         const int piece = thread % 8;
-                        const bf16* from = a + (first_row * a_row_stride + int64(k_offset) + thread / 8 * a_row_stride + piece * 8);
+                        const bf16* from = a + (first_row * a_row_stride + int64(k_offset))
+                            + (thread / 8 * a_row_stride + piece * 8);
                         const uint32 to = a_tiles + stage * 16384 + a_tiles_piece(thread / 8, piece);
                         #pragma unroll
                         for (int i = 0; i < 8; ++i) {
@@ -253,7 +272,8 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
                     }
                     {
                         const int piece = thread % 8;
-                        const bf16* from = b + (int64(group) * b_group_stride + int64(tile_col) * b_row_stride + int64(k_offset) + thread / 8 * b_row_stride + piece * 8);
+                        const bf16* from = b + (int64(group) * b_group_stride + int64(tile_col) * b_row_stride + int64(k_offset))
+                            + (thread / 8 * b_row_stride + piece * 8);
                         const uint32 to = b_tiles + stage * 16384 + b_tiles_piece(thread / 8, piece);
                         #pragma unroll
                         for (int i = 0; i < 8; ++i) {
@@ -273,14 +293,14 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
                 const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(warp_m * 64 + lane % 16, lane / 16);
                 #pragma unroll
                 for (int i = 0; i < 4; ++i) {
-                    ldmatrix_x4(a_fragment[0][i][0], a_fragment[0][i][1], a_fragment[0][i][2], a_fragment[0][i][3], from + i * 2048);
+                    ldmatrix_x4(a_fragment[0][i], from + i * 2048);
                 }
             }
             {
                 const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(warp_n * 64 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
                 #pragma unroll
                 for (int i = 0; i < 4; ++i) {
-                    ldmatrix_x4(b_fragment[0][2 * i][0], b_fragment[0][2 * i][1], b_fragment[0][2 * i + 1][0], b_fragment[0][2 * i + 1][1], from + i * 2048);
+                    ldmatrix_x4(b_fragment[0][2 * i], b_fragment[0][2 * i + 1], from + i * 2048);
                 }
             }
             #pragma unroll 1
@@ -291,7 +311,8 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
                     const int k_offset = coming * 64;
                     {
                         const int piece = thread % 8;
-                        const bf16* from = a + (first_row * a_row_stride + int64(k_offset) + thread / 8 * a_row_stride + piece * 8);
+                        const bf16* from = a + (first_row * a_row_stride + int64(k_offset))
+                            + (thread / 8 * a_row_stride + piece * 8);
                         const uint32 to = a_tiles + write_slot * 16384 + a_tiles_piece(thread / 8, piece);
                         #pragma unroll
                         for (int i = 0; i < 8; ++i) {
@@ -302,7 +323,8 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
                     }
                     {
                         const int piece = thread % 8;
-                        const bf16* from = b + (int64(group) * b_group_stride + int64(tile_col) * b_row_stride + int64(k_offset) + thread / 8 * b_row_stride + piece * 8);
+                        const bf16* from = b + (int64(group) * b_group_stride + int64(tile_col) * b_row_stride + int64(k_offset))
+                            + (thread / 8 * b_row_stride + piece * 8);
                         const uint32 to = b_tiles + write_slot * 16384 + b_tiles_piece(thread / 8, piece);
                         #pragma unroll
                         for (int i = 0; i < 8; ++i) {
@@ -321,14 +343,14 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
                         const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(warp_m * 64 + lane % 16, lane / 16);
                         #pragma unroll
                         for (int i = 0; i < 4; ++i) {
-                            ldmatrix_x4(a_fragment[(step + 1) % 2][i][0], a_fragment[(step + 1) % 2][i][1], a_fragment[(step + 1) % 2][i][2], a_fragment[(step + 1) % 2][i][3], (from ^ (step + 1) * 32) + i * 2048);
+                            ldmatrix_x4(a_fragment[(step + 1) % 2][i], (from ^ (step + 1) * 32) + i * 2048);
                         }
                     }
                     {
                         const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(warp_n * 64 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
                         #pragma unroll
                         for (int i = 0; i < 4; ++i) {
-                            ldmatrix_x4(b_fragment[(step + 1) % 2][2 * i][0], b_fragment[(step + 1) % 2][2 * i][1], b_fragment[(step + 1) % 2][2 * i + 1][0], b_fragment[(step + 1) % 2][2 * i + 1][1], (from ^ (step + 1) * 32) + i * 2048);
+                            ldmatrix_x4(b_fragment[(step + 1) % 2][2 * i], b_fragment[(step + 1) % 2][2 * i + 1], (from ^ (step + 1) * 32) + i * 2048);
                         }
                     }
                     #pragma unroll
@@ -350,14 +372,14 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
                     const uint32 from = a_tiles + next_slot * 16384 + a_tiles_piece(warp_m * 64 + lane % 16, lane / 16);
                     #pragma unroll
                     for (int i = 0; i < 4; ++i) {
-                        ldmatrix_x4(a_fragment[0][i][0], a_fragment[0][i][1], a_fragment[0][i][2], a_fragment[0][i][3], from + i * 2048);
+                        ldmatrix_x4(a_fragment[0][i], from + i * 2048);
                     }
                 }
                 {
                     const uint32 from = b_tiles + next_slot * 16384 + b_tiles_piece(warp_n * 64 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
                     #pragma unroll
                     for (int i = 0; i < 4; ++i) {
-                        ldmatrix_x4(b_fragment[0][2 * i][0], b_fragment[0][2 * i][1], b_fragment[0][2 * i + 1][0], b_fragment[0][2 * i + 1][1], from + i * 2048);
+                        ldmatrix_x4(b_fragment[0][2 * i], b_fragment[0][2 * i + 1], from + i * 2048);
                     }
                 }
                 #pragma unroll

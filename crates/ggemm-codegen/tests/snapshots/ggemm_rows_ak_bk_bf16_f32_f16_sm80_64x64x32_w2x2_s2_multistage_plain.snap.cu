@@ -56,16 +56,32 @@ __device__ __forceinline__ uint32 shared_address(const void* p) {
     return static_cast<uint32>(__cvta_generic_to_shared(p));
 }
 
-__device__ __forceinline__ void ldmatrix_x4(uint32& r0, uint32& r1, uint32& r2, uint32& r3, uint32 row) {
+// Into one 16x16 block of A, or into two 8x16 blocks of B.
+__device__ __forceinline__ void ldmatrix_x4(uint32 (&a)[4], uint32 row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r0), "=r"(r1), "=r"(r2), "=r"(r3)
+                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
                  : "r"(row)
                  : "memory");
 }
 
-__device__ __forceinline__ void ldmatrix_x4_trans(uint32& r0, uint32& r1, uint32& r2, uint32& r3, uint32 row) {
+__device__ __forceinline__ void ldmatrix_x4(uint32 (&b0)[2], uint32 (&b1)[2], uint32 row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(b0[0]), "=r"(b0[1]), "=r"(b1[0]), "=r"(b1[1])
+                 : "r"(row)
+                 : "memory");
+}
+
+// The same from tiles whose rows are the reduction.
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32 (&a)[4], uint32 row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r0), "=r"(r1), "=r"(r2), "=r"(r3)
+                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+                 : "r"(row)
+                 : "memory");
+}
+
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32 (&b0)[2], uint32 (&b1)[2], uint32 row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(b0[0]), "=r"(b0[1]), "=r"(b1[0]), "=r"(b1[1])
                  : "r"(row)
                  : "memory");
 }
@@ -108,12 +124,14 @@ __device__ __forceinline__ void store_singly(T* to, float x0, float x1, int left
     if (left >= 2) store_one(to + 1, x1);
 }
 
-// One of a_tiles tiles [64, 32]: rows of 64 bytes, whose 16-byte pieces are swizzled by row.
+// Byte offset of a 16-byte piece in one of a_tiles, each [64, 32]:
+// rows of 64 bytes, pieces swizzled by row.
 __device__ __forceinline__ uint32 a_tiles_piece(uint32 row, uint32 piece) {
     return row * 64 + (piece ^ row / 2) % 4 * 16;
 }
 
-// One of b_tiles tiles [64, 32]: rows of 64 bytes, whose 16-byte pieces are swizzled by row.
+// Byte offset of a 16-byte piece in one of b_tiles, each [64, 32]:
+// rows of 64 bytes, pieces swizzled by row.
 __device__ __forceinline__ uint32 b_tiles_piece(uint32 row, uint32 piece) {
     return row * 64 + (piece ^ row / 2) % 4 * 16;
 }
@@ -244,7 +262,8 @@ ggemm_rows_ak_bk_bf16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain(
             {
                 const int piece = thread % 4;
                 const int left = k_left - piece * 8;
-                const bf16* from = a + (first_row * a_row_stride + int64(k_offset) + thread / 4 * a_row_stride + piece * 8);
+                const bf16* from = a + (first_row * a_row_stride + int64(k_offset))
+                    + (thread / 4 * a_row_stride + piece * 8);
                 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
                     const int row = thread / 4 + i * 32;
@@ -255,7 +274,8 @@ ggemm_rows_ak_bk_bf16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain(
             {
                 const int piece = thread % 4;
                 const int left = k_left - piece * 8;
-                const bf16* from = b + (int64(group) * b_group_stride + int64(tile_col) * b_row_stride + int64(k_offset) + thread / 4 * b_row_stride + piece * 8);
+                const bf16* from = b + (int64(group) * b_group_stride + int64(tile_col) * b_row_stride + int64(k_offset))
+                    + (thread / 4 * b_row_stride + piece * 8);
                 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
                     const int row = thread / 4 + i * 32;
@@ -290,7 +310,8 @@ ggemm_rows_ak_bk_bf16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain(
                     {
                         const int piece = thread % 4;
                         const int left = k_left_2 - piece * 8;
-                        const bf16* from = a + (first_row * a_row_stride + int64(k_offset_2) + thread / 4 * a_row_stride + piece * 8);
+                        const bf16* from = a + (first_row * a_row_stride + int64(k_offset_2))
+                            + (thread / 4 * a_row_stride + piece * 8);
                         #pragma unroll
                         for (int i = 0; i < 2; ++i) {
                             const int row = thread / 4 + i * 32;
@@ -301,7 +322,8 @@ ggemm_rows_ak_bk_bf16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain(
                     {
                         const int piece = thread % 4;
                         const int left = k_left_2 - piece * 8;
-                        const bf16* from = b + (int64(group) * b_group_stride + int64(tile_col) * b_row_stride + int64(k_offset_2) + thread / 4 * b_row_stride + piece * 8);
+                        const bf16* from = b + (int64(group) * b_group_stride + int64(tile_col) * b_row_stride + int64(k_offset_2))
+                            + (thread / 4 * b_row_stride + piece * 8);
                         #pragma unroll
                         for (int i = 0; i < 2; ++i) {
                             const int row = thread / 4 + i * 32;
@@ -316,14 +338,14 @@ ggemm_rows_ak_bk_bf16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain(
                         const uint32 from = a_tiles + slot * 4096 + a_tiles_piece(warp_m * 32 + lane % 16, lane / 16);
                         #pragma unroll
                         for (int i = 0; i < 2; ++i) {
-                            ldmatrix_x4(a_fragment[step % 2][i][0], a_fragment[step % 2][i][1], a_fragment[step % 2][i][2], a_fragment[step % 2][i][3], (from ^ step * 32) + i * 1024);
+                            ldmatrix_x4(a_fragment[step % 2][i], (from ^ step * 32) + i * 1024);
                         }
                     }
                     {
                         const uint32 from = b_tiles + slot * 4096 + b_tiles_piece(warp_n * 32 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
                         #pragma unroll
                         for (int i = 0; i < 2; ++i) {
-                            ldmatrix_x4(b_fragment[step % 2][2 * i][0], b_fragment[step % 2][2 * i][1], b_fragment[step % 2][2 * i + 1][0], b_fragment[step % 2][2 * i + 1][1], (from ^ step * 32) + i * 1024);
+                            ldmatrix_x4(b_fragment[step % 2][2 * i], b_fragment[step % 2][2 * i + 1], (from ^ step * 32) + i * 1024);
                         }
                     }
                     #pragma unroll

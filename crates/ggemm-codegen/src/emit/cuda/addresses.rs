@@ -74,8 +74,9 @@ pub(super) fn write_piece_function(w: &mut Writer<'_>, tile: &SharedTile) {
     let offset = piece_offset(&mut w.exprs, &tile.layout, row, piece);
     let ((rows, cols), row_bytes) = (tile.layout.shape(), tile.layout.rows.0[0].stride);
     let panels = tile.layout.cols.0.get(1).map_or(1, |d| d.extent);
-    let in_panels = if panels > 1 { format!("{panels} panels of ") } else { String::new() };
-    w.line(&format!("// One of {} tiles [{rows}, {cols}]: {in_panels}rows of {row_bytes} bytes, whose 16-byte pieces are swizzled by row.", tile.name));
+    let in_panels = if panels > 1 { format!("{panels} panels, ") } else { String::new() };
+    w.line(&format!("// Byte offset of a 16-byte piece in one of {}, each [{rows}, {cols}]:", tile.name));
+    w.line(&format!("// {in_panels}rows of {row_bytes} bytes, pieces swizzled by row."));
     w.block(&format!("__device__ __forceinline__ uint32 {}_piece(uint32 row, uint32 piece)", tile.name), |w| {
         let text = w.text(offset);
         w.line(&format!("return {text};"));

@@ -188,11 +188,8 @@ fn each_piece(
             }
             let pointer = &w.kernel.contract.params[from.pointer.0 as usize];
             let (origin, stride) = (w.text(from.origin), w.text(from.row_stride));
-            w.line(&format!(
-                "const {}* from = {} + ({origin} + {first_row} * {stride} + piece * {elements});",
-                element_name(pointer.ty),
-                pointer.name,
-            ));
+            w.line(&format!("const {}* from = {} + ({origin})", element_name(pointer.ty), pointer.name));
+            w.line(&format!("    + ({first_row} * {stride} + piece * {elements});"));
         }
         // Where the swizzle repeats from one of the thread's rows to the next, each address adds a constant.
         let mut address = String::new();
@@ -285,22 +282,24 @@ fn write_load_matrix(
     let slot = if f.slots > 1 { format!("[{}]", w.text(to_slot)) } else { String::new() };
     let locals = w.locals;
     // One x4 load fills 16 of the side: one product of A, two of B.
+    let set = format!("{}{slot}", f.name);
     let (warp, groups, registers) = match f.role {
-        FragmentRole::OperandB => (
-            locals.warp_n,
-            f.map.values[2].extent / 2,
-            ["[2 * i][0]", "[2 * i][1]", "[2 * i + 1][0]", "[2 * i + 1][1]"],
-        ),
-        _ => (locals.warp_m, f.map.values[3].extent, ["[i][0]", "[i][1]", "[i][2]", "[i][3]"]),
+        FragmentRole::OperandB => {
+            (locals.warp_n, f.map.values[2].extent / 2, format!("{set}[2 * i], {set}[2 * i + 1]"))
+        }
+        _ => (locals.warp_m, f.map.values[3].extent, format!("{set}[i]")),
     };
     let at = addresses::matrix_row(&mut w.exprs, f, &shared.layout, transposed, warp, locals.i, step);
     // What all loads share is computed before them; each then flips bits and adds a constant.
     let from = format!("{tile} + {}_piece({}, {})", shared.name, w.text(at.row), w.text(at.piece));
     let nothing = |w: &Writer<'_>, e| w.exprs.as_constant(e) == Some(0);
-    let flipped = if nothing(w, at.flip) { "from".to_owned() } else { format!("(from ^ {})", w.factor(at.flip)) };
-    let address = if nothing(w, at.on) { flipped } else { format!("{flipped} + {}", w.text(at.on)) };
+    let address = match (nothing(w, at.flip), nothing(w, at.on)) {
+        (true, true) => "from".to_owned(),
+        (true, false) => format!("from + {}", w.text(at.on)),
+        (false, true) => format!("from ^ {}", w.factor(at.flip)),
+        (false, false) => format!("(from ^ {}) + {}", w.factor(at.flip), w.text(at.on)),
+    };
     let suffix = if transposed { "_trans" } else { "" };
-    let registers = registers.map(|r| format!("{}{slot}{r}", f.name)).join(", ");
     w.block("", |w| {
         w.line(&format!("const uint32 from = {from};"));
         w.unrolled(locals.i, groups, |w| {

@@ -1,0 +1,117 @@
+//! Names of specs read back, whatever the values; legal ones build.
+
+use ggemm_codegen::interp::{Memory, Settings, run};
+use ggemm_codegen::{
+    Arch, CopyPath, Dtype, KernelSpec, Major, Problem, Ragged, Schedule, Tile, ValidSpec, Warps, WeightLayout,
+    generate, kernels,
+};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn spec() -> impl Strategy<Value = KernelSpec> {
+    let majors = select(vec![Major::K, Major::Mn]);
+    let dtypes = select(Dtype::ALL.to_vec());
+    (
+        (select(vec![Ragged::Rows, Ragged::Reduction]), majors.clone(), majors),
+        (dtypes.clone(), dtypes.clone(), dtypes, select(Arch::ALL.to_vec())),
+        (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>()),
+        (select(vec![CopyPath::Plain, CopyPath::CpAsync]), any::<bool>()),
+    )
+        .prop_map(|((ragged, a_major, b_major), (operand, accumulator, output, arch), n, (copy, even_k))| {
+            KernelSpec {
+                ragged,
+                a_major,
+                b_major,
+                operand,
+                accumulator,
+                output,
+                arch,
+                tile: Tile { m: n.0, n: n.1, k: n.2 },
+                warps: Warps { m: n.3, n: n.4 },
+                stages: n.5,
+                schedule: Schedule::Multistage,
+                copy,
+                even_k,
+            }
+        })
+}
+
+/// Specs near those that ship, most of them legal.
+fn likely_spec() -> impl Strategy<Value = KernelSpec> {
+    let sides = || select(vec![16u32, 32, 48, 64, 96, 128, 192, 256]);
+    let shape = (sides(), sides(), select(vec![32u32, 64]), 1u32..=4, 1u32..=4, 2u32..=5);
+    (shape, select(vec![Ragged::Rows, Ragged::Reduction]), any::<[bool; 3]>()).prop_map(
+        |(n, ragged, [plain, b_k, even]): (_, _, [bool; 3])| {
+            let rows = ragged == Ragged::Rows;
+            KernelSpec {
+                ragged,
+                a_major: if rows { Major::K } else { Major::Mn },
+                b_major: if rows && b_k { Major::K } else { Major::Mn },
+                operand: Dtype::Bf16,
+                accumulator: Dtype::F32,
+                output: Dtype::F32,
+                arch: Arch::Sm80,
+                tile: Tile { m: n.0, n: n.1, k: n.2 },
+                warps: Warps { m: n.3, n: n.4 },
+                stages: if plain { 2 } else { n.5 },
+                schedule: Schedule::Multistage,
+                copy: if plain { CopyPath::Plain } else { CopyPath::CpAsync },
+                even_k: even && rows && !plain,
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn names_read_back(spec in spec()) {
+        prop_assert_eq!(spec.to_string().parse(), Ok(spec));
+    }
+
+    /// Checking never panics or overflows, and always says why.
+    #[test]
+    fn any_spec_is_legal_or_told_why(spec in spec(), target in select(Arch::ALL.to_vec())) {
+        if let Err(violations) = ValidSpec::new(spec, target) {
+            prop_assert!(!violations.is_empty());
+        }
+    }
+
+    #[test]
+    fn mangled_names_never_panic(name in "ggemm_(rows|reduction|_)_?[a-z0-9_x]{0,60}") {
+        let _ = name.parse::<KernelSpec>();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// What the constraints admit can be built, written and run, not only what ships.
+    #[test]
+    fn legal_specs_build_and_run(spec in likely_spec()) {
+        let Ok(valid) = ValidSpec::new(spec, Arch::Sm90a) else { return Ok(()) };
+        prop_assert!(generate(&valid).source().contains(&spec.to_string()));
+        let (m, n, k) = (70, 40, 64);
+        let problem = match spec.ragged {
+            Ragged::Rows => Problem::forward(2, m, n, k),
+            Ragged::Reduction => Problem::grad_w(2, m, n, k),
+        };
+        let layout = if spec.b_major == Major::K { WeightLayout::Nk } else { WeightLayout::Kn };
+        let layout = if spec.ragged == Ragged::Rows { layout } else { WeightLayout::Nk };
+        let problem = problem.output(Dtype::F32).weight_layout(layout).contraction();
+        let mut memory = Memory::for_problem(&problem);
+        memory.a.fill(|_| 1.0);
+        memory.b.fill(|_| 1.0);
+        memory.groups.set_integers(&[30, 40]);
+        let ran = run(&kernels::build(&valid), &problem, &mut memory, Settings::default());
+        prop_assert!(ran.is_ok(), "{}", ran.unwrap_err());
+        for i in 0..memory.d.len() {
+            let terms = match spec.ragged {
+                Ragged::Rows => k,
+                Ragged::Reduction => if i < n * k { 30 } else { 40 },
+            };
+            prop_assert_eq!(memory.d.get(i), terms as f32);
+        }
+    }
+}
