@@ -4,9 +4,9 @@
 //!
 //! | operation | inputs | output | definition |
 //! | --- | --- | --- | --- |
-//! | forward | x [M, K], w | y [M, N] | y[r] = x[r] · w_gᵀ, g the group of row r |
-//! | grad_x | dy [M, N], w | dx [M, K] | dx[r] = dy[r] · w_g |
-//! | grad_w | dy [M, N], x [M, K] | dw like w | dw_g = Σ over rows r of g: dy[r]ᵀ x[r] |
+//! | forward | x [M, K], w | y [M, N] | y\[r\] = x\[r\] · w_gᵀ, g the group of row r |
+//! | grad_x | dy [M, N], w | dx [M, K] | dx\[r\] = dy\[r\] · w_g |
+//! | grad_w | dy [M, N], x [M, K] | dw like w | dw_g = Σ over rows r of g: dy\[r\]ᵀ x\[r\] |
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,7 +1,7 @@
 //! The writer of CUDA C++.
 //!
 //! The text is a function of the kernel, to the byte. It includes nothing, so that NVRTC compiles it without a
-//! toolkit; what it needs of PTX are the thin wrappers of the [prelude](prelude). It is meant to be read.
+//! toolkit; what it needs of PTX are the thin wrappers of the prelude. It is meant to be read.
 
 mod addresses;
 mod prelude;
