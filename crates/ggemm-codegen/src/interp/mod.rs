@@ -34,6 +34,7 @@ mod warp;
 
 pub use finding::{Event, Finding, FindingKind};
 pub use memory::{Buffer, ElementKind, Memory};
+pub(crate) use schedule::Dice;
 pub use schedule::{Policy, Settings};
 
 use crate::ir::Kernel;
