@@ -20,6 +20,11 @@ pub(super) fn nodes(exprs: &Expressions, root: ExprId) -> Vec<ExprId> {
     found
 }
 
+/// The node that `node` is a direct part of, inside `root`.
+pub(super) fn parent(exprs: &Expressions, root: ExprId, node: ExprId) -> Option<ExprId> {
+    nodes(exprs, root).into_iter().find(|id| operands(&exprs[*id]).contains(&node))
+}
+
 fn operands(node: &Node) -> Vec<ExprId> {
     match node.kind {
         ExprKind::Binary(_, a, b) => vec![a, b],

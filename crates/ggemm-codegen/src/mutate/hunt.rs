@@ -124,8 +124,8 @@ fn cases(spec: &ValidSpec) -> Result<Vec<Case>, ProblemError> {
     };
     let deep = match spec.ragged {
         Ragged::Rows if spec.even_k => 5 * k,
-        Ragged::Rows => 4 * k + 9,
-        Ragged::Reduction => m + 9,
+        Ragged::Rows => 4 * k + 1,
+        Ragged::Reduction => m + 1,
     };
     let around = [step + 1, 0, 1, step, step - 1, 4 * step + 3];
     let many: Vec<i64> = (0..70).map(|g| (g * 7 + 3) % 5 % 3).collect();
@@ -144,8 +144,13 @@ fn cases(spec: &ValidSpec) -> Result<Vec<Case>, ProblemError> {
         Plan::sizes(&exactly(32), 4).widths(narrow, narrow).accumulate(),
         Plan::sizes(&exactly(64), 0).widths(narrow, narrow).ends(),
         Plan::sizes(&exactly(31), 4).widths(narrow, narrow).ends().tail(Tail::Zero).shared(),
-        // Two blocks and no more; a single group.
-        Plan::sizes(&[2 * step], 0).widths(wide, 2 * k),
+        // The same merged: the last window has lane 0 alone, or begins in the middle of the rows.
+        Plan::sizes(&exactly(32), 4).widths(narrow, narrow).shared(),
+        Plan::sizes(&exactly(40), 0).widths(narrow, narrow).shared(),
+        // Two blocks and no more, the second in part; a single group.
+        Plan::sizes(&[step + step / 2], 0).widths(wide, k + 5),
+        // So many blocks that a block one element too wide would lose one, even where they fit exactly.
+        Plan::sizes(&[2], 0).widths(narrow, if spec.even_k { (k + 2) * k } else { narrow }),
         // A reduction of nothing, or groups of nothing.
         Plan::sizes(&[0, 2, 0], 3).widths(wide + 1, 0),
         Plan::sizes(&[0, 0, 0], 4).widths(narrow, narrow).accumulate(),

@@ -281,10 +281,8 @@ impl Planter<'_> {
                     let (kind, new) = expressions::faults(&mut kernel.body.exprs, node).swap_remove(fault);
                     let replaced = expressions::replace(&mut kernel.body.exprs, root, node, new);
                     let (old, now) = (expressions::text(&kernel, node), expressions::text(&kernel, new));
-                    let whole = match node == root {
-                        true => String::new(),
-                        false => format!(" in {}", expressions::text(&kernel, root)),
-                    };
+                    let around = expressions::parent(&kernel.body.exprs, root, node);
+                    let whole = around.map_or_else(String::new, |p| format!(" in {}", expressions::text(&kernel, p)));
                     let description = format!("{what}: {old} becomes {now}{whole}");
                     let mut op = self.stmt.op.clone();
                     if let Some((_, id)) = uses(&mut op).into_iter().nth(use_index) {
