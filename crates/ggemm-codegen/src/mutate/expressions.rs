@@ -75,15 +75,15 @@ pub(super) fn faults(exprs: &mut Expressions, id: ExprId) -> Vec<(MutationKind, 
 
 /// The expression with `from` replaced by `to`; what does not hold `from` is shared.
 pub(super) fn replace(exprs: &mut Expressions, root: ExprId, from: ExprId, to: ExprId) -> ExprId {
-    rebuild(exprs, root, from, &mut HashMap::from([(from, to)]))
+    rebuild(exprs, root, &mut HashMap::from([(from, to)]))
 }
 
-fn rebuild(exprs: &mut Expressions, id: ExprId, from: ExprId, done: &mut HashMap<ExprId, ExprId>) -> ExprId {
+fn rebuild(exprs: &mut Expressions, id: ExprId, done: &mut HashMap<ExprId, ExprId>) -> ExprId {
     if let Some(new) = done.get(&id) {
         return *new;
     }
     let Node { kind, ty, scope } = exprs[id].clone();
-    let mut of = |exprs: &mut Expressions, id| rebuild(exprs, id, from, done);
+    let mut of = |exprs: &mut Expressions, id| rebuild(exprs, id, done);
     let new = match kind {
         ExprKind::Binary(op, a, b) => {
             let (x, y) = (of(exprs, a), of(exprs, b));
