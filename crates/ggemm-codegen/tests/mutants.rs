@@ -47,7 +47,7 @@ fn every_listed_equivalent_is_a_fault_that_survives() {
 }
 
 fn subject(family: &str, feature: &str) -> Subject {
-    subjects().into_iter().find(|s| s.family() == family && s.feature == feature).unwrap()
+    subjects().into_iter().find(|s| s.family() == family && s.feature == feature).expect("a subject")
 }
 
 /// What notices the only fault of a kind at a site.
@@ -56,7 +56,8 @@ fn caught_by(subject: &Subject, site: &str, kind: MutationKind, change: &str) ->
     let found: Vec<&Mutant> =
         all.iter().filter(|m| m.site == site && m.kind == kind && m.description.starts_with(change)).collect();
     assert_eq!(found.len(), 1, "{site}, {kind}");
-    match hunt(found[0], &Ground::new(&subject.spec).unwrap()) {
+    let ground = Ground::new(&subject.spec).expect("the unchanged kernel passes");
+    match hunt(found[0], &ground) {
         Verdict::Caught { by } => by,
         Verdict::Survived => "nothing",
     }
