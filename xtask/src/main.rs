@@ -2,6 +2,7 @@
 
 mod check_cubins;
 mod cuda;
+mod mutants;
 mod test;
 
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ enum Chore {
         #[arg(long, default_value_t = 2)]
         threads: usize,
     },
+    /// Plant faults into every family's kernels; fail on one that nothing notices
+    Mutants(mutants::Options),
     /// Run all that must pass before a change is merged, stopping at the first failure
     Test,
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Cuda => cuda::run(),
         Chore::CheckCubins { threads } => check_cubins::run(threads),
+        Chore::Mutants(options) => mutants::run(&options),
         Chore::Test => test::run(),
     };
     match result {

@@ -20,6 +20,7 @@ pub mod ir;
 pub mod kernels;
 pub mod launch;
 pub mod layout;
+pub mod mutate;
 pub mod problem;
 pub mod resources;
 pub mod spec;

@@ -1,9 +1,7 @@
 //! Every shipped variant, executed on the CPU on random ragged problems under random schedules: bit for bit on small
 //! integers, with NaN in everything that is no part of the problem.
 
-mod common;
-
-use common::{Case, cases};
+use ggemm_codegen::interp::cases::{self, Case, Data};
 use ggemm_codegen::interp::{Policy, Settings, run};
 use ggemm_codegen::{Arch, Ragged, catalogue, kernels};
 
@@ -13,12 +11,12 @@ fn every_shipped_variant_computes_ragged_problems_bit_for_bit() {
     let mut seed = 1;
     for spec in catalogue::shipped_for(Arch::Sm90a) {
         let kernel = kernels::build(&spec);
-        for case in cases(&spec, 3, seed) {
+        for case in cases::random(&spec, 3, seed) {
             seed += 1;
             let policy = Policy::ALL[seed as usize % 4];
             let settings = Settings { policy, seed, ctas: 1 + seed as usize % 3, ..Settings::default() };
             let mut memory = case.memory();
-            if let Err(finding) = run(&kernel, &case.contraction, &mut memory, settings) {
+            if let Err(finding) = run(&kernel, case.contraction(), &mut memory, settings) {
                 panic!("{case}\n{finding}");
             }
             case.check(&memory).unwrap_or_else(|wrong| panic!("{} on {case}, {settings}: {wrong}", spec.spec()));
@@ -31,12 +29,12 @@ fn every_shipped_variant_computes_ragged_problems_bit_for_bit() {
 fn schedules_do_not_change_results() {
     for spec in catalogue::shipped_for(Arch::Sm90a).into_iter().filter(|s| s.tile.m * s.tile.n <= 64 * 128).step_by(5) {
         let kernel = kernels::build(&spec);
-        let case = Case::random_reals(&spec, 77);
+        let case = Case::random(&spec, 77, Data::Reals);
         let mut first = None;
         for (n, policy) in Policy::ALL.into_iter().cycle().take(8).enumerate() {
             let mut memory = case.memory();
             let settings = Settings { policy, seed: n as u64, ctas: 1 + n % 4, ..Settings::default() };
-            run(&kernel, &case.contraction, &mut memory, settings).unwrap();
+            run(&kernel, case.contraction(), &mut memory, settings).unwrap();
             let bits: Vec<u32> = (0..memory.d.len()).map(|i| memory.d.get(i).to_bits()).collect();
             assert_eq!(first.get_or_insert_with(|| bits.clone()), &bits, "{} {settings}", spec.spec());
         }
@@ -61,7 +59,7 @@ fn bad_sizes_stay_inside() {
             for ends in [false, true] {
                 let case = Case::with_groups(&spec, values, ends, 40, n as u64);
                 let mut memory = case.memory();
-                if let Err(finding) = run(&kernel, &case.contraction, &mut memory, Settings::default()) {
+                if let Err(finding) = run(&kernel, case.contraction(), &mut memory, Settings::default()) {
                     panic!("{values:?} ends {ends}\n{finding}");
                 }
                 case.check(&memory).unwrap_or_else(|wrong| panic!("{values:?} ends {ends}: {wrong}"));

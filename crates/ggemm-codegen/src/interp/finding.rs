@@ -63,6 +63,44 @@ pub enum FindingKind {
         /// How many there are.
         slots: u32,
     },
+    /// A set of registers that does not exist.
+    #[error("set {set} of the fragment {fragment}, which has {sets}")]
+    NoSuchRegisters {
+        /// The fragment's name.
+        fragment: String,
+        /// The set asked for.
+        set: i64,
+        /// How many there are.
+        sets: usize,
+    },
+    /// A matrix is read past the rows or columns of its tile.
+    #[error("reads step {step} of {tile}, which ends before it")]
+    OutsideTile {
+        /// The tiles.
+        tile: String,
+        /// The step asked for.
+        step: i64,
+    },
+    /// Device memory is touched by a wide access that is not aligned to its width.
+    #[error("{access} element {index} of {operand} in a piece of {elements}, which is not aligned")]
+    Misaligned {
+        /// `reads` or `writes`.
+        access: &'static str,
+        /// The parameter's name.
+        operand: String,
+        /// The piece's first element.
+        index: i64,
+        /// Elements of the piece.
+        elements: usize,
+    },
+    /// An index array is read as if its entries had another width.
+    #[error("reads {operand} as {read}")]
+    WrongWidth {
+        /// The parameter's name.
+        operand: String,
+        /// The type it was read as.
+        read: &'static str,
+    },
     /// Device memory is touched outside an operand.
     #[error("{access} element {index} of {operand}, which has {len}")]
     OutOfBounds {
@@ -136,6 +174,10 @@ impl FindingKind {
             FindingKind::UninitializedRead { .. } => "uninitialized read",
             FindingKind::UninitializedFragment { .. } => "uninitialized fragment",
             FindingKind::NoSuchSlot { .. } => "no such slot",
+            FindingKind::NoSuchRegisters { .. } => "no such registers",
+            FindingKind::OutsideTile { .. } => "outside the tile",
+            FindingKind::Misaligned { .. } => "misaligned",
+            FindingKind::WrongWidth { .. } => "wrong width",
             FindingKind::OutOfBounds { .. } => "out of bounds",
             FindingKind::WrittenTwice { .. } => "written twice",
             FindingKind::Deadlock { .. } => "deadlock",

@@ -239,9 +239,12 @@ impl<'k, 'm> Machine<'k, 'm> {
                     }
                 }
             }
-            Op::LoadIndex { var, pointer, index, wide: _, guard } => {
+            Op::LoadIndex { var, pointer, index, wide, guard } => {
                 let guard = self.mask_of(cta, warp, *guard, mask)?;
                 let index = self.lanes(cta, warp, *index, guard)?;
+                if guard != 0 {
+                    self.check_width(*pointer, self.uniform(cta, warp, *wide)? != 0)?;
+                }
                 let mut values = [0; LANES];
                 for lane in lanes_of(guard) {
                     values[lane] = self.read_global(*pointer, index[lane])? as i64;
@@ -292,7 +295,9 @@ impl<'k, 'm> Machine<'k, 'm> {
                 self.load_matrix(cta, warp, stmt, (*to, *to_slot), from, *step, *transposed)?;
             }
             Op::Multiply { accumulator, a, b, slot } => self.multiply(cta, warp, *accumulator, *a, *b, *slot)?,
-            Op::StoreTile { from, to, accumulate, .. } => self.store_tile(cta, warp, *from, to, *accumulate)?,
+            Op::StoreTile { from, to, accumulate, paired } => {
+                self.store_tile(cta, warp, *from, to, *accumulate, *paired)?;
+            }
         }
         Ok(())
     }

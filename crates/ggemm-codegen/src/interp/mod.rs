@@ -22,6 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod cases;
 mod evaluate;
 mod finding;
 mod machine;
@@ -33,6 +34,7 @@ mod warp;
 
 pub use finding::{Event, Finding, FindingKind};
 pub use memory::{Buffer, ElementKind, Memory};
+pub(crate) use schedule::Dice;
 pub use schedule::{Policy, Settings};
 
 use crate::ir::Kernel;

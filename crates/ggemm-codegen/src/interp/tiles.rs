@@ -3,13 +3,14 @@
 use super::evaluate::LANES;
 use super::finding::{FindingKind, Place};
 use super::machine::{Machine, Step};
-use super::memory::{decode, encode};
+use super::memory::{ElementKind, decode, encode};
 use super::schedule::Policy;
 use super::shared::PIECE;
 use super::warp::Piece;
 use crate::dtype::Dtype;
 use crate::ir::{ExprId, FragmentId, GlobalTile, ParamId, SharedTile, Stmt, TileRef};
 use crate::layout::ThreadValueMap;
+use crate::problem::IndexType;
 
 /// 16-bit elements of a piece.
 const ELEMENTS: usize = PIECE as usize / 2;
@@ -76,6 +77,36 @@ impl<'k> Machine<'k, '_> {
         })
     }
 
+    /// Entries read as i64 must be i64.
+    pub(super) fn check_width(&self, pointer: ParamId, wide: bool) -> Step {
+        let kind = self.pointers[pointer.0 as usize].map(|o| self.memory.operand(o).kind());
+        let read = if wide { IndexType::I64 } else { IndexType::I32 };
+        if kind == Some(ElementKind::Integer(read)) {
+            return Ok(());
+        }
+        let read = if wide { "int64" } else { "int32" };
+        Err(FindingKind::WrongWidth { operand: self.name_of(pointer), read })
+    }
+
+    /// An access to several elements at once starts at a multiple of their number; operands themselves are aligned.
+    fn check_aligned(&self, access: &'static str, pointer: ParamId, index: i64, elements: usize) -> Step {
+        if index.rem_euclid(elements as i64) == 0 {
+            return Ok(());
+        }
+        Err(FindingKind::Misaligned { access, operand: self.name_of(pointer), index, elements })
+    }
+
+    /// A set of a fragment's registers, if there is one.
+    fn register_set(&self, cta: usize, warp: usize, fragment: FragmentId, set: ExprId) -> Step<usize> {
+        let set = self.uniform(cta, warp, set)?;
+        let f = &self.kernel.body.fragments[fragment.0 as usize];
+        usize::try_from(set).ok().filter(|s| *s < f.slots as usize).ok_or_else(|| FindingKind::NoSuchRegisters {
+            fragment: f.name.clone(),
+            set,
+            sets: f.slots as usize,
+        })
+    }
+
     /// The 8 elements of a block at (row, col), of which those that do not exist are zero and not read.
     fn read_piece(&self, block: &Block, row: i64, col: i64) -> Step<[u8; PIECE as usize]> {
         let mut bytes = [0; PIECE as usize];
@@ -101,6 +132,10 @@ impl<'k> Machine<'k, '_> {
         let (block, tile) = (self.block(cta, warp, from)?, self.tile(cta, warp, to)?);
         for (lane, piece) in lanes_and_pieces(map) {
             let (row, col) = map.coordinates((warp * LANES + lane) as u32, piece);
+            if i64::from(row) < block.rows && i64::from(col) < block.cols {
+                let first = block.origin + i64::from(row) * block.row_stride + i64::from(col);
+                self.check_aligned("reads", block.pointer, first, ELEMENTS)?;
+            }
             let bytes = self.read_piece(&block, i64::from(row), i64::from(col))?;
             let offset = tile.tile.layout.offset(row, col);
             let address = tile.address(offset);
@@ -192,14 +227,21 @@ impl<'k> Machine<'k, '_> {
         transposed: bool,
     ) -> Step {
         let tile = self.tile(cta, warp, from)?;
-        let set = self.uniform(cta, warp, to_slot)? as usize;
-        let k0 = self.uniform(cta, warp, step)? as u32 * crate::geometry::MMA_K;
+        let set = self.register_set(cta, warp, to, to_slot)?;
+        let step = self.uniform(cta, warp, step)?;
         let f = &self.kernel.body.fragments[to.0 as usize];
         let (side0, _) = f.map.coordinates((warp * LANES) as u32, 0);
         let c = &mut self.ctas[cta];
         let w = &mut c.warps[warp];
         let r = &mut w.registers[to.0 as usize];
         let (sides, depth) = (r.rows as u32, r.cols as u32);
+        let (tile_rows, tile_cols) = tile.tile.layout.shape();
+        let (tile_sides, tile_depth) = if transposed { (tile_cols, tile_rows) } else { (tile_rows, tile_cols) };
+        let k0 = step.checked_mul(i64::from(depth)).and_then(|k| u32::try_from(k).ok());
+        let inside = k0.filter(|k| k.saturating_add(depth) <= tile_depth && side0 + sides <= tile_sides);
+        let Some(k0) = inside else {
+            return Err(FindingKind::OutsideTile { tile: tile.tile.name.clone(), step });
+        };
         // Rows of the tile as it is stored, and the 8 elements of each that one matrix row takes.
         let (stored_rows, stored_cols) = if transposed { (depth, sides) } else { (sides, depth) };
         for row in 0..stored_rows {
@@ -227,7 +269,7 @@ impl<'k> Machine<'k, '_> {
         b: FragmentId,
         slot: ExprId,
     ) -> Step {
-        let set = self.uniform(cta, warp, slot)? as usize;
+        let set = self.register_set(cta, warp, a, slot)?;
         let registers = &mut self.ctas[cta].warps[warp].registers;
         for (id, set) in [(accumulator, 0), (a, set), (b, set)] {
             if !registers[id.0 as usize].filled.get(set).copied().unwrap_or(false) {
@@ -266,6 +308,7 @@ impl<'k> Machine<'k, '_> {
         from: FragmentId,
         to: &GlobalTile,
         accumulate: Option<ExprId>,
+        paired: bool,
     ) -> Step {
         let block = self.block(cta, warp, to)?;
         let accumulate = accumulate.map_or(Ok(0), |e| self.uniform(cta, warp, e))? != 0;
@@ -282,6 +325,10 @@ impl<'k> Machine<'k, '_> {
             let r = &self.ctas[cta].warps[warp].registers[from.0 as usize];
             let mut sum = r.values[0][(row - row0) as usize * r.cols + (col - col0) as usize];
             let index = block.origin + i64::from(row) * block.row_stride + i64::from(col);
+            // Two neighbouring columns that both exist are written together.
+            if paired && col % 2 == 0 && i64::from(col) + 1 < block.cols {
+                self.check_aligned("writes", block.pointer, index, 2)?;
+            }
             if accumulate {
                 sum += decode(Dtype::F32, self.read_global(block.pointer, index)?);
             }

@@ -1,0 +1,243 @@
+//! Faults that are none: changes after which a kernel does what it did, for every problem and schedule.
+
+use super::MutationKind::{AddSub, Comparison, Constant, Division, ForceBranch, LoopEnd, Pairing, Reorder, Slot};
+use super::{Mutant, MutationKind, Subject};
+use crate::spec::{CopyPath, KernelSpec};
+
+/// Faults that change nothing a program could observe, for one reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Equivalent {
+    /// The variants of which it is true.
+    pub of: fn(&KernelSpec) -> bool,
+    /// The sites; a `*` at the end stands for anything.
+    pub sites: &'static [&'static str],
+    /// The kinds of fault.
+    pub kinds: &'static [MutationKind],
+    /// What the description starts with.
+    pub changes: &'static [&'static str],
+    /// Why nothing changes.
+    pub reason: &'static str,
+}
+
+const ANY: fn(&KernelSpec) -> bool = |_| true;
+const PLAIN: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::Plain);
+const CP_ASYNC: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::CpAsync);
+const TWO_STAGES: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::CpAsync) && s.stages == 2;
+const TWO_STEPS: fn(&KernelSpec) -> bool = |s| s.tile.k == 32;
+const MASKED: fn(&KernelSpec) -> bool = |s| !s.even_k;
+
+/// The offset of a block along the reduction added to, or taken from, what comes before it.
+const SIGN_OF_OFFSET: &[&str] = &[
+    "origin: ((first_row * a_row_stride) + k_offset) becomes",
+    "origin: (((group * b_group_stride) + (tile_col * b_row_stride)) + k_offset) becomes",
+    "origin: (((group * b_group_stride) + tile_col) + (k_offset * b_row_stride)) becomes",
+    "origin: (((group_start * a_row_stride) + tile_row) + (k_offset * a_row_stride)) becomes",
+    "origin: (((group_start * b_row_stride) + tile_col) + (k_offset * b_row_stride)) becomes",
+    "value: (group_rows - k_offset)",
+    "value: (reduction_of_tile - k_offset)",
+];
+
+/// All of them.
+pub const EQUIVALENT: &[Equivalent] = &[
+    Equivalent {
+        of: ANY,
+        sites: &["walk: let start", "walk: let end", "walk: let tiles_end"],
+        kinds: &[Constant],
+        changes: &["value: 0"],
+        reason: "the first window is read before any tile is looked for, and sets what a lane holds",
+    },
+    Equivalent {
+        of: ANY,
+        sites: &["walk: loop > let group"],
+        kinds: &[Constant],
+        changes: &["value: 0"],
+        reason: "merged groups have one D, whose group stride is 0",
+    },
+    Equivalent {
+        of: ANY,
+        sites: &["walk: loop > loop > let tiles_of_lane"],
+        kinds: &[Constant],
+        changes: &["value: 0 becomes 1 in (lane == 0)"],
+        reason: "merged, every lane has all rows, so that any one of them may hold the tiles",
+    },
+    Equivalent {
+        of: |s| matches!(s.ragged, crate::spec::Ragged::Rows),
+        sites: &["walk: loop > loop > break"],
+        kinds: &[AddSub, Constant],
+        changes: &["condition: (first_group + 32) becomes (first_group - 32)", "condition: 32 becomes 31"],
+        reason: "windows past the last group are read in vain: they have no tiles",
+    },
+    Equivalent {
+        of: ANY,
+        sites: &["ragged_rows: let col_tiles", "ragged_reduction: let col_tiles", "ragged_reduction: let row_tiles*"],
+        kinds: &[Constant],
+        changes: &["value: 64 becomes 63", "value: 32 becomes 31"],
+        reason: "tiles past the last column or row of D have nothing to read and nothing to write",
+    },
+    Equivalent {
+        of: MASKED,
+        sites: &["main_loop: loop > let blocks"],
+        kinds: &[Constant],
+        changes: &["value: 64 becomes 63", "value: 32 becomes 31"],
+        reason: "blocks past the reduction's end are zeros, and nothing is read for them",
+    },
+    Equivalent {
+        of: |s| s.even_k,
+        sites: &["main_loop: loop > let blocks"],
+        kinds: &[Division],
+        changes: &["value: ceil_div"],
+        reason: "the reduction is a multiple of the block, so that the quotient is exact",
+    },
+    Equivalent {
+        of: CP_ASYNC,
+        sites: &["ragged_rows: loop > store_tile", "ragged_reduction: loop > store_tile"],
+        kinds: &[Pairing],
+        changes: &["paired"],
+        reason: "columns written one by one hold the same: pairs are only faster",
+    },
+    Equivalent {
+        of: CP_ASYNC,
+        sites: &["main_loop: loop > if > for block > await_copies"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "a wait that comes before the products instead of after them is only slower",
+    },
+    Equivalent {
+        of: CP_ASYNC,
+        sites: &["main_loop: loop > if > load_matrix *"],
+        kinds: &[Slot],
+        changes: &["slot: read_slot becomes 0"],
+        reason: "the ring has not turned yet: the slot is 0",
+    },
+    Equivalent {
+        of: |s| TWO_STEPS(s) && CP_ASYNC(s),
+        sites: &["main_loop: loop > if > for block > for step > *"],
+        kinds: &[Constant, Division],
+        changes: &["set: 2 becomes 3", "set: (step % 2)", "set: ((step + 1) % 2)"],
+        reason: "of two steps only the first is in this loop, so that no remainder is ever taken",
+    },
+    Equivalent {
+        of: |s| TWO_STEPS(s) && CP_ASYNC(s),
+        sites: &["main_loop: loop > if > for block > for step > multiply"],
+        kinds: &[Constant],
+        changes: &["set: 2 becomes 1"],
+        reason: "of two steps only the first is in this loop: its remainder is 0 by any divisor",
+    },
+    Equivalent {
+        of: |s| TWO_STEPS(s) && PLAIN(s),
+        sites: &["main_loop: loop > if > for block > for step > *"],
+        kinds: &[Constant, Division],
+        changes: &["set: 2 becomes 3", "set: (step % 2)"],
+        reason: "the two steps have the numbers 0 and 1, which are their own remainders",
+    },
+    Equivalent {
+        of: |s| MASKED(s) && TWO_STAGES(s),
+        sites: &["main_loop: loop > if > for block > if"],
+        kinds: &[ForceBranch],
+        changes: &["the condition is always true"],
+        reason: "blocks past the end are zeros in a free slot, and the wait for everything is yet to come",
+    },
+    Equivalent {
+        of: |s| MASKED(s) && CP_ASYNC(s),
+        sites: &["main_loop: loop > if > for block > if"],
+        kinds: &[Comparison],
+        changes: &["condition: (coming < blocks)"],
+        reason: "one block past the end is zeros in a free slot, and is waited for before the tile ends",
+    },
+    Equivalent {
+        of: |s| CP_ASYNC(s) && (s.stages == 2 || MASKED(s)),
+        sites: &["main_loop: loop > if > for stage > if"],
+        kinds: &[ForceBranch, Comparison],
+        changes: &["the condition is always true", "condition: (stage < blocks)"],
+        reason: "block 0 always exists; a later one that does not is zeros, which are waited for",
+    },
+    Equivalent {
+        of: TWO_STAGES,
+        sites: &["main_loop: loop > if > for stage > *"],
+        kinds: &[AddSub],
+        changes: SIGN_OF_OFFSET,
+        reason: "one stage is filled ahead, that of block 0, whose offset is 0",
+    },
+    Equivalent {
+        of: TWO_STAGES,
+        sites: &["main_loop: loop > if > for stage > if > let k_offset"],
+        kinds: &[Constant],
+        changes: &["value: "],
+        reason: "one stage is filled ahead, number 0, by which any width gives 0",
+    },
+    Equivalent {
+        of: TWO_STAGES,
+        sites: &["main_loop: loop > if > for stage > if > copy_tile *"],
+        kinds: &[Slot],
+        changes: &["slot: stage becomes 0"],
+        reason: "one stage is filled ahead, that of slot 0",
+    },
+    Equivalent {
+        of: TWO_STAGES,
+        sites: &["main_loop: loop > if > for stage"],
+        kinds: &[LoopEnd],
+        changes: &["end: 1 + 1"],
+        reason: "block 1 is copied ahead, waited for with block 0, and copied again before it is read",
+    },
+    Equivalent {
+        of: PLAIN,
+        sites: &["main_loop: loop > if"],
+        kinds: &[ForceBranch, Comparison, Constant],
+        changes: &["the condition is always true", "condition: (blocks <= 0)", "condition: 0 becomes -1"],
+        reason: "without blocks, zeros are staged behind a barrier and never read",
+    },
+    Equivalent {
+        of: PLAIN,
+        sites: &["main_loop: loop > if > let slot"],
+        kinds: &[Constant],
+        changes: &["value: 0 becomes 1"],
+        reason: "two slots take turns; either may be first",
+    },
+    Equivalent {
+        of: PLAIN,
+        sites: &["main_loop: loop > if > store_staging *"],
+        kinds: &[Slot],
+        changes: &["slot: slot becomes 0"],
+        reason: "the first block's slot is 0",
+    },
+    Equivalent {
+        of: PLAIN,
+        sites: &["main_loop: loop > if > let k_left", "main_loop: loop > if > load_staging *"],
+        kinds: &[AddSub],
+        changes: SIGN_OF_OFFSET,
+        reason: "the first block's offset is 0",
+    },
+    Equivalent {
+        of: PLAIN,
+        sites: &["main_loop: loop > if > for block > if", "main_loop: loop > if > for block > let more"],
+        kinds: &[ForceBranch, Comparison],
+        changes: &["the condition is always true", "value: (coming < blocks)"],
+        reason: "the block past the end is zeros in the slot that is free, and nobody reads it",
+    },
+    Equivalent {
+        of: PLAIN,
+        sites: &["main_loop: loop > if > for block > if #2"],
+        kinds: &[ForceBranch],
+        changes: &["the condition is always true"],
+        reason: "what was staged last is written once more, to the slot that is free, and nobody reads it",
+    },
+];
+
+impl Equivalent {
+    /// Whether this is about `mutant`.
+    pub fn is(&self, subject: &Subject, mutant: &Mutant) -> bool {
+        let here = |site: &&str| match site.strip_suffix('*') {
+            Some(start) => mutant.site.starts_with(start),
+            None => mutant.site == *site,
+        };
+        (self.of)(subject.spec.spec())
+            && self.sites.iter().any(here)
+            && self.kinds.contains(&mutant.kind)
+            && self.changes.iter().any(|c| mutant.description.starts_with(c))
+    }
+}
+
+/// The entry that says why a fault changes nothing, if it is known to change nothing.
+pub fn equivalent(subject: &Subject, mutant: &Mutant) -> Option<&'static Equivalent> {
+    EQUIVALENT.iter().find(|e| e.is(subject, mutant))
+}

@@ -1,0 +1,276 @@
+//! Runs a mutant where faults show.
+
+use super::Mutant;
+use crate::constraints::ValidSpec;
+use crate::dsl::verify;
+use crate::dtype::Dtype;
+use crate::interp::cases::{Case, Data, Reference, WrongOutput, ends_of, operation_of};
+use crate::interp::{self, Finding, Memory, Policy, Settings};
+use crate::kernels;
+use crate::problem::{GroupForm, IndexType, Problem, ProblemError, Tail, WeightSharing};
+use crate::spec::{CopyPath, Ragged};
+
+/// Whether a fault was noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was.
+    Caught {
+        /// The finding's name, `wrong values`, or `not well-formed` where the kernel would not have been built.
+        by: &'static str,
+    },
+    /// It was not.
+    Survived,
+}
+
+/// What a mutant is run on: problems under schedules, all of which the right kernel passes.
+pub struct Ground {
+    problems: Vec<Ready>,
+    trials: Vec<Trial>,
+}
+
+/// A problem with all that runs share.
+struct Ready {
+    case: Case,
+    memory: Memory,
+    reference: Reference,
+}
+
+/// A problem under a schedule.
+struct Trial {
+    problem: usize,
+    settings: Settings,
+}
+
+/// The right kernel does not pass: nothing can be said of its mutants.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unsound {
+    /// A problem of the ground means nothing.
+    #[error(transparent)]
+    Problem(#[from] ProblemError),
+    /// The kernel breaches the protocol.
+    #[error("{0}")]
+    Finding(Box<Finding>),
+    /// The kernel computes something else.
+    #[error("{case}, {settings}: {wrong}")]
+    Wrong {
+        /// The problem.
+        case: String,
+        /// The schedule.
+        settings: Settings,
+        /// The element.
+        wrong: WrongOutput,
+    },
+}
+
+/// Statements that a mutant may execute for each of the right kernel's: only endless loops take more.
+const PATIENCE: u64 = 4;
+
+impl Ground {
+    /// The ground for mutants of `spec`.
+    ///
+    /// # Errors
+    /// What is wrong with the unchanged kernel.
+    pub fn new(spec: &ValidSpec) -> Result<Self, Unsound> {
+        let kernel = kernels::build(spec);
+        let cases = cases(spec)?;
+        let problems: Vec<Ready> =
+            cases.into_iter().map(|case| Ready { memory: case.memory(), reference: case.reference(), case }).collect();
+        let mut trials = Vec::new();
+        // All problems under one schedule first: most faults show in any.
+        for policy in [Policy::Random, Policy::Late, Policy::Starve, Policy::Eager] {
+            for (problem, ready) in problems.iter().enumerate() {
+                let settings =
+                    Settings { policy, seed: 1 + problem as u64, ctas: [3, 1, 2][problem % 3], ..Settings::default() };
+                let mut memory = ready.memory.clone();
+                let done =
+                    interp::run(&kernel, ready.case.contraction(), &mut memory, settings).map_err(Unsound::Finding)?;
+                ready.reference.check(&memory).map_err(|wrong| {
+                    let case = ready.case.to_string();
+                    Unsound::Wrong { case, settings, wrong }
+                })?;
+                let limit = PATIENCE * done.statements + 1000;
+                trials.push(Trial { problem, settings: Settings { limit, ..settings } });
+            }
+        }
+        Ok(Ground { problems, trials })
+    }
+}
+
+/// Runs a mutant until something notices its fault.
+pub fn hunt(mutant: &Mutant, ground: &Ground) -> Verdict {
+    if !verify::defects(&mutant.kernel.body).is_empty() {
+        return Verdict::Caught { by: "not well-formed" };
+    }
+    for trial in &ground.trials {
+        let ready = &ground.problems[trial.problem];
+        let mut memory = ready.memory.clone();
+        if let Err(finding) = interp::run(&mutant.kernel, ready.case.contraction(), &mut memory, trial.settings) {
+            return Verdict::Caught { by: finding.kind.name() };
+        }
+        if ready.reference.check(&memory).is_err() {
+            return Verdict::Caught { by: "wrong values" };
+        }
+    }
+    Verdict::Survived
+}
+
+/// Problems chosen to show faults: what each is there for stands beside it.
+fn cases(spec: &ValidSpec) -> Result<Vec<Case>, ProblemError> {
+    let (m, n, k) = (spec.tile.m as usize, spec.tile.n as usize, spec.tile.k as usize);
+    // The side that the groups divide, and with it the widths of the other two.
+    let (step, wide, narrow) = match spec.ragged {
+        Ragged::Rows => (m as i64, n, if spec.even_k { k } else { 8 }),
+        Ragged::Reduction => (k as i64, m.max(n), 8),
+    };
+    let deep = match spec.ragged {
+        Ragged::Rows if spec.even_k => 5 * k,
+        Ragged::Rows => 4 * k + 1,
+        Ragged::Reduction => m + 1,
+    };
+    let around = [step + 1, 0, 1, step, step - 1, 4 * step + 3];
+    let many: Vec<i64> = (0..70).map(|g| (g * 7 + 3) % 5 % 3).collect();
+    let exactly = |count: usize| -> Vec<i64> { (0..count as i64).map(|g| 1 + g % 2).collect() };
+    // (sizes, rows past the last group, the two widths, ends, i64, shared or merged, tail, accumulate)
+    let plan: Vec<Plan> = vec![
+        // Sizes around the tile, several blocks of the reduction, several columns, no tail.
+        Plan::sizes(&around, 0).widths(wide + 9, deep),
+        // The same as ends of i64, with a tail to be zeroed, one weight for all.
+        Plan::sizes(&around, 21).widths(wide + 9, deep).ends().wide().shared().accumulate(),
+        // A tail that nobody may touch; one block of the reduction, less than a tile.
+        Plan::sizes(&[3, step, 0, 2], 5).widths(narrow, narrow).tail(Tail::Untouched).accumulate(),
+        // More groups than two windows hold, nearly all tiny and some empty.
+        Plan::sizes(&many, 3).widths(narrow, narrow).wide(),
+        // Windows that are full to the last lane, whose tail is alone in the next one.
+        Plan::sizes(&exactly(32), 4).widths(narrow, narrow).accumulate(),
+        Plan::sizes(&exactly(64), 0).widths(narrow, narrow).ends(),
+        Plan::sizes(&exactly(31), 4).widths(narrow, narrow).ends().tail(Tail::Zero).shared(),
+        // The same merged: the last window has lane 0 alone, or begins in the middle of the rows.
+        Plan::sizes(&exactly(32), 4).widths(narrow, narrow).shared(),
+        Plan::sizes(&exactly(40), 0).widths(narrow, narrow).shared(),
+        // Two blocks and no more, the second in part; a single group.
+        Plan::sizes(&[step + step / 2], 0).widths(wide, k + 5),
+        // So many blocks that a block one element too wide would lose one, even where they fit exactly.
+        Plan::sizes(&[2], 0).widths(narrow, if spec.even_k { (k + 2) * k } else { narrow }),
+        // A reduction of nothing, or groups of nothing.
+        Plan::sizes(&[0, 2, 0], 3).widths(wide + 1, 0),
+        Plan::sizes(&[0, 0, 0], 4).widths(narrow, narrow).accumulate(),
+        // More than a band of row tiles, and several columns of tiles.
+        Plan::sizes(&[3, 18 * m as i64 + 1], 0).widths(2 * n + 8, narrow).band(),
+        // Groups that contradict the problem: they are clipped.
+        Plan::values(&[-5, 3, 900, 2], 40).widths(wide, narrow).wide(),
+        Plan::values(&[9, 3, 20, -4, 17, 900], 40).widths(narrow, wide).ends(),
+        Plan::values(&[i64::MAX, i64::MIN, 1, 1], 10).widths(narrow, narrow).wide().shared(),
+        Plan::values(&[1, 1 << 33, i64::MIN, 2], 10).widths(narrow, narrow).wide().ends(),
+    ];
+    plan.into_iter().enumerate().map(|(seed, plan)| plan.case(spec, seed as u64)).collect()
+}
+
+/// A problem in the making.
+struct Plan {
+    values: Vec<i64>,
+    rows: usize,
+    n: usize,
+    k: usize,
+    ends: bool,
+    wide: bool,
+    shared: bool,
+    accumulate: bool,
+    /// The tiles are to be many along the rows of D.
+    band: bool,
+    tail: Tail,
+}
+
+impl Plan {
+    fn values(values: &[i64], rows: usize) -> Self {
+        Plan {
+            values: values.to_vec(),
+            rows,
+            n: 8,
+            k: 8,
+            ends: false,
+            wide: false,
+            shared: false,
+            accumulate: false,
+            band: false,
+            tail: Tail::Undeclared,
+        }
+    }
+
+    /// Sizes that are as they should be, and rows past them.
+    fn sizes(sizes: &[i64], past: usize) -> Self {
+        Plan::values(sizes, sizes.iter().sum::<i64>() as usize + past)
+    }
+
+    fn widths(self, n: usize, k: usize) -> Self {
+        Plan { n, k, ..self }
+    }
+
+    fn ends(self) -> Self {
+        Plan { ends: true, ..self }
+    }
+
+    fn wide(self) -> Self {
+        Plan { wide: true, ..self }
+    }
+
+    fn shared(self) -> Self {
+        Plan { shared: true, ..self }
+    }
+
+    fn accumulate(self) -> Self {
+        Plan { accumulate: true, ..self }
+    }
+
+    fn band(self) -> Self {
+        Plan { band: true, ..self }
+    }
+
+    fn tail(self, tail: Tail) -> Self {
+        Plan { tail, ..self }
+    }
+
+    fn case(mut self, spec: &ValidSpec, seed: u64) -> Result<Case, ProblemError> {
+        let (operation, layout) = operation_of(spec);
+        if spec.ragged == Ragged::Reduction && self.band {
+            // The rows of D are no group's: the weight is as high as the group was long.
+            let rows = 18 * spec.tile.m as usize + 1;
+            (self.values, self.rows, self.k) = (vec![2, 1], 3, self.n);
+            self.n = rows;
+        }
+        if spec.even_k {
+            self.k = self.k.next_multiple_of(spec.tile.k as usize);
+        }
+        let groups = match self.ends && self.values.iter().all(|v| (0..1000).contains(v)) && self.is_sizes() {
+            true => ends_of(&self.values),
+            false => self.values.clone(),
+        };
+        let sharing = if self.shared { WeightSharing::Shared } else { WeightSharing::PerExpert };
+        let form = if self.ends { GroupForm::Ends } else { GroupForm::Sizes };
+        let index = if self.wide { IndexType::I64 } else { IndexType::I32 };
+        let mut problem = Problem::new(operation, groups.len(), self.rows, self.n, self.k)
+            .operand(spec.operand)
+            .output(spec.output)
+            .weight_layout(layout)
+            .weight_sharing(sharing)
+            .group_array(form, index)
+            .tail(self.tail);
+        if spec.ragged == Ragged::Reduction && spec.output == Dtype::F32 {
+            problem = problem.accumulate(self.accumulate);
+        }
+        // Padding after every row and every matrix, so that what is read past them is NaN.
+        let pad = |length: usize| match spec.copy {
+            CopyPath::CpAsync => (length + 1).next_multiple_of(8),
+            CopyPath::Plain => length + 1,
+        };
+        let weight_rows = problem.weight_shape();
+        let w = pad(weight_rows.1);
+        let problem = problem.x_row_stride(pad(self.k)).y_row_stride(pad(self.n)).w_row_stride(w);
+        let problem = problem.w_group_stride(pad(weight_rows.0 * w));
+        Case::new(problem, &groups, seed, Data::Integers)
+    }
+
+    /// The values sum to no more than there are rows.
+    fn is_sizes(&self) -> bool {
+        self.values.iter().sum::<i64>() <= self.rows as i64
+    }
+}

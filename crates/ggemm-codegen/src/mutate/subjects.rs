@@ -1,0 +1,60 @@
+//! The kernels that faults are planted into: the smallest tiles that show each family, copy path and feature.
+
+use crate::arch::Arch;
+use crate::constraints::ValidSpec;
+use crate::spec::Ragged;
+
+/// A variant, with what it is there to show.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// The feature, as tables name it.
+    pub feature: &'static str,
+    /// The variant.
+    pub spec: ValidSpec,
+}
+
+impl Subject {
+    /// The family's name: `rows` or `reduction`.
+    pub fn family(&self) -> &'static str {
+        match self.spec.ragged {
+            Ragged::Rows => "rows",
+            Ragged::Reduction => "reduction",
+        }
+    }
+}
+
+/// Two warps each, so that a warp can overtake another; four k16 steps where the order of steps is the feature.
+const SUBJECTS: [(&str, &str); 12] = [
+    ("cp.async, 2 stages", "rows_ak_bk_bf16_f32_bf16_sm80_16x64x32_w1x2_s2_multistage_cpasync"),
+    ("cp.async, 3 stages", "rows_ak_bk_f16_f32_f32_sm80_16x32x32_w1x2_s3_multistage_cpasync"),
+    ("cp.async, 4 steps", "rows_ak_bk_bf16_f32_bf16_sm80_32x32x64_w2x1_s2_multistage_cpasync"),
+    ("cp.async, even K", "rows_ak_bk_bf16_f32_bf16_sm80_16x32x32_w1x2_s2_multistage_cpasync_evenk"),
+    ("cp.async, even K, 3 stages", "rows_ak_bn_bf16_f32_bf16_sm80_16x64x32_w1x2_s3_multistage_cpasync_evenk"),
+    ("cp.async, B along N", "rows_ak_bn_bf16_f32_bf16_sm80_16x64x32_w1x2_s2_multistage_cpasync"),
+    ("plain", "rows_ak_bk_bf16_f32_f32_sm80_16x32x32_w1x2_s2_multistage_plain"),
+    ("plain, B along N", "rows_ak_bn_f16_f32_f16_sm80_16x64x32_w1x2_s2_multistage_plain"),
+    ("cp.async, 2 stages", "reduction_am_bn_bf16_f32_f32_sm80_64x64x32_w2x1_s2_multistage_cpasync"),
+    ("cp.async, 3 stages", "reduction_am_bn_bf16_f32_bf16_sm80_64x64x32_w1x2_s3_multistage_cpasync"),
+    ("plain", "reduction_am_bn_bf16_f32_f32_sm80_64x64x32_w1x2_s2_multistage_plain"),
+    ("plain, 4 steps", "reduction_am_bn_f16_f32_f16_sm80_64x64x64_w2x2_s2_multistage_plain"),
+];
+
+/// Every subject.
+///
+/// # Panics
+/// If one of the names above is no legal spec, which a test would show.
+pub fn subjects() -> Vec<Subject> {
+    SUBJECTS
+        .into_iter()
+        .map(|(feature, name)| {
+            let spec = match format!("ggemm_{name}").parse() {
+                Ok(spec) => spec,
+                Err(error) => panic!("{error}"),
+            };
+            match ValidSpec::new(spec, Arch::Sm80) {
+                Ok(spec) => Subject { feature, spec },
+                Err(violations) => panic!("{name}: {}", violations[0]),
+            }
+        })
+        .collect()
+}

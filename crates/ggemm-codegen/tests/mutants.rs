@@ -1,0 +1,93 @@
+//! Faults planted into kernels are noticed: a sample of all on each run, and some that must be known by their finding.
+
+use ggemm_codegen::kernels;
+use ggemm_codegen::mutate::{
+    EQUIVALENT, Ground, Mutant, MutationKind, Subject, Verdict, equivalent, hunt, mutants, sample, subjects,
+};
+
+/// Faults of each variant on each run; `cargo xtask mutants` hunts all.
+const SAMPLE: usize = 100;
+
+fn seed() -> u64 {
+    std::env::var("GGEMM_MUTANTS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
+}
+
+#[test]
+fn no_fault_of_a_sample_survives_unlisted() {
+    let mut wrong = Vec::new();
+    for subject in subjects() {
+        let ground = Ground::new(&subject.spec).unwrap();
+        for mutant in sample(mutants(&kernels::build(&subject.spec)), SAMPLE, seed()) {
+            let (verdict, listed) = (hunt(&mutant, &ground), equivalent(&subject, &mutant));
+            if (verdict == Verdict::Survived) != listed.is_some() {
+                wrong.push(format!("{} {mutant}: {verdict:?}, listed: {}", subject.spec.spec(), listed.is_some()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "seed {}:\n{}", seed(), wrong.join("\n"));
+}
+
+/// No entry is left behind when the kernels change.
+#[test]
+fn every_listed_equivalent_is_a_fault_that_survives() {
+    let mut unused: Vec<bool> = vec![true; EQUIVALENT.len()];
+    for subject in subjects() {
+        let all = mutants(&kernels::build(&subject.spec));
+        let mut ground = None;
+        for (entry, unused) in EQUIVALENT.iter().zip(&mut unused).filter(|(_, unused)| **unused) {
+            let Some(mutant) = all.iter().find(|m| entry.is(&subject, m)) else { continue };
+            let ground = ground.get_or_insert_with(|| Ground::new(&subject.spec).unwrap());
+            assert_eq!(hunt(mutant, ground), Verdict::Survived, "{} {mutant}", subject.spec.spec());
+            *unused = false;
+        }
+    }
+    for (entry, unused) in EQUIVALENT.iter().zip(unused) {
+        assert!(!unused, "no fault is {:?} at {:?}: {:?}", entry.kinds, entry.sites, entry.changes);
+    }
+}
+
+fn subject(family: &str, feature: &str) -> Subject {
+    subjects().into_iter().find(|s| s.family() == family && s.feature == feature).expect("a subject")
+}
+
+/// What notices the only fault of a kind at a site.
+fn caught_by(subject: &Subject, site: &str, kind: MutationKind, change: &str) -> &'static str {
+    let all = mutants(&kernels::build(&subject.spec));
+    let found: Vec<&Mutant> =
+        all.iter().filter(|m| m.site == site && m.kind == kind && m.description.starts_with(change)).collect();
+    assert_eq!(found.len(), 1, "{site}, {kind}");
+    let ground = Ground::new(&subject.spec).expect("the unchanged kernel passes");
+    match hunt(found[0], &ground) {
+        Verdict::Caught { by } => by,
+        Verdict::Survived => "nothing",
+    }
+}
+
+#[test]
+fn waits_and_barriers_are_missed_by_name() {
+    let s = subject("rows", "cp.async, 3 stages");
+    let here = "main_loop: loop > if";
+    // Without a barrier the other warp's copy may not have begun, may be on its way, or may have landed unseen.
+    let unseen: &[&str] = &["uninitialized read", "use before arrival", "unordered read"];
+    let early: &[&str] = &["use before arrival"];
+    let found: Vec<(&str, MutationKind, &[&str], &str)> = [
+        ("barrier", MutationKind::Drop, unseen),
+        ("for block > barrier", MutationKind::Drop, unseen),
+        ("barrier #2", MutationKind::Drop, &["overwrite while read"]),
+        ("await_copies", MutationKind::Drop, early),
+        ("await_copies", MutationKind::WeakenWait, early),
+        ("for block > await_copies", MutationKind::WeakenWait, early),
+    ]
+    .into_iter()
+    .map(|(site, kind, expected)| (site, kind, expected, caught_by(&s, &format!("{here} > {site}"), kind, "")))
+    .collect();
+    assert!(found.iter().all(|(_, _, expected, by)| expected.contains(by)), "{found:#?}");
+}
+
+#[test]
+fn a_forgotten_bound_reads_outside() {
+    let s = subject("rows", "cp.async, 2 stages");
+    let site = "main_loop: loop > if > for stage > if > copy_tile a_tiles";
+    assert_eq!(caught_by(&s, site, MutationKind::DropBound, "rows"), "out of bounds");
+    assert_eq!(caught_by(&s, site, MutationKind::DropBound, "cols"), "wrong values");
+}

@@ -1,0 +1,136 @@
+//! `cargo xtask mutants`: plants faults into every family's kernels and fails on one that nobody notices.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use ggemm_codegen::kernels;
+use ggemm_codegen::mutate::{Ground, Mutant, Subject, Verdict, equivalent, hunt, mutants, sample, subjects};
+use indicatif::{ProgressBar, ProgressDrawTarget};
+
+use crate::Result;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only this family: rows or reduction
+    #[arg(long, value_parser = ["rows", "reduction"])]
+    family: Option<String>,
+    /// Only so many faults of each variant, picked by the seed
+    #[arg(long)]
+    sample: Option<usize>,
+    /// Picks the sample
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How many faults are hunted at once
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+}
+
+/// What became of one variant's faults.
+#[derive(Default)]
+struct Row {
+    faults: usize,
+    caught: BTreeMap<&'static str, usize>,
+    listed: usize,
+    survivors: Vec<String>,
+    stale: Vec<String>,
+}
+
+impl Row {
+    fn add(&mut self, subject: &Subject, mutant: &Mutant, verdict: Verdict) {
+        self.faults += 1;
+        match (verdict, equivalent(subject, mutant)) {
+            (Verdict::Caught { by }, listed) => {
+                *self.caught.entry(by).or_default() += 1;
+                if listed.is_some() {
+                    self.stale.push(format!("{mutant}: caught by {by}"));
+                }
+            }
+            (Verdict::Survived, Some(_)) => self.listed += 1,
+            (Verdict::Survived, None) => self.survivors.push(mutant.to_string()),
+        }
+    }
+}
+
+/// Hunts the faults, prints the table, and fails if one survived that is not known to change nothing.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let start = Instant::now();
+    let chosen: Vec<Subject> =
+        subjects().into_iter().filter(|s| options.family.as_ref().is_none_or(|f| f == s.family())).collect();
+    let mut rows = Vec::new();
+    for subject in &chosen {
+        rows.push(hunt_subject(subject, options)?);
+    }
+    println!("{}", table(&chosen, &rows));
+    let all = |count: fn(&Row) -> usize| rows.iter().map(count).sum::<usize>();
+    let (faults, listed) = (all(|r| r.faults), all(|r| r.listed));
+    let (survivors, stale) = (all(|r| r.survivors.len()), all(|r| r.stale.len()));
+    println!(
+        "{faults} faults, {listed} known to change nothing, {survivors} survivors; {:.0} s",
+        start.elapsed().as_secs_f64()
+    );
+    for (subject, row) in chosen.iter().zip(&rows) {
+        for (what, list) in [("survived", &row.survivors), ("listed as equivalent, but caught", &row.stale)] {
+            for fault in list {
+                println!("{what}: {} {fault}", subject.spec.spec());
+            }
+        }
+    }
+    if survivors + stale > 0 {
+        return Err(format!("{survivors} faults survive and {stale} entries of the table are wrong").into());
+    }
+    Ok(())
+}
+
+fn hunt_subject(subject: &Subject, options: &Options) -> Result<Row> {
+    let ground = Ground::new(&subject.spec)?;
+    let mut faults = mutants(&kernels::build(&subject.spec));
+    if let Some(count) = options.sample {
+        faults = sample(faults, count, options.seed);
+    }
+    let bar = ProgressBar::with_draw_target(Some(faults.len() as u64), ProgressDrawTarget::stderr());
+    let (next, row) = (AtomicUsize::new(0), Mutex::new(Row::default()));
+    thread::scope(|scope| {
+        for _ in 0..options.threads.max(1) {
+            scope.spawn(|| {
+                while let Some(mutant) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let verdict = hunt(mutant, &ground);
+                    row.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).add(subject, mutant, verdict);
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let mut row = row.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    row.survivors.sort();
+    row.stale.sort();
+    Ok(row)
+}
+
+fn table(subjects: &[Subject], rows: &[Row]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["family", "feature", "faults", "caught by", "equivalent", "survivors", "score"]);
+    for (subject, row) in subjects.iter().zip(rows) {
+        let mut by: Vec<_> = row.caught.iter().collect();
+        by.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
+        let by: Vec<String> = by.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let caught: usize = row.caught.values().sum();
+        let score = 100.0 * caught as f64 / (row.faults - row.listed).max(1) as f64;
+        table.add_row([
+            subject.family().to_owned(),
+            subject.feature.to_owned(),
+            row.faults.to_string(),
+            by.join("\n"),
+            row.listed.to_string(),
+            row.survivors.len().to_string(),
+            format!("{score:.1} %"),
+        ]);
+    }
+    table
+}
