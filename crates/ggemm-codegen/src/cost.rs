@@ -7,8 +7,8 @@
 use std::fmt;
 
 use crate::arch::{Arch, ArchLimits};
+use crate::contraction::Contraction;
 use crate::ir::Contract;
-use crate::problem::Contraction;
 use crate::spec::{CopyPath, KernelSpec, Ragged};
 
 /// What bounds a predicted time.

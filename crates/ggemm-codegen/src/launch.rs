@@ -1,7 +1,8 @@
 //! What the host puts into a kernel's parameters for a contraction: the one statement of it, for whoever launches.
 
+use crate::contraction::Contraction;
 use crate::ir::ParamRole;
-use crate::problem::{Contraction, GroupForm, IndexType};
+use crate::problem::{GroupForm, IndexType};
 use crate::spec::Ragged;
 
 /// The value of a parameter.

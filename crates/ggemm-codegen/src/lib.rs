@@ -9,6 +9,7 @@
 pub mod arch;
 pub mod catalogue;
 pub mod constraints;
+pub mod contraction;
 pub mod cost;
 pub mod dsl;
 pub mod dtype;
@@ -27,10 +28,11 @@ pub mod spec;
 
 pub use arch::Arch;
 pub use constraints::{ValidSpec, Violation};
+pub use contraction::Contraction;
 pub use dtype::Dtype;
 pub use generate::{Generated, generate};
 pub use ir::Contract;
 pub use problem::{
-    Contraction, GroupForm, IndexType, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout, WeightSharing,
+    GroupForm, IndexType, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout, WeightSharing,
 };
 pub use spec::{CopyPath, KernelSpec, Major, Ragged, Schedule, SpecNameError, Tile, Warps};

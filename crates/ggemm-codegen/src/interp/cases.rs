@@ -7,10 +7,9 @@ use std::fmt;
 
 use super::schedule::Dice;
 use super::{Buffer, Memory};
+use crate::contraction::Contraction;
 use crate::dtype::Dtype;
-use crate::problem::{
-    Contraction, GroupForm, IndexType, Operation, Problem, ProblemError, Tail, WeightLayout, WeightSharing,
-};
+use crate::problem::{GroupForm, IndexType, Operation, Problem, ProblemError, Tail, WeightLayout, WeightSharing};
 use crate::spec::{CopyPath, KernelSpec, Major, Ragged};
 
 /// A problem with its data.

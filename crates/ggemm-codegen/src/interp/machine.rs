@@ -9,10 +9,10 @@ use super::memory::Memory;
 use super::schedule::{Dice, Policy, Settings};
 use super::shared::SharedMemory;
 use super::warp::{ALL_LANES, Frame, Mask, Repeat, State, Warp};
+use crate::contraction::Contraction;
 use crate::emit::cuda;
 use crate::ir::{ExprId, ExprKind, Kernel, Op, ShuffleFrom, Stmt, StmtId, VarId};
 use crate::launch::{Argument, Operand, argument};
-use crate::problem::Contraction;
 
 /// Events of a CTA that a finding shows.
 const HISTORY: usize = 24;

@@ -2,9 +2,10 @@
 
 use half::{bf16, f16};
 
+use crate::contraction::Contraction;
 use crate::dtype::Dtype;
 use crate::launch::Operand;
-use crate::problem::{Contraction, IndexType};
+use crate::problem::IndexType;
 
 /// The type of a buffer's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,8 +37,8 @@ pub use memory::{Buffer, ElementKind, Memory};
 pub(crate) use schedule::Dice;
 pub use schedule::{Policy, Settings};
 
+use crate::contraction::Contraction;
 use crate::ir::Kernel;
-use crate::problem::Contraction;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

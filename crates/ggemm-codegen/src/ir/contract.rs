@@ -80,7 +80,7 @@ pub enum ParamType {
     I64,
 }
 
-/// What the host puts into a parameter, in the words of the [`Contraction`](crate::problem::Contraction).
+/// What the host puts into a parameter, in the words of the [`Contraction`](crate::contraction::Contraction).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
