@@ -53,6 +53,21 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The interpreted kernel broke its protocol.
+    #[cfg(feature = "interpret")]
+    #[error(
+        "the kernel breaks its protocol, and the output is left as it was: report this, or pin another variant\n{0}"
+    )]
+    Finding(Box<ggemm_codegen::interp::Finding>),
+    /// A plan that computes without the interpreter was asked what the interpreter does.
+    #[cfg(feature = "interpret")]
+    #[error(
+        "the plan computes with {variant}, not in the interpreter: call Plan::run, or plan with Planner::interpret"
+    )]
+    NotInterpreted {
+        /// What computes the plan.
+        variant: String,
+    },
     /// Not enough memory for a buffer.
     #[error("{device} has no {bytes} bytes of memory left for a buffer: free some or ask for less")]
     OutOfMemory {

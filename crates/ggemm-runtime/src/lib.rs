@@ -19,6 +19,8 @@ mod element;
 mod error;
 mod groups;
 mod host;
+#[cfg(feature = "interpret")]
+pub mod interpret;
 mod plan;
 mod planner;
 pub mod random;

@@ -9,6 +9,8 @@ use crate::check;
 use crate::cpu::CpuPlan;
 use crate::device::Device;
 use crate::error::Error;
+#[cfg(feature = "interpret")]
+use crate::interpret::{InterpretedPlan, Statistics};
 
 /// What computes a plan, and why that was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ impl fmt::Display for Choice {
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
     Cpu(CpuPlan),
+    #[cfg(feature = "interpret")]
+    Interpreter(InterpretedPlan),
 }
 
 /// A problem bound to a device and a variant. Make it once for a problem's shape with
@@ -60,11 +64,28 @@ impl Plan {
     ///
     /// # Errors
     /// Arguments that are not what the problem says: the operation, element types, lengths, devices; and groups that
-    /// contradict it ([`GroupError`](crate::GroupError)). A call that fails has written nothing.
+    /// contradict it ([`GroupError`](crate::GroupError)), unless the plan reads them unchecked. A call that fails has
+    /// written nothing.
     pub fn run(&self, args: Args<'_>) -> Result<(), Error> {
         check::args(&self.problem, &self.device, &args)?;
         match &self.backend {
             Backend::Cpu(plan) => plan.run(args),
+            #[cfg(feature = "interpret")]
+            Backend::Interpreter(plan) => plan.run(args).map(drop),
+        }
+    }
+
+    /// Computes the product as [`Plan::run`] does, and says what the interpreter did.
+    ///
+    /// # Errors
+    /// Those of [`Plan::run`], [`Error::Finding`] where the kernel breaks its protocol, and [`Error::NotInterpreted`] for
+    /// a plan that was not made by [`Planner::interpret`](crate::Planner::interpret).
+    #[cfg(feature = "interpret")]
+    pub fn interpret(&self, args: Args<'_>) -> Result<Statistics, Error> {
+        check::args(&self.problem, &self.device, &args)?;
+        match &self.backend {
+            Backend::Interpreter(plan) => plan.run(args),
+            Backend::Cpu(_) => Err(Error::NotInterpreted { variant: self.choice.name().to_owned() }),
         }
     }
 

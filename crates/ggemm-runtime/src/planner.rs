@@ -6,6 +6,8 @@ use crate::baked::KernelSet;
 use crate::cpu::CpuPlan;
 use crate::device::{Device, DeviceKind};
 use crate::error::Error;
+#[cfg(feature = "interpret")]
+use crate::interpret::{Interpretation, InterpretedPlan};
 use crate::plan::{Backend, Choice, Plan};
 use crate::select::{Explanation, ReadSet, Rule, Selection};
 
@@ -26,12 +28,22 @@ pub struct Planner {
     pin: Option<KernelSpec>,
     batch_invariant: bool,
     checked: bool,
+    #[cfg(feature = "interpret")]
+    interpretation: Option<Interpretation>,
 }
 
 impl Planner {
     /// A planner that chooses freely from the runtime's own [`catalogue`](crate::catalogue).
     pub fn new(device: Device) -> Self {
-        Planner { device, sets: vec![ReadSet::shipped()], pin: None, batch_invariant: false, checked: false }
+        Planner {
+            device,
+            sets: vec![ReadSet::shipped()],
+            pin: None,
+            batch_invariant: false,
+            checked: false,
+            #[cfg(feature = "interpret")]
+            interpretation: None,
+        }
     }
 
     /// Chooses from `set` too. Of variants that are predicted to take the same time, those of the set that was given
@@ -66,19 +78,56 @@ impl Planner {
         self
     }
 
+    /// Computes with the kernel that a GPU of the interpretation's architecture would run, in the interpreter of the
+    /// kernel's IR and on the host's memory: for checking kernels, far slower than the CPU backend.
+    ///
+    /// The device becomes the CPU. All else is as on a GPU: the variant is selected or pinned, and sizes or ends are
+    /// clamped, not refused, unless the planner is [`checked`](Planner::checked). A breach of the kernel's protocol is
+    /// [`Error::Finding`].
+    ///
+    /// ```
+    /// use ggemm_runtime::interpret::Interpretation;
+    /// use ggemm_runtime::{Args, Device, Planner, Problem, bf16};
+    /// let planner = Planner::new(Device::cpu()).interpret(Interpretation::default());
+    /// let plan = planner.plan(&Problem::forward(2, 3, 8, 8))?;
+    /// let (x, w) = ([bf16::ONE; 24], [bf16::ONE; 128]);
+    /// let mut y = [bf16::ZERO; 24];
+    /// plan.run(Args::forward(&x, &w, &[2_i32, 1], &mut y))?;
+    /// assert_eq!(y.map(bf16::to_f32), [8.0; 24]);
+    /// assert!(plan.variant().reason().starts_with("interpreted for sm_90a"));
+    /// # Ok::<(), ggemm_runtime::Error>(())
+    /// ```
+    #[cfg(feature = "interpret")]
+    pub fn interpret(mut self, interpretation: Interpretation) -> Self {
+        if self.device.kind() != DeviceKind::Cpu {
+            self.device = Device::cpu();
+        }
+        self.interpretation = Some(interpretation);
+        self
+    }
+
+    /// Whether plans compute as the CPU backend does, not as a GPU does.
+    fn on_cpu_backend(&self) -> bool {
+        #[cfg(feature = "interpret")]
+        if self.interpretation.is_some() {
+            return false;
+        }
+        self.device.kind() == DeviceKind::Cpu
+    }
+
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Whether plans are batch-invariant: because it was asked for, or because the device's results always are.
+    /// Whether plans are batch-invariant: because it was asked for, or because the CPU's results always are.
     pub fn is_batch_invariant(&self) -> bool {
-        self.batch_invariant || self.device.kind() == DeviceKind::Cpu
+        self.batch_invariant || self.on_cpu_backend()
     }
 
-    /// Whether plans check sizes or ends: because it was asked for, or because the device always does.
+    /// Whether plans check sizes or ends: because it was asked for, or because the CPU always does.
     pub fn is_checked(&self) -> bool {
-        self.checked || self.device.kind() == DeviceKind::Cpu
+        self.checked || self.on_cpu_backend()
     }
 
     /// Which variant this planner would use for `problem` on a GPU of `arch`. It needs no GPU.
@@ -124,24 +173,46 @@ impl Planner {
     /// device cannot honour, [`Error::NoBackend`] for a device that this build cannot compute on.
     pub fn plan(&self, problem: &Problem) -> Result<Plan, Error> {
         problem.validate()?;
-        let (choice, backend) = match self.device.kind() {
-            DeviceKind::Cpu => self.plan_cpu(problem)?,
-            DeviceKind::Cuda(_) => self.plan_cuda(problem)?,
-        };
+        let (choice, backend) = self.backend(problem)?;
         Ok(Plan { problem: problem.clone(), device: self.device.clone(), choice, backend })
+    }
+
+    fn backend(&self, problem: &Problem) -> Result<(Choice, Backend), Error> {
+        #[cfg(feature = "interpret")]
+        if let Some(interpretation) = self.interpretation {
+            return self.plan_interpreted(problem, interpretation);
+        }
+        match self.device.kind() {
+            DeviceKind::Cpu => self.plan_cpu(problem),
+            DeviceKind::Cuda(_) => self.plan_cuda(problem),
+        }
+    }
+
+    #[cfg(feature = "interpret")]
+    fn plan_interpreted(&self, problem: &Problem, interpretation: Interpretation) -> Result<(Choice, Backend), Error> {
+        let selection = self.select_and_log(problem, interpretation.arch)?;
+        let plan = InterpretedPlan::new(problem, selection.preferred().variant, interpretation, self.checked)?;
+        let choice = selection.choice();
+        let reason = format!("interpreted for {}: {}", interpretation.arch, choice.reason());
+        Ok((Choice::new(choice.name(), reason), Backend::Interpreter(plan)))
     }
 
     /// Chooses the kernel. There is no backend yet that would launch it.
     fn plan_cuda(&self, problem: &Problem) -> Result<(Choice, Backend), Error> {
         let no_backend = || Error::NoBackend { device: self.device.to_string() };
         let arch = self.device.arch().ok_or_else(no_backend)?;
-        let _selection = Selection::new(&self.sets, problem, arch, self.rule())?;
+        let _selection = self.select_and_log(problem, arch)?;
+        Err(no_backend())
+    }
+
+    fn select_and_log(&self, problem: &Problem, arch: Arch) -> Result<Selection, Error> {
+        let selection = Selection::new(&self.sets, problem, arch, self.rule())?;
         // The explanation weighs everything again: only for a reader.
         if tracing::enabled!(target: "select", tracing::Level::DEBUG) {
             let explanation = Explanation::new(&self.sets, problem, arch, self.rule())?;
             tracing::debug!(target: "select", "{explanation}");
         }
-        Err(no_backend())
+        Ok(selection)
     }
 
     fn plan_cpu(&self, problem: &Problem) -> Result<(Choice, Backend), Error> {

@@ -35,6 +35,16 @@ impl Buffer {
         Buffer { kind, bits: vec![poison; len], written: vec![false; len] }
     }
 
+    /// Elements given as bits: floats in their own format, integers sign-extended. None counts as written.
+    pub fn from_bits(kind: ElementKind, bits: Vec<u64>) -> Self {
+        Buffer { kind, written: vec![false; bits.len()], bits }
+    }
+
+    /// The elements as bits, as [`Buffer::from_bits`] takes them.
+    pub fn bits(&self) -> &[u64] {
+        &self.bits
+    }
+
     /// The type of the elements.
     pub fn kind(&self) -> ElementKind {
         self.kind

@@ -1,0 +1,145 @@
+//! Between the caller's memory and the interpreter's, bit for bit.
+
+use ggemm_codegen::interp::{Buffer, ElementKind, Memory};
+use ggemm_codegen::{Contraction, TensorShape};
+use half::{bf16, f16};
+
+use crate::args::Args;
+use crate::buffer::{View, ViewMut};
+use crate::element::{Element, ElementType};
+use crate::error::Error;
+
+/// Elements as the interpreter's memory holds them: floats in their own format, integers sign-extended.
+trait Bits: Element {
+    fn into_bits(self) -> u64;
+    fn from_bits(bits: u64) -> Self;
+}
+
+macro_rules! float_bits {
+    ($($float:ty: $unsigned:ty;)*) => {
+        $(impl Bits for $float {
+            fn into_bits(self) -> u64 {
+                u64::from(self.to_bits())
+            }
+
+            fn from_bits(bits: u64) -> Self {
+                <$float>::from_bits(bits as $unsigned)
+            }
+        })*
+    };
+}
+
+macro_rules! integer_bits {
+    ($($integer:ty)*) => {
+        $(impl Bits for $integer {
+            fn into_bits(self) -> u64 {
+                i64::from(self) as u64
+            }
+
+            fn from_bits(bits: u64) -> Self {
+                bits as $integer
+            }
+        })*
+    };
+}
+
+float_bits! {
+    bf16: u16;
+    f16: u16;
+    f32: u32;
+}
+integer_bits! { i32 i64 }
+
+/// Evaluates `$body` with `$element` the Rust type of an [`ElementType`].
+macro_rules! with_element {
+    ($ty:expr, $element:ident => $body:expr) => {
+        match $ty {
+            ElementType::Bf16 => {
+                type $element = bf16;
+                $body
+            }
+            ElementType::F16 => {
+                type $element = f16;
+                $body
+            }
+            ElementType::F32 => {
+                type $element = f32;
+                $body
+            }
+            ElementType::I32 => {
+                type $element = i32;
+                $body
+            }
+            ElementType::I64 => {
+                type $element = i64;
+                $body
+            }
+        }
+    };
+}
+
+/// Copies of what a launch works on. The arguments are those that the problem of `contraction` asks for.
+pub(super) fn load(contraction: &Contraction, args: &Args<'_>) -> Result<Memory, Error> {
+    let c = contraction;
+    let (a, b) = if c.operands_exchanged { (&args.rhs, &args.lhs) } else { (&args.lhs, &args.rhs) };
+    let tensor = |shape: &TensorShape, view: &View<'_>| {
+        copy(view, shape.elements()).map(|bits| Buffer::from_bits(ElementKind::Float(shape.dtype), bits))
+    };
+    Ok(Memory {
+        a: tensor(&c.a, a)?,
+        b: tensor(&c.b, b)?,
+        d: tensor(&c.d, &args.out.as_view())?,
+        groups: Buffer::from_bits(ElementKind::Integer(c.group_index), copy(&args.groups, c.groups)?),
+    })
+}
+
+/// The first `len` elements.
+fn copy(view: &View<'_>, len: usize) -> Result<Vec<u64>, Error> {
+    let mut bits = Vec::new();
+    let bytes = len.saturating_mul(size_of::<u64>());
+    let refused = |_| Error::OutOfMemory { device: view.device().to_string(), bytes };
+    bits.try_reserve_exact(len).map_err(refused)?;
+    with_element!(view.element_type(), T => {
+        bits.extend(view.as_slice::<T>().unwrap_or_default().iter().take(len).map(|element| element.into_bits()));
+    });
+    Ok(bits)
+}
+
+/// Copies back the elements that the kernel wrote, and no other.
+pub(super) fn store(d: &Buffer, out: ViewMut<'_>) {
+    with_element!(out.element_type(), T => {
+        let elements = out.into_mut_slice::<T>().unwrap_or_default();
+        for (index, (element, bits)) in elements.iter_mut().zip(d.bits()).enumerate() {
+            if d.was_written(index) {
+                *element = <T as Bits>::from_bits(*bits);
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_survives_the_way_there_and_back() {
+        fn same<T: Bits>(value: T) {
+            let back = <T as Bits>::from_bits(value.into_bits());
+            assert_eq!(bytemuck::bytes_of(&back), bytemuck::bytes_of(&value));
+        }
+        same(bf16::from_bits(0xffc1));
+        same(f16::from_bits(0x7e03));
+        same(f32::from_bits(0xffc0_0001));
+        same(-5_i32);
+        same(i64::MIN);
+        assert_eq!((-5_i32).into_bits(), (-5_i64) as u64);
+    }
+
+    #[test]
+    fn what_was_not_written_stays() {
+        let buffer = Buffer::from_bits(ElementKind::Integer(ggemm_codegen::IndexType::I32), vec![1, 2, 3]);
+        let mut out = [7_i32; 4];
+        store(&buffer, (&mut out).into());
+        assert_eq!(out, [7; 4]);
+    }
+}

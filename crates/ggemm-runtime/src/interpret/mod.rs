@@ -1,0 +1,83 @@
+//! Plans that run a GPU's kernel in the interpreter of its IR (the feature `interpret`): see
+//! [`Planner::interpret`](crate::Planner::interpret).
+//!
+//! The kernel works on copies of the tensors that hold exactly what the problem spans. So an access outside is a finding
+//! even where the caller's memory goes on, and the caller's output changes only once the kernel has come to a good end.
+//! Copies lie at addresses as aligned as a GPU's allocations are, whatever the alignment of the caller's slices.
+
+mod memory;
+
+use std::sync::Arc;
+
+use ggemm_codegen::interp;
+use ggemm_codegen::ir::Kernel;
+use ggemm_codegen::{Arch, Contraction, Problem, ValidSpec, kernels};
+
+pub use ggemm_codegen::interp::{Finding, FindingKind, Policy, Settings, Statistics};
+
+use crate::args::Args;
+use crate::error::Error;
+use crate::groups::{self, Runs};
+use crate::select::Variant;
+
+/// Which GPU's kernels are interpreted, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interpretation {
+    /// The architecture that variants are selected for.
+    pub arch: Arch,
+    /// The schedule of every run, the number of CTAs, and when a run counts as endless. The default limit is meant for
+    /// problems of a few tiles.
+    pub settings: Settings,
+}
+
+/// sm_90a, and the interpreter's own settings.
+impl Default for Interpretation {
+    fn default() -> Self {
+        Interpretation { arch: Arch::Sm90a, settings: Settings::default() }
+    }
+}
+
+/// A problem and the kernel that computes it, ready to be interpreted.
+#[derive(Clone, Debug)]
+pub(crate) struct InterpretedPlan {
+    problem: Problem,
+    contraction: Contraction,
+    kernel: Arc<Kernel>,
+    settings: Settings,
+    checked: bool,
+}
+
+impl InterpretedPlan {
+    /// Builds the kernel of `variant`, which was selected for the interpretation's architecture.
+    pub(crate) fn new(
+        problem: &Problem,
+        variant: &Variant,
+        interpretation: Interpretation,
+        checked: bool,
+    ) -> Result<Self, Error> {
+        let Interpretation { arch, settings } = interpretation;
+        let spec = ValidSpec::new(*variant.spec(), arch).map_err(|violations| {
+            let rules: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            Error::UnreadableKernel { set: variant.set(), kernel: variant.name(), reason: rules.join("; ") }
+        })?;
+        Ok(InterpretedPlan {
+            problem: problem.clone(),
+            contraction: problem.contraction(),
+            kernel: Arc::new(kernels::build(&spec)),
+            settings,
+            checked,
+        })
+    }
+
+    /// Computes the product. The arguments have passed [`check::args`](crate::check::args).
+    pub(crate) fn run(&self, args: Args<'_>) -> Result<Statistics, Error> {
+        if self.checked {
+            Runs::checked(&self.problem, groups::values(&args.groups))?;
+        }
+        let mut memory = memory::load(&self.contraction, &args)?;
+        let statistics =
+            interp::run(&self.kernel, &self.contraction, &mut memory, self.settings).map_err(Error::Finding)?;
+        memory::store(&memory.d, args.out);
+        Ok(statistics)
+    }
+}
