@@ -54,7 +54,7 @@ fn every_kind_of_wrong_is_noticed() -> Result<(), Error> {
     let mut right = before.clone();
     Planner::new(Device::cpu()).plan(&problem)?.run(tensors.args(&mut right))?;
     let with = |index: usize, value: f32| -> Result<(Comparison, Comparison), Error> {
-        let mut wrong: Buffer = right.clone();
+        let mut wrong: Buffer = right.try_clone().unwrap();
         if let Some(elements) = wrong.as_mut_slice::<f32>() {
             elements[index] = value;
         }
