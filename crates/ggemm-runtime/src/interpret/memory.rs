@@ -6,8 +6,9 @@ use half::{bf16, f16};
 
 use crate::args::Args;
 use crate::buffer::{View, ViewMut};
-use crate::element::{Element, ElementType};
+use crate::element::Element;
 use crate::error::Error;
+use crate::transfer::with_element;
 
 /// Elements as the interpreter's memory holds them: floats in their own format, integers sign-extended.
 trait Bits: Element {
@@ -49,34 +50,6 @@ float_bits! {
     f32: u32;
 }
 integer_bits! { i32 i64 }
-
-/// Evaluates `$body` with `$element` the Rust type of an [`ElementType`].
-macro_rules! with_element {
-    ($ty:expr, $element:ident => $body:expr) => {
-        match $ty {
-            ElementType::Bf16 => {
-                type $element = bf16;
-                $body
-            }
-            ElementType::F16 => {
-                type $element = f16;
-                $body
-            }
-            ElementType::F32 => {
-                type $element = f32;
-                $body
-            }
-            ElementType::I32 => {
-                type $element = i32;
-                $body
-            }
-            ElementType::I64 => {
-                type $element = i64;
-                $body
-            }
-        }
-    };
-}
 
 /// Copies of what a launch works on. The arguments are those that the problem of `contraction` asks for.
 pub(super) fn load(contraction: &Contraction, args: &Args<'_>) -> Result<Memory, Error> {
