@@ -71,7 +71,7 @@ impl Plan {
         match &self.backend {
             Backend::Cpu(plan) => plan.run(args),
             #[cfg(feature = "interpret")]
-            Backend::Interpreter(plan) => plan.run(args).map(drop),
+            Backend::Interpreter(plan) => plan.run(args, &|_| ()).map(drop),
         }
     }
 
@@ -82,9 +82,19 @@ impl Plan {
     /// a plan that was not made by [`Planner::interpret`](crate::Planner::interpret).
     #[cfg(feature = "interpret")]
     pub fn interpret(&self, args: Args<'_>) -> Result<Statistics, Error> {
+        self.interpret_observed(args, &|_| ())
+    }
+
+    /// Computes the product as [`Plan::interpret`] does, and calls `progress` now and then with the part of the output
+    /// that has been written, from 0 to 1.
+    ///
+    /// # Errors
+    /// Those of [`Plan::interpret`].
+    #[cfg(feature = "interpret")]
+    pub fn interpret_observed(&self, args: Args<'_>, progress: &dyn Fn(f64)) -> Result<Statistics, Error> {
         check::args(&self.problem, &self.device, &args)?;
         match &self.backend {
-            Backend::Interpreter(plan) => plan.run(args),
+            Backend::Interpreter(plan) => plan.run(args, progress),
             Backend::Cpu(_) => Err(Error::NotInterpreted { variant: self.choice.name().to_owned() }),
         }
     }
