@@ -1,5 +1,7 @@
 //! Memory that a product reads and writes: owned ([`Buffer`]) or the caller's own ([`View`], [`ViewMut`]).
 
+use std::ops::Range;
+
 use crate::device::Device;
 use crate::element::{Element, ElementType};
 use crate::error::Error;
@@ -131,6 +133,15 @@ impl<'a> View<'a> {
         HostSlice::from_bytes(ty, bytes).map(|memory| View { device: Device::cpu(), memory }).ok_or(refused)
     }
 
+    /// Some of the elements.
+    ///
+    /// # Errors
+    /// [`Error::Range`] where there are none such.
+    pub fn range(&self, elements: Range<usize>) -> Result<Self, Error> {
+        let Range { start, end } = within(elements, self.len())?;
+        Ok(View { device: self.device.clone(), memory: self.memory.range(start, end) })
+    }
+
     /// Where the memory is.
     pub fn device(&self) -> &Device {
         &self.device
@@ -179,6 +190,15 @@ impl<'a> ViewMut<'a> {
         HostSliceMut::from_bytes(ty, bytes).map(|memory| ViewMut { device: Device::cpu(), memory }).ok_or(refused)
     }
 
+    /// Some of the elements.
+    ///
+    /// # Errors
+    /// [`Error::Range`] where there are none such.
+    pub fn range(self, elements: Range<usize>) -> Result<Self, Error> {
+        let Range { start, end } = within(elements, self.len())?;
+        Ok(ViewMut { device: self.device, memory: self.memory.range(start, end) })
+    }
+
     /// The same memory, to be read.
     pub fn as_view(&self) -> View<'_> {
         View { device: self.device.clone(), memory: self.memory.as_slice() }
@@ -213,6 +233,11 @@ impl<'a> ViewMut<'a> {
     pub fn into_mut_slice<T: Element>(self) -> Option<&'a mut [T]> {
         T::of_mut(self.memory)
     }
+}
+
+fn within(elements: Range<usize>, len: usize) -> Result<Range<usize>, Error> {
+    let Range { start, end } = elements;
+    if start <= end && end <= len { Ok(elements) } else { Err(Error::Range { start, end, len }) }
 }
 
 fn alignment(bytes: &[u8]) -> usize {

@@ -99,3 +99,32 @@ impl Element for i32 {
 impl Element for i64 {
     const TYPE: ElementType = ElementType::I64;
 }
+
+/// Evaluates `$body` with `$element` the Rust type of an [`ElementType`].
+macro_rules! with_element {
+    ($ty:expr, $element:ident => $body:expr) => {
+        match $ty {
+            $crate::ElementType::Bf16 => {
+                type $element = $crate::bf16;
+                $body
+            }
+            $crate::ElementType::F16 => {
+                type $element = $crate::f16;
+                $body
+            }
+            $crate::ElementType::F32 => {
+                type $element = f32;
+                $body
+            }
+            $crate::ElementType::I32 => {
+                type $element = i32;
+                $body
+            }
+            $crate::ElementType::I64 => {
+                type $element = i64;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_element;

@@ -22,6 +22,16 @@ pub enum Error {
         /// The device.
         device: String,
     },
+    /// A range that is not within a buffer or view.
+    #[error("elements {start}..{end} of {len} were asked for: give a range within 0..{len}")]
+    Range {
+        /// The range's start.
+        start: usize,
+        /// The range's end.
+        end: usize,
+        /// The elements that there are.
+        len: usize,
+    },
     /// A kernel variant is pinned for the CPU.
     #[error("{spec} is pinned, which is a GPU's kernel, and the device is the CPU: remove the pin or plan on a GPU")]
     PinnedOnCpu {

@@ -52,6 +52,11 @@ macro_rules! host_memory {
                 match self { $(HostSlice::$variant(s) => s.len(),)* }
             }
 
+            /// The elements from `start` to before `end`, which must not lie outside.
+            pub(crate) fn range(&self, start: usize, end: usize) -> Self {
+                match self { $(HostSlice::$variant(s) => HostSlice::$variant(s.get(start..end).unwrap_or_default()),)* }
+            }
+
             pub(crate) fn bytes(&self) -> &'a [u8] {
                 match self { $(HostSlice::$variant(s) => bytemuck::cast_slice(s),)* }
             }
@@ -66,6 +71,13 @@ macro_rules! host_memory {
 
             pub(crate) fn as_slice(&self) -> HostSlice<'_> {
                 match self { $(HostSliceMut::$variant(s) => HostSlice::$variant(s),)* }
+            }
+
+            /// The elements from `start` to before `end`, which must not lie outside.
+            pub(crate) fn range(self, start: usize, end: usize) -> Self {
+                match self {
+                    $(HostSliceMut::$variant(s) => HostSliceMut::$variant(s.get_mut(start..end).unwrap_or_default()),)*
+                }
             }
         }
 

@@ -2,43 +2,15 @@
 
 use crate::buffer::Buffer;
 use crate::device::Device;
+use crate::element::with_element;
 use crate::error::Error;
-
-/// Evaluates `$body` with `$element` the Rust type of an [`ElementType`].
-macro_rules! with_element {
-    ($ty:expr, $element:ident => $body:expr) => {
-        match $ty {
-            $crate::ElementType::Bf16 => {
-                type $element = half::bf16;
-                $body
-            }
-            $crate::ElementType::F16 => {
-                type $element = half::f16;
-                $body
-            }
-            $crate::ElementType::F32 => {
-                type $element = f32;
-                $body
-            }
-            $crate::ElementType::I32 => {
-                type $element = i32;
-                $body
-            }
-            $crate::ElementType::I64 => {
-                type $element = i64;
-                $body
-            }
-        }
-    };
-}
-pub(crate) use with_element;
 
 impl Buffer {
     /// A copy of the buffer on `device`, whatever its elements are.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], and what the device reports.
-    pub fn copy_to(&self, device: &Device) -> Result<Buffer, Error> {
+    pub fn to_device(&self, device: &Device) -> Result<Buffer, Error> {
         with_element!(self.element_type(), T => match self.as_slice::<T>() {
             Some(elements) => Buffer::from_slice(device, elements),
             None => Buffer::from_slice(device, &self.to_vec::<T>()?),
@@ -62,7 +34,7 @@ mod tests {
     fn copies_hold_the_same_bytes() {
         fn same<T: Element>(elements: &[T]) {
             let buffer = Buffer::from_slice(&Device::cpu(), elements).unwrap();
-            assert_eq!(buffer.copy_to(&Device::cpu()).unwrap().as_bytes(), Some(bytemuck::cast_slice(elements)));
+            assert_eq!(buffer.to_device(&Device::cpu()).unwrap().as_bytes(), Some(bytemuck::cast_slice(elements)));
         }
         same(&[bf16::NAN, bf16::ONE]);
         same(&[f16::MAX]);

@@ -7,8 +7,8 @@ use half::{bf16, f16};
 use crate::args::Args;
 use crate::buffer::{View, ViewMut};
 use crate::element::Element;
+use crate::element::with_element;
 use crate::error::Error;
-use crate::transfer::with_element;
 
 /// Elements as the interpreter's memory holds them: floats in their own format, integers sign-extended.
 trait Bits: Element {

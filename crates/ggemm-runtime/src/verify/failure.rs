@@ -5,6 +5,7 @@ use std::fmt;
 use crate::compare::{Comparison, Mode};
 use crate::error::Error;
 use crate::verify::case::Case;
+use crate::verify::guard::Overwritten;
 
 /// A case that is not as it should be.
 #[derive(Clone, Debug)]
@@ -30,14 +31,15 @@ pub enum Fault {
         /// The element's index in the buffer.
         index: usize,
     },
-    /// An operand, or the guard behind it, was written.
-    #[error("{tensor} was overwritten, first at element {index} (the matrix is followed by a guard)")]
-    Overwritten {
-        /// Which.
-        tensor: &'static str,
-        /// The element's index in the buffer.
-        index: usize,
-    },
+    /// An operand, or the memory beside a tensor, was written.
+    #[error(
+        "{} was overwritten {}", .0.tensor, match usize::try_from(.0.element) {
+            Err(_) => format!("{} elements before its first", -.0.element),
+            Ok(element) if element < .0.elements => format!("at element {element}, and is an operand"),
+            Ok(element) => format!("{} elements past its last", element - .0.elements + 1),
+        }
+    )]
+    Overwritten(Overwritten),
     /// The runtime refused, the device failed, or the interpreter found a breach of the protocol.
     #[error(transparent)]
     Runtime(#[from] Error),
@@ -58,3 +60,9 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<Overwritten> for Fault {
+    fn from(overwritten: Overwritten) -> Self {
+        Fault::Overwritten(overwritten)
+    }
+}

@@ -2,12 +2,11 @@
 
 use crate::compare::{Discrepancy, Mode};
 use crate::random::{Tensors, Values};
-use crate::real::with_real;
 use crate::reference::Reference;
 use crate::verify::case::Case;
 use crate::verify::failure::{Failure, Fault};
 use crate::verify::ground::Ground;
-use crate::verify::guard::{Operands, first_difference, guarded, to_host};
+use crate::verify::guard::{Guarded, Operands, first_difference};
 
 /// What a case that is right has shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -35,17 +34,18 @@ impl Case {
     }
 
     fn check_data(&self, ground: &Ground, values: Values, mode: Mode) -> Result<Passed, Fault> {
-        let tensors = self.guarded_tensors(values)?;
+        let tensors = self.tensors(values)?;
         let device = ground.device();
         let operands = Operands::new(&device, &tensors)?;
+        let [_, _, name] = tensors.operation.tensor_names();
         let mut outputs = Vec::new();
         for plan in ground.plans(self)? {
-            let mut out = tensors.out.copy_to(&device)?;
-            plan.run(operands.args(&tensors, &mut out))?;
-            outputs.push(to_host(&out)?);
+            let mut out = Guarded::new(name, &device, &tensors.out)?;
+            plan.run(operands.args(&tensors, &mut out)?)?;
+            outputs.push(out.read()??);
         }
-        if let Some((tensor, index)) = operands.changed()? {
-            return Err(Fault::Overwritten { tensor, index });
+        if let Some(overwritten) = operands.changed()? {
+            return Err(overwritten.into());
         }
         let Some((first, others)) = outputs.split_first() else { return Ok(Passed::default()) };
         let Tensors { lhs, rhs, groups, out, .. } = &tensors;
@@ -55,22 +55,11 @@ impl Case {
             return Err(Fault::Output(Box::new(comparison)));
         }
         for other in others {
-            if let Some(index) = first_difference(first, other)? {
+            if let Some(index) = first_difference(first, other, 0..first.len())? {
                 return Err(Fault::Moves { index });
             }
         }
         let worst_of_bound = comparison.worst.as_ref().map_or(0.0, Discrepancy::of_bound);
         Ok(Passed { worst_of_bound, elements: comparison.compared })
-    }
-
-    /// The tensors, each matrix with a guard behind it.
-    fn guarded_tensors(&self, values: Values) -> Result<Tensors, Fault> {
-        let mut tensors = self.tensors(values)?;
-        with_real!(self.problem().operand, T => {
-            tensors.lhs = guarded::<T>(&tensors.lhs)?;
-            tensors.rhs = guarded::<T>(&tensors.rhs)?;
-        });
-        with_real!(self.problem().output, T => tensors.out = guarded::<T>(&tensors.out)?);
-        Ok(tensors)
     }
 }

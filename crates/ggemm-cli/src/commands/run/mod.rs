@@ -45,6 +45,12 @@ impl RunArgs {
             Some(path) => from_file::load(&self, path)?,
             None => synthetic::build(&self)?,
         };
+        if self.running.variant.is_some() {
+            // A pin that cannot be honoured is refused before anything is printed.
+            for &operation in &case.operations {
+                planner.plan(&case.problem(operation))?;
+            }
+        }
         let mut stdout = std::io::stdout().lock();
         let mut report = Report::new(&case, planner.device(), output.as_ref().map(OutputFile::path));
         if let Some(arch) = self.interpreted_arch() {

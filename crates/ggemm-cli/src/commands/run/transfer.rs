@@ -14,7 +14,7 @@ pub(super) fn copy(device: &Device, buffer: &Buffer) -> Result<Buffer, Error> {
     if buffer.device() == device {
         return Ok(buffer.clone());
     }
-    buffer.copy_to(device)
+    buffer.to_device(device)
 }
 
 /// The buffer in the host's memory.
