@@ -89,7 +89,7 @@ fn a_run_leaves_nothing_to_the_next() -> Result<(), Error> {
             }
             let tensors = Tensors::random(&small, &[5], Values::Normal, 2)?;
             let clean = bits(&output(&small, &tensors, 1)?);
-            let (mut ignored, mut out) = (poison.out.clone(), tensors.out.try_clone().unwrap());
+            let (mut ignored, mut out) = (poison.out.try_clone().unwrap(), tensors.out.try_clone().unwrap());
             let planner = Planner::new(Device::cpu());
             let (first, second) = (planner.plan(&large)?, planner.plan(&small)?);
             match rayon::ThreadPoolBuilder::new().num_threads(1).build() {

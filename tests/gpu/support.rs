@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode, Output};
 
 use ggemm::cuda::Stream;
 use ggemm::random::{Tensors, Values};
-use ggemm::{Args, Buffer, Comparison, Device, Element, ElementType, Mode, Plan, Planner, Problem, Reference, bf16, f16};
+use ggemm::{Args, Buffer, Comparison, Device, Mode, Plan, Planner, Problem, Reference};
 
 /// A test by its name.
 pub(crate) type Test = (&'static str, fn(&Device));
@@ -101,14 +101,5 @@ pub(crate) fn small(device: &Device, seed: u64) -> (Plan, OnGpu) {
 
 /// The bytes of a buffer, copied to the host.
 pub(crate) fn bytes(buffer: &Buffer) -> Vec<u8> {
-    fn of<T: Element>(buffer: &Buffer) -> Vec<u8> {
-        bytemuck::cast_slice(&buffer.to_vec::<T>().unwrap()).to_vec()
-    }
-    match buffer.element_type() {
-        ElementType::Bf16 => of::<bf16>(buffer),
-        ElementType::F16 => of::<f16>(buffer),
-        ElementType::F32 => of::<f32>(buffer),
-        ElementType::I32 => of::<i32>(buffer),
-        _ => of::<i64>(buffer),
-    }
+    buffer.to_device(&Device::cpu()).unwrap().as_bytes().unwrap_or_default().to_vec()
 }

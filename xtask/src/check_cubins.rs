@@ -2,7 +2,8 @@
 //!
 //! Each is compiled by the pinned nvcc for each architecture it ships for. A spill, a stack frame or a compiler's
 //! warning is a failure: each of them costs speed that no test on a CPU would miss. Results are cached by the source's
-//! hash, so that a change compiles only what it changed.
+//! hash, so that a change compiles only what it changed. Then the cubins are held against the committed attestations:
+//! stale and missing ones are listed, malformed and failing ones are failures.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
@@ -11,10 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
+use ggemm_attest::{CubinHash, Cubins};
 use ggemm_codegen::{Arch, catalogue, generate};
 use ggemm_compile::{Cache, CacheLocation, Compiler, Cubin, Options, Origin, Request, Target};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::attestations::{self, Listing};
 use crate::{Result, cuda};
 
 /// One kernel for one architecture.
@@ -45,9 +48,17 @@ fn jobs() -> Result<Vec<Job>> {
 
 /// Compiles all that ships, prints a summary, and fails if anything is wrong.
 pub(crate) fn run(threads: usize) -> Result<()> {
-    let report = check(jobs()?, threads)?;
+    let report = all(threads)?;
     println!("{report}");
-    report.verdict()
+    let ledger = attestations::ledger(&report);
+    print!("{}", Listing(&ledger));
+    report.verdict()?;
+    attestations::trusted(&ledger)
+}
+
+/// Compiles all that ships.
+pub(crate) fn all(threads: usize) -> Result<Report> {
+    check(jobs()?, threads)
 }
 
 /// Compiles the jobs with the pinned nvcc, through a cache of their own that all clones share.
@@ -131,6 +142,8 @@ pub(crate) struct Report {
     warned: usize,
     failed: usize,
     offenders: Vec<Offender>,
+    /// The hash of each cubin.
+    pub(crate) cubins: Cubins,
     wall: Duration,
 }
 
@@ -148,6 +161,8 @@ impl Report {
                     Origin::Bypassed(reason) => self.uncached = Some(reason.to_string()),
                     _ => {}
                 }
+                let cubins = self.cubins.entry(job.target.to_string()).or_default();
+                cubins.insert(job.name.clone(), CubinHash::of(&cubin.bytes));
                 self.judge(job, &cubin)
             }
         };
@@ -253,6 +268,7 @@ ptxas info    : Used 168 registers, used 1 barriers
         let report = check_one(CLEAN);
         report.verdict().unwrap();
         assert_eq!(report.worst_registers, Some((168, "k sm_90a".to_owned())));
+        assert_eq!(report.cubins["sm_90a"]["k"], CubinHash::of(&[1]));
     }
 
     #[test]

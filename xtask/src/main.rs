@@ -1,10 +1,14 @@
 //! The project's own chores. `cargo xtask --help` lists them.
 
+mod attestations;
+mod bundle;
+mod cargo;
 mod check_cubins;
 mod cuda;
 mod mutants;
 mod test;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -23,7 +27,8 @@ struct Arguments {
 enum Chore {
     /// Fetch the pinned CUDA compiler, if it is not there yet, and print its root (a CUDA_HOME)
     Cuda,
-    /// Compile every kernel that ships, for every architecture it ships for; fail on a spill or a warning
+    /// Compile every kernel that ships, for every architecture it ships for; fail on a spill or a warning, and list what
+    /// no attestation covers
     CheckCubins {
         /// How many compilers run at once
         #[arg(long, default_value_t = 2)]
@@ -31,8 +36,23 @@ enum Chore {
     },
     /// Plant faults into every family's kernels; fail on one that nothing notices
     Mutants(mutants::Options),
+    /// Fail unless every kernel that ships has run on a GPU as it is, on every target that was ever attested
+    ReleaseCheck {
+        /// How many compilers run at once
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+    },
+    /// Pack what a machine with a GPU and without Rust needs: the command, the tests, the sanitizer's script
+    Bundle(bundle::Options),
     /// Run all that must pass before a change is merged, stopping at the first failure
     Test,
+}
+
+/// The workspace's root.
+fn root() -> PathBuf {
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.join("..")
 }
 
 fn main() -> ExitCode {
@@ -40,6 +60,8 @@ fn main() -> ExitCode {
         Chore::Cuda => cuda::run(),
         Chore::CheckCubins { threads } => check_cubins::run(threads),
         Chore::Mutants(options) => mutants::run(&options),
+        Chore::ReleaseCheck { threads } => attestations::release_check(threads),
+        Chore::Bundle(options) => bundle::run(&options),
         Chore::Test => test::run(),
     };
     match result {

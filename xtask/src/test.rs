@@ -1,10 +1,9 @@
 //! `cargo xtask test`: all that must pass before a change is merged.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::cargo::cargo;
 use crate::{Result, check_cubins, cuda};
 
 /// Runs every step in order, and stops at the first that fails.
@@ -31,18 +30,6 @@ fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     work().map_err(|error| format!("{name} failed after {}: {error}", seconds(start.elapsed())))?;
     println!("==> {name}: passed in {}", seconds(start.elapsed()));
     Ok(())
-}
-
-/// Runs the cargo that runs this program, in the workspace's root.
-fn cargo(arguments: &[&str], variables: &[(&str, OsString)]) -> Result<()> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command.args(arguments).envs(variables.iter().map(|(name, value)| (*name, value)));
-    if let Some(package) = std::env::var_os("CARGO_MANIFEST_DIR") {
-        command.current_dir(PathBuf::from(package).join(".."));
-    }
-    let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("`cargo {}` ended with {status}", arguments.join(" ")).into()) }
 }
 
 fn seconds(duration: Duration) -> String {

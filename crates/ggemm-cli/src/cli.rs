@@ -8,6 +8,7 @@ use crate::Outcome;
 use crate::commands::emit::EmitArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::run::RunArgs;
+use crate::commands::verify::VerifyArgs;
 use crate::error::CliError;
 
 /// Grouped GEMMs for Mixture-of-Experts layers: forward, grad_x and grad_w.
@@ -26,6 +27,7 @@ Examples:
   ggemm run --input layer.safetensors --output gradients.safetensors
   ggemm list --arch sm_90a --op forward -g 8 -m 4096 -n 7168 -k 2048
   ggemm emit ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk
+  ggemm verify --interpret --variant 'ggemm_reduction_*_plain'
 
 Exit codes: 0 all is well, 1 a result is wrong, 2 the command could not do its work.
 GGEMM_LOG=debug (or info, trace) shows on standard error what is chosen and why.";
@@ -36,6 +38,7 @@ enum Command {
     Run(Box<RunArgs>),
     Emit(EmitArgs),
     List(ListArgs),
+    Verify(VerifyArgs),
 }
 
 /// The words of the command line, with `run` in its place where the first of them is one of its flags.
@@ -60,6 +63,7 @@ impl Cli {
             Some(Command::Run(args)) => args.run(),
             Some(Command::Emit(args)) => args.run(),
             Some(Command::List(args)) => args.run(),
+            Some(Command::Verify(args)) => args.run(),
         }
     }
 }

@@ -6,6 +6,7 @@ use ggemm_runtime::NoDevice;
 
 use crate::commands::emit::EmitError;
 use crate::commands::run::UsageError;
+use crate::commands::verify::VerifyError;
 use crate::files::{InputError, OutputError};
 
 /// Anything that ends a command with exit code 2.
@@ -20,6 +21,9 @@ pub(crate) enum CliError {
     /// A spec that is none.
     #[error(transparent)]
     Emit(#[from] EmitError),
+    /// Nothing that could be verified, or attested.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// A file that cannot be read, or is not what the command needs.
     #[error(transparent)]
     Input(#[from] InputError),

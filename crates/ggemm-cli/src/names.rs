@@ -16,6 +16,21 @@ pub(crate) fn likely(name: &str, known: impl IntoIterator<Item = String>, count:
     near
 }
 
+/// Whether `name` is what `pattern` says, in which `*` stands for any letters.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(head) else { return false };
+    let (middle, tail) = rest.rsplit_once('*').map_or((None, rest), |(middle, tail)| (Some(middle), tail));
+    // The first place for each part leaves the most for the parts after it.
+    for part in middle.into_iter().flat_map(|middle| middle.split('*')) {
+        match name.find(part) {
+            Some(at) => name = &name[at + part.len()..],
+            None => return false,
+        }
+    }
+    name.ends_with(tail)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,5 +43,19 @@ mod tests {
         assert!(nearest("x", Vec::new(), 3).is_empty());
         assert_eq!(likely("128x6", known(), 3), ["128x64", "128x128"]);
         assert!(likely("forward", known(), 3).is_empty());
+    }
+
+    #[test]
+    fn a_star_is_any_letters() {
+        for (pattern, name) in
+            [("abc", "abc"), ("*", ""), ("a*", "abc"), ("*c", "abc"), ("a*c", "ac"), ("a*b*b", "abb"), ("**b**", "abc")]
+        {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in
+            [("abc", "abcd"), ("", "a"), ("a*a", "a"), ("*b*b*", "abc"), ("a*bb", "ab"), ("b*", "ab")]
+        {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
     }
 }

@@ -170,3 +170,52 @@ fn the_log_says_what_was_planned() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.starts_with("error: GGEMM_LOG is `=loud=`: "), "{text}");
 }
+
+#[test]
+fn kernels_run_in_the_interpreter() {
+    let text = line("run --backend interpret --json --exact").passed();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["device"]["interpreted"], true);
+    assert_eq!(report["problem"]["sizes"], serde_json::json!([48, 0, 129, 79]));
+    assert_eq!(report["passed"], true);
+    for operation in report["operations"].as_array().unwrap() {
+        let variant = operation["variant"].as_str().unwrap();
+        assert!(variant.starts_with("ggemm_"), "{variant}");
+        assert!(operation["why"].as_str().unwrap().starts_with("interpreted for sm_90a: "), "{operation}");
+        assert_eq!((&operation["time"]["runs"], &operation["time"]["tflops"]), (&1.into(), &Value::Null));
+    }
+    let text = line("run --backend interpret --arch sm_80 --sizes 3,5 -n 8 -k 8 --repeat 2").passed();
+    assert!(text.contains("cpu, interpreting kernels for sm_80, "), "{text}");
+    assert!(
+        text.contains("it is slow, and times no kernel") && text.contains(" in the interpreter, median of 2 runs"),
+        "{text}"
+    );
+    assert!(!text.contains("rate "), "{text}");
+}
+
+#[test]
+fn a_variant_is_pinned() {
+    let name = "ggemm_rows_ak_bn_bf16_f32_bf16_sm80_64x64x32_w2x2_s2_multistage_plain";
+    let ops = |flags: &str| -> Vec<String> {
+        let text =
+            line(&format!("run --backend interpret --json --sizes 3,5 -n 7 -k 9 --variant {name} {flags}")).passed();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        let operations = report["operations"].as_array().unwrap().clone();
+        assert!(operations.iter().all(|operation| operation["variant"] == name), "{text}");
+        operations.iter().map(|operation| operation["operation"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ops(""), ["grad_x"]);
+    assert_eq!(ops("--weight-layout kn"), ["forward"]);
+    let refused = |flags: &str| line(&format!("run --sizes 3,5 -n 7 -k 9 {flags}")).refused();
+    let text = refused(&format!("--backend interpret --variant {name} --ops forward"));
+    assert_eq!(
+        text,
+        format!("--variant {name} computes grad_x, which --ops leaves out: drop --ops, or name another variant")
+    );
+    let text = refused(&format!("--backend cpu --variant {name}"));
+    assert!(text.ends_with("the device is the CPU: remove the pin or plan on a GPU"), "{text}");
+    let text = refused("--backend interpret --variant ggemm_rows");
+    assert!(text.starts_with("`ggemm_rows` is not a spec name"), "{text}");
+    let text = refused("--arch sm_80");
+    assert_eq!(text, "--arch is about --backend interpret: add that, or drop --arch");
+}

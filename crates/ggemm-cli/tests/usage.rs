@@ -62,7 +62,7 @@ fn values_that_mean_nothing_are_refused() {
     "#);
     insta::assert_snapshot!(refused("run --backend gpu"), @r#"
     invalid value 'gpu' for '--backend <BACKEND>'
-      [possible values: auto, cpu, cuda]
+      [possible values: auto, cpu, cuda, interpret]
 
       tip: a similar value exists: 'cpu'
     "#);
@@ -94,6 +94,7 @@ fn help_reads_well() {
         ("run_long", &["run", "--help"][..]),
         ("emit", &["emit", "--help"][..]),
         ("list", &["list", "-h"][..]),
+        ("verify", &["verify", "--help"][..]),
     ] {
         insta::assert_snapshot!(format!("help_{name}"), ggemm(words).passed());
     }

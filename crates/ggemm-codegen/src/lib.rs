@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arch;
+pub mod bound;
 pub mod catalogue;
 pub mod constraints;
 pub mod contraction;
@@ -24,6 +25,7 @@ pub mod layout;
 pub mod mutate;
 pub mod problem;
 pub mod resources;
+pub mod scenario;
 pub mod spec;
 
 pub use arch::Arch;

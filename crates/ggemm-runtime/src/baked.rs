@@ -43,8 +43,8 @@ pub mod __private {
 /// | `specs` | instead of all but `arch`: a list of whole spec names, as `ggemm list` prints them |
 ///
 /// Source and contract of each variant are always baked. With the environment variable `GGEMM_BAKE=cubin` the compiler
-/// runs too, and machine code for each target is baked beside them; a missing compiler is then an error. Without the
-/// variable, or with `GGEMM_BAKE=source`, the build needs no compiler, GPU or network. Cargo builds anew when
+/// runs too, and machine code for each target is baked beside them; a missing compiler is then an error.
+/// `GGEMM_BAKE=cubin:sm_90a` does so for the listed ones of the targets alone, separated by commas. Without the variable, or with `GGEMM_BAKE=source`, the build needs no compiler, GPU or network. Cargo builds anew when
 /// `GGEMM_BAKE`, or with cubins `GGEMM_NVCC`, `CUDA_HOME` or `CUDA_PATH` changes; it does not notice another compiler in
 /// the same place.
 ///

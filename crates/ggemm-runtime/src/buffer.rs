@@ -7,8 +7,6 @@ use std::sync::Arc;
 #[cfg(feature = "cuda")]
 use crate::cuda::{DeviceMemory, DeviceSlice};
 use crate::device::{Device, DeviceKind};
-#[cfg(feature = "cuda")]
-use crate::element::with_element;
 use crate::element::{Element, ElementType};
 use crate::error::Error;
 use crate::host::{HostSlice, HostSliceMut, HostVec};
@@ -100,26 +98,6 @@ impl Buffer {
         Ok(Buffer { device: self.device.clone(), storage })
     }
 
-    /// A copy on `device`, by way of the host where that is another one.
-    ///
-    /// # Errors
-    /// As [`Buffer::from_slice`].
-    pub fn to_device(&self, device: &Device) -> Result<Self, Error> {
-        if &self.device == device {
-            return self.try_clone();
-        }
-        match &self.storage {
-            #[cfg(feature = "cuda")]
-            Storage::Host(_) => with_element!(self.element_type(), T => {
-                Self::from_slice(device, self.as_slice::<T>().unwrap_or_default())
-            }),
-            #[cfg(feature = "cuda")]
-            Storage::Gpu { ty, .. } => with_element!(*ty, T => Self::from_slice(device, &self.to_vec::<T>()?)),
-            #[cfg(not(feature = "cuda"))]
-            Storage::Host(_) => Err(Error::NoBackend { device: device.to_string() }),
-        }
-    }
-
     /// A copy of all elements. On a GPU it waits for what was asked of the buffer before.
     ///
     /// # Errors
@@ -150,6 +128,19 @@ impl Buffer {
             #[cfg(feature = "cuda")]
             Storage::Gpu { .. } => Err(other),
         }
+    }
+
+    /// Zeroes all elements. A GPU is asked for it on the device's own stream, and this returns at once.
+    ///
+    /// # Errors
+    /// On a GPU [`Error::Cuda`].
+    pub fn set_zero(&mut self) -> Result<(), Error> {
+        match &mut self.storage {
+            Storage::Host(elements) => elements.as_mut_slice().set_zero(),
+            #[cfg(feature = "cuda")]
+            Storage::Gpu { memory, .. } => return memory.set_zero(),
+        }
+        Ok(())
     }
 
     /// The elements themselves, where they lie in the host's memory and are of type `T`.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use ggemm_codegen::bound::within;
 use ggemm_codegen::{Ragged, Tail};
 use rayon::prelude::*;
 
-use crate::bound::{same, within};
+use crate::bound::same;
 use crate::buffer::View;
 use crate::check;
 use crate::device::Device;
@@ -41,8 +42,8 @@ pub struct Discrepancy {
 }
 
 impl Discrepancy {
-    /// The distance in units of what is allowed: above 1 is wrong.
-    fn severity(&self) -> f64 {
+    /// The distance as a share of what is allowed: above 1 is wrong.
+    pub fn of_bound(&self) -> f64 {
         if self.found == self.exact || self.found.is_nan() && self.exact.is_nan() {
             return 0.0;
         }
@@ -103,7 +104,7 @@ impl Comparison {
                 self.max_rel = self.max_rel.max(error / magnitude);
             }
         }
-        if self.worst.is_none_or(|w| found.severity() > w.severity()) {
+        if self.worst.is_none_or(|w| found.of_bound() > w.of_bound()) {
             self.worst = Some(found);
         }
         self.zeros += usize::from(found.found == 0.0 && found.exact != 0.0);
@@ -121,7 +122,7 @@ impl Comparison {
         self.max_abs = self.max_abs.max(later.max_abs);
         self.max_rel = self.max_rel.max(later.max_rel);
         if let Some(theirs) = later.worst
-            && self.worst.is_none_or(|ours| theirs.severity() > ours.severity())
+            && self.worst.is_none_or(|ours| theirs.of_bound() > ours.of_bound())
         {
             self.worst = later.worst;
         }

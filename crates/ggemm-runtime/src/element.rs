@@ -101,7 +101,6 @@ impl Element for i64 {
 }
 
 /// Evaluates `$body` with `$element` the Rust type of an [`ElementType`].
-#[cfg(any(feature = "cuda", feature = "interpret"))]
 macro_rules! with_element {
     ($ty:expr, $element:ident => $body:expr) => {
         match $ty {
@@ -128,5 +127,4 @@ macro_rules! with_element {
         }
     };
 }
-#[cfg(any(feature = "cuda", feature = "interpret"))]
 pub(crate) use with_element;

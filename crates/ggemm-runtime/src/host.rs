@@ -80,6 +80,10 @@ macro_rules! host_memory {
                 }
             }
 
+            pub(crate) fn set_zero(self) {
+                match self { $(HostSliceMut::$variant(s) => s.fill(bytemuck::Zeroable::zeroed()),)* }
+            }
+
             /// Overwrites elements by those of a slice of the same type and length.
             pub(crate) fn copy_from(self, other: &HostSlice<'_>) {
                 match (self, other) {

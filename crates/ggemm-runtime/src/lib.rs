@@ -27,6 +27,8 @@ pub mod random;
 mod real;
 mod reference;
 mod select;
+mod transfer;
+pub mod verify;
 
 pub use args::Args;
 pub use buffer::{Buffer, View, ViewMut};

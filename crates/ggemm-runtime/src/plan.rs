@@ -79,7 +79,7 @@ impl Plan {
             #[cfg(feature = "cuda")]
             Backend::Cuda(plan) => plan.run(None, &args),
             #[cfg(feature = "interpret")]
-            Backend::Interpreter(plan) => plan.run(args).map(drop),
+            Backend::Interpreter(plan) => plan.run(args, &|_| ()).map(drop),
         }
     }
 
@@ -90,9 +90,19 @@ impl Plan {
     /// a plan that was not made by [`Planner::interpret`](crate::Planner::interpret).
     #[cfg(feature = "interpret")]
     pub fn interpret(&self, args: Args<'_>) -> Result<Statistics, Error> {
+        self.interpret_observed(args, &|_| ())
+    }
+
+    /// Computes the product as [`Plan::interpret`] does, and calls `progress` now and then with the part of the output
+    /// that has been written, from 0 to 1.
+    ///
+    /// # Errors
+    /// Those of [`Plan::interpret`].
+    #[cfg(feature = "interpret")]
+    pub fn interpret_observed(&self, args: Args<'_>, progress: &dyn Fn(f64)) -> Result<Statistics, Error> {
         check::args(&self.problem, &self.device, &args)?;
         match &self.backend {
-            Backend::Interpreter(plan) => plan.run(args),
+            Backend::Interpreter(plan) => plan.run(args, progress),
             _ => Err(Error::NotInterpreted { variant: self.choice.name().to_owned() }),
         }
     }

@@ -108,6 +108,12 @@ impl Planner {
         self
     }
 
+    /// Whether plans run in the interpreter.
+    #[cfg(feature = "interpret")]
+    pub fn is_interpreted(&self) -> bool {
+        self.interpretation.is_some()
+    }
+
     /// Whether plans compute as the CPU backend does, not as a GPU does.
     fn on_cpu_backend(&self) -> bool {
         #[cfg(feature = "interpret")]

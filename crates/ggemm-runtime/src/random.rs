@@ -13,7 +13,7 @@ use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::element::ElementType;
 use crate::error::Error;
-use crate::groups::Runs;
+use crate::groups::{self, Runs};
 use crate::real::{Real, with_real};
 
 /// A random number generator: xoshiro256++ by Blackman and Vigna, seeded through SplitMix64.
@@ -206,7 +206,25 @@ impl Tensors {
         let sizes = (0..problem.groups).map(|g| sizes.get(g).copied().unwrap_or(0));
         let sizes: Vec<i64> = sizes.map(|s| i64::try_from(s).unwrap_or(i64::MAX)).collect();
         let by_size = problem.clone().group_array(GroupForm::Sizes, problem.group_index);
-        let runs = Runs::checked(&by_size, sizes.iter().copied())?;
+        Runs::checked(&by_size, sizes.iter().copied())?;
+        let mut end = 0_i64;
+        let array = sizes.iter().map(|size| {
+            end = end.saturating_add(*size);
+            if problem.group_form == GroupForm::Ends { end } else { *size }
+        });
+        Self::with_groups(problem, &array.collect::<Vec<_>>(), values, seed)
+    }
+
+    /// Random tensors for `problem`, with this array of sizes or ends, sane or not (missing ones are 0). It is read as
+    /// kernels read it outside checked mode ([`Runs::clamped`]): rows that are then of no group hold NaN.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] for a problem that means nothing, [`Error::OutOfMemory`].
+    pub fn with_groups(problem: &Problem, groups: &[i64], values: Values, seed: u64) -> Result<Self, Error> {
+        problem.validate()?;
+        let groups: Vec<i64> = (0..problem.groups).map(|g| groups.get(g).copied().unwrap_or(0)).collect();
+        let groups = group_array(problem, &groups)?;
+        let runs = Runs::clamped(problem, groups::values(&groups.view()));
         let [first, second, out] = problem.tensors();
         let live = |shape: &TensorShape| if shape.rows_are_tokens(problem) { runs.total() } else { shape.rows };
         let integers = (values == Values::SmallIntegers).then(|| largest_integer(problem));
@@ -215,7 +233,7 @@ impl Tensors {
             operation: problem.operation,
             lhs: poisoned(&first, live(&first), integers, seed, 0)?,
             rhs: poisoned(&second, live(&second), integers, seed, 1)?,
-            groups: group_array(problem, &sizes)?,
+            groups,
             out: poisoned(&out, before, integers, seed, 2)?,
         })
     }
@@ -285,19 +303,12 @@ fn fill<T: Real>(elements: &mut [T], shape: &TensorShape, live: usize, integers:
     });
 }
 
-fn group_array(problem: &Problem, sizes: &[i64]) -> Result<Buffer, Error> {
-    let mut end = 0_i64;
-    let values = sizes.iter().map(|size| {
-        end = end.saturating_add(*size);
-        if problem.group_form == GroupForm::Ends { end } else { *size }
-    });
+/// The device's array. Values past an i32 saturate.
+fn group_array(problem: &Problem, values: &[i64]) -> Result<Buffer, Error> {
+    let narrow = |v: &i64| i32::try_from(*v).unwrap_or(if *v < 0 { i32::MIN } else { i32::MAX });
     match problem.group_index {
-        // A valid problem has at most 2³¹ − 1 rows, and its groups own no more.
-        IndexType::I32 => Buffer::from_slice(
-            &Device::cpu(),
-            &values.map(|v| i32::try_from(v).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
-        ),
-        IndexType::I64 => Buffer::from_slice(&Device::cpu(), &values.collect::<Vec<_>>()),
+        IndexType::I32 => Buffer::from_slice(&Device::cpu(), &values.iter().map(narrow).collect::<Vec<_>>()),
+        IndexType::I64 => Buffer::from_slice(&Device::cpu(), values),
     }
 }
 

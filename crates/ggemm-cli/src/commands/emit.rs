@@ -64,7 +64,7 @@ impl std::fmt::Display for Listed<'_> {
 }
 
 /// Names, one a line.
-struct Nearest<'a>(&'a [String]);
+pub(crate) struct Nearest<'a>(pub(crate) &'a [String]);
 
 impl std::fmt::Display for Nearest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -76,7 +76,7 @@ impl std::fmt::Display for Nearest<'_> {
 }
 
 /// Names that a message suggests.
-const SUGGESTED: usize = 3;
+pub(crate) const SUGGESTED: usize = 3;
 
 impl EmitArgs {
     /// Prints the kernel.
@@ -99,7 +99,7 @@ impl EmitArgs {
 }
 
 /// The spec of this name, checked for the target.
-fn valid(name: &str, target: Option<Arch>) -> Result<ValidSpec, EmitError> {
+pub(crate) fn valid(name: &str, target: Option<Arch>) -> Result<ValidSpec, EmitError> {
     let spec: KernelSpec = name.parse().map_err(|source| EmitError::Name {
         source,
         near: likely(name, catalogue::shipped().iter().map(KernelSpec::to_string), SUGGESTED),

@@ -3,3 +3,4 @@
 pub(crate) mod emit;
 pub(crate) mod list;
 pub(crate) mod run;
+pub(crate) mod verify;

@@ -1,16 +1,20 @@
 //! Ragged problems with data and a reference of their own, in the form that kernels see.
 //!
-//! Values are small integers, so that every sum is exact and results are held bit for bit. Memory that is no part of
-//! the problem (other groups' rows, stride padding, tails) holds NaN, so that what leaks in shows.
+//! Where values are small integers every sum is exact and results are held bit for bit; real values are held to the
+//! bound of f32 sums. Memory that is no part of the problem (other groups' rows, stride padding, tails) holds NaN, so
+//! that what leaks in shows.
 
 use std::fmt;
 
+use super::Memory;
+use super::memory::{decode, encode};
 use super::schedule::Dice;
-use super::{Buffer, Memory};
+use crate::bound::within;
 use crate::contraction::Contraction;
 use crate::dtype::Dtype;
-use crate::problem::{GroupForm, IndexType, Operation, Problem, ProblemError, Tail, WeightLayout, WeightSharing};
-use crate::spec::{CopyPath, KernelSpec, Major, Ragged};
+use crate::problem::{GroupForm, Operation, Problem, ProblemError, WeightSharing};
+use crate::scenario::{Extent, Scenario};
+use crate::spec::{KernelSpec, Major, Ragged};
 
 /// A problem with its data.
 #[derive(Clone, Debug)]
@@ -32,7 +36,7 @@ pub struct Case {
 pub enum Data {
     /// Integers from -3 to 3: every sum is exact.
     Integers,
-    /// Reals between -1 and 1: only what is written is checked, not the values.
+    /// Reals between -1 and 1: results are held to the [bound](crate::bound).
     Reals,
 }
 
@@ -55,6 +59,24 @@ pub enum WrongOutput {
         found: f32,
         /// What it should hold, before rounding.
         expected: f64,
+    },
+    /// A value further off than sums in f32 explain.
+    #[error("element {index} (group {group}, row {row}, column {col}) is {found}, not {expected} within {bound}")]
+    Outside {
+        /// The element.
+        index: usize,
+        /// The matrix it is in.
+        group: usize,
+        /// Its row.
+        row: usize,
+        /// Its column.
+        col: usize,
+        /// What it holds.
+        found: f32,
+        /// What it should hold, before rounding.
+        expected: f64,
+        /// How far off it may be.
+        bound: f64,
     },
     /// An element that was not written.
     #[error("element {index} is not written")]
@@ -81,83 +103,22 @@ pub fn random(spec: &KernelSpec, count: usize, seed: u64) -> Vec<Case> {
     (0..count as u64).map(|n| Case::random(spec, seed * 1000 + n, Data::Integers)).collect()
 }
 
-/// The operation whose contraction is a family's, with the form of the weights that leads to it.
-pub fn operation_of(spec: &KernelSpec) -> (Operation, WeightLayout) {
-    match (spec.ragged, spec.b_major) {
-        (Ragged::Reduction, _) => (Operation::GradW, WeightLayout::Nk),
-        (Ragged::Rows, Major::K) => (Operation::Forward, WeightLayout::Nk),
-        (Ragged::Rows, Major::Mn) => (Operation::Forward, WeightLayout::Kn),
-    }
-}
-
 impl Case {
     /// A random problem that `spec` takes: sizes around the tile's own, empty groups, single rows; now and then more
     /// groups than a warp has lanes.
     pub fn random(spec: &KernelSpec, seed: u64, data: Data) -> Case {
-        let mut dice = Dice::new(seed);
-        let interesting = [0, 0, 1, spec.tile.m as usize - 1, spec.tile.m as usize, spec.tile.m as usize + 1, 7, 20];
-        let count = if dice.below(4) == 0 { 33 + dice.below(40) } else { 1 + dice.below(6) };
-        let sizes: Vec<i64> = (0..count)
-            .map(|_| if count > 8 { dice.below(5) } else { interesting[dice.below(interesting.len())] } as i64)
-            .collect();
-        let total: i64 = sizes.iter().sum();
-        let rows = total as usize + if dice.below(2) == 0 { 0 } else { 1 + dice.below(20) };
-        let ends = dice.below(2) == 0;
-        let values = if ends { ends_of(&sizes) } else { sizes };
-        Case::around(spec, &values, ends, rows, seed, data)
+        Case::of(Scenario::random(spec, seed, Extent::Tiles), seed, data)
     }
 
     /// Groups as given, sane or not, of a token matrix of `rows` rows; the rest is random.
     pub fn with_groups(spec: &KernelSpec, values: &[i64], ends: bool, rows: usize, seed: u64) -> Case {
-        Case::around(spec, values, ends, rows, seed, Data::Integers)
+        Case::of(Scenario::around(spec, values, ends, rows, seed, Extent::Tiles), seed, Data::Integers)
     }
 
-    fn around(spec: &KernelSpec, groups: &[i64], ends: bool, rows: usize, seed: u64, data: Data) -> Case {
-        let mut dice = Dice::new(seed ^ 0xabcd);
-        let plain = spec.copy == CopyPath::Plain;
-        let (tile_n, tile_k) = (spec.tile.n as usize, spec.tile.k as usize);
-        let width = |dice: &mut Dice, tile: usize| match dice.below(4) {
-            0 => tile,
-            1 => 1 + dice.below(tile + 9),
-            2 => tile + 1 + dice.below(8),
-            _ => 8 * (1 + dice.below(6)),
-        };
-        let n = width(&mut dice, tile_n);
-        let mut k = width(&mut dice, tile_k);
-        if spec.even_k {
-            k = tile_k * dice.below(4);
-        } else if dice.below(8) == 0 {
-            k = 0;
-        }
-        let (operation, mut layout) = operation_of(spec);
-        if operation == Operation::GradW {
-            layout = [WeightLayout::Nk, WeightLayout::Kn][dice.below(2)];
-        }
-        let index = match groups.iter().all(|v| i32::try_from(*v).is_ok()) && dice.below(2) == 0 {
-            true => IndexType::I32,
-            false => IndexType::I64,
-        };
-        let form = if ends { GroupForm::Ends } else { GroupForm::Sizes };
-        let mut problem = Problem::new(operation, groups.len(), rows, n, k)
-            .operand(spec.operand)
-            .output(spec.output)
-            .weight_layout(layout)
-            .group_array(form, index)
-            .tail([Tail::Undeclared, Tail::Zero, Tail::Untouched][dice.below(3)])
-            .weight_sharing([WeightSharing::PerExpert, WeightSharing::Shared][usize::from(dice.below(3) == 0)]);
-        if operation == Operation::GradW && spec.output == Dtype::F32 {
-            problem = problem.accumulate(dice.below(2) == 0);
-        }
-        // Strides that a 16-byte copy can address, or any.
-        let stride = |dice: &mut Dice, len: usize| {
-            if plain { len + dice.below(3) } else { (len + dice.below(9)).next_multiple_of(8) }
-        };
-        let (x, y, w) = (stride(&mut dice, k), stride(&mut dice, n), stride(&mut dice, problem.weight_shape().1));
-        let group = stride(&mut dice, problem.weight_shape().0 * w);
-        let problem = problem.x_row_stride(x).y_row_stride(y).w_row_stride(w).w_group_stride(group);
-        match Case::new(problem, groups, seed, data) {
+    fn of(Scenario { problem, groups }: Scenario, seed: u64, data: Data) -> Case {
+        match Case::new(problem, &groups, seed, data) {
             Ok(case) => case,
-            Err(error) => unreachable!("the strides above are no shorter than the rows: {error}"),
+            Err(error) => unreachable!("scenarios are valid problems: {error}"),
         }
     }
 
@@ -188,8 +149,9 @@ impl Case {
             let (small, real) = (dice.below(7) as f32 - 3.0, dice.below(20001) as f32 / 10000.0 - 1.0);
             if data == Data::Integers { small } else { real }
         };
-        let values =
-            [&contraction.a, &contraction.b, &contraction.d].map(|t| (0..t.elements()).map(&mut value).collect());
+        // What the memory will hold: rounded to each tensor's type.
+        let values = [&contraction.a, &contraction.b, &contraction.d]
+            .map(|t| (0..t.elements()).map(&mut value).map(|v| decode(t.dtype, encode(t.dtype, v))).collect());
         Ok(Case { contraction, problem, groups: groups.to_vec(), runs, data, seed, values })
     }
 
@@ -232,29 +194,35 @@ impl Case {
         })
     }
 
-    /// What one element must be, and whether it must be written at all.
-    fn expected(&self, group: usize, row: usize, col: usize, index: usize) -> (f64, bool) {
+    /// What one element must be; `None` where it must not be written.
+    fn expected(&self, group: usize, row: usize, col: usize, index: usize) -> Option<Expected> {
         let c = &self.contraction;
+        let mut sum = Expected { group, row, col, ..Expected::default() };
         let x = |r: usize, i: usize| f64::from(self.values[0][r * c.a.row_stride + i]);
         match c.ragged {
             Ragged::Rows => {
                 let Some(g) = self.runs.iter().position(|(s, e)| (*s..*e).contains(&row)) else {
-                    return (0.0, c.zero_tail);
+                    return c.zero_tail.then_some(sum);
                 };
-                let b = |k: usize| {
+                for k in 0..c.reduction {
                     let (r, i) = if c.b_major == Major::K { (col, k) } else { (k, col) };
-                    f64::from(self.values[1][g * c.b.group_stride + r * c.b.row_stride + i])
-                };
-                ((0..c.reduction).map(|k| x(row, k) * b(k)).sum(), true)
+                    sum.add(x(row, k) * f64::from(self.values[1][g * c.b.group_stride + r * c.b.row_stride + i]));
+                }
             }
             Ragged::Reduction => {
                 let (start, end) = self.runs[group];
-                let b = |r: usize, i: usize| f64::from(self.values[1][r * c.b.row_stride + i]);
-                let sum: f64 = (start..end).map(|r| x(r, row) * b(r, col)).sum();
-                let before = if c.accumulate { f64::from(self.values[2][index]) } else { 0.0 };
-                (sum + before, !c.accumulate || end > start)
+                if c.accumulate && start == end {
+                    return None;
+                }
+                if c.accumulate {
+                    sum.add(f64::from(self.values[2][index]));
+                }
+                for r in start..end {
+                    sum.add(x(r, row) * f64::from(self.values[1][r * c.b.row_stride + col]));
+                }
             }
         }
+        Some(sum)
     }
 
     /// Holds the output against the reference: what must be written is written and right, everything else is not
@@ -270,21 +238,59 @@ impl Case {
     pub fn reference(&self) -> Reference {
         let mut expected = vec![None; self.contraction.d.elements()];
         for (i, g, r, c) in self.outputs() {
-            let (value, must) = self.expected(g, r, c, i);
-            if must {
-                expected[i] = Some((value, g, r, c));
+            expected[i] = self.expected(g, r, c, i);
+        }
+        Reference { expected, data: self.data, output: self.contraction.output }
+    }
+}
+
+/// What one element must be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Expected {
+    group: usize,
+    row: usize,
+    col: usize,
+    /// The exact sum, the sum of the terms' magnitudes, and how many there are.
+    value: f64,
+    magnitude: f64,
+    terms: usize,
+}
+
+impl Expected {
+    fn add(&mut self, term: f64) {
+        self.value += term;
+        self.magnitude += term.abs();
+        self.terms += 1;
+    }
+
+    /// Holds an integer sum to the bit, one of reals to its bound.
+    fn check(&self, index: usize, found: f32, data: Data, output: Dtype) -> Result<(), WrongOutput> {
+        let Expected { group, row, col, value: expected, magnitude, terms } = *self;
+        match data {
+            Data::Integers => {
+                let right = decode(output, encode(output, expected as f32));
+                if found.to_bits() != right.to_bits() && !(found == 0.0 && right == 0.0) {
+                    return Err(WrongOutput::Value { index, group, row, col, found, expected });
+                }
+            }
+            Data::Reals => {
+                let (bound, right) = within(output, found.into(), expected, magnitude, terms);
+                if !right {
+                    return Err(WrongOutput::Outside { index, group, row, col, found, expected, bound });
+                }
             }
         }
-        Reference { expected, data: self.data }
+        Ok(())
     }
 }
 
 /// What the output of a [`Case`] must be.
 #[derive(Clone, Debug)]
 pub struct Reference {
-    /// Of each element that must be written: its value, group, row and column.
-    expected: Vec<Option<(f64, usize, usize, usize)>>,
+    /// Of each element that must be written.
+    expected: Vec<Option<Expected>>,
     data: Data,
+    output: Dtype,
 }
 
 impl Reference {
@@ -294,33 +300,38 @@ impl Reference {
     /// # Errors
     /// The first element that is wrong.
     pub fn check(&self, memory: &Memory) -> Result<(), WrongOutput> {
-        let mut rounded = Buffer::poisoned(memory.d.kind(), 1);
         for (index, expected) in self.expected.iter().enumerate() {
             match (expected, memory.d.was_written(index)) {
                 (None, true) => return Err(WrongOutput::Written { index }),
                 (Some(_), false) => return Err(WrongOutput::NotWritten { index }),
-                (Some((expected, group, row, col)), true) if self.data == Data::Integers => {
-                    rounded.set(0, *expected as f32);
-                    let (found, right) = (memory.d.get(index), rounded.get(0));
-                    if found.to_bits() != right.to_bits() && !(found == 0.0 && right == 0.0) {
-                        let (group, row, col, expected) = (*group, *row, *col, *expected);
-                        return Err(WrongOutput::Value { index, group, row, col, found, expected });
-                    }
-                }
-                _ => {}
+                (Some(expected), true) => expected.check(index, memory.d.get(index), self.data, self.output)?,
+                (None, false) => {}
             }
         }
         Ok(())
     }
 }
 
-/// The ends of groups of these sizes.
-pub fn ends_of(sizes: &[i64]) -> Vec<i64> {
-    sizes
-        .iter()
-        .scan(0, |end, s| {
-            *end += s;
-            Some(*end)
-        })
-        .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Arch;
+    use crate::catalogue;
+    use crate::interp::{Settings, run};
+    use crate::kernels;
+
+    /// Rounding is forgiven, a lost product is not.
+    #[test]
+    fn reals_are_held_to_the_bound() {
+        let spec = catalogue::shipped_for(Arch::Sm80).into_iter().find(|s| s.ragged == Ragged::Rows).unwrap();
+        let problem = Problem::forward(1, 4, 8, 64).operand(spec.operand).output(spec.output);
+        let case = Case::new(problem, &[4], 3, Data::Reals).unwrap();
+        let mut memory = case.memory();
+        run(&kernels::build(&spec), case.contraction(), &mut memory, Settings::default()).unwrap();
+        case.check(&memory).unwrap();
+        let found = memory.d.get(9);
+        memory.d.set(9, found * 1.02 + 0.02);
+        let wrong = case.check(&memory).unwrap_err();
+        assert!(matches!(wrong, WrongOutput::Outside { index: 9, row: 1, col: 1, .. }), "{wrong}");
+    }
 }

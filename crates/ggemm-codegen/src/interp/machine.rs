@@ -14,6 +14,9 @@ use crate::emit::cuda;
 use crate::ir::{ExprId, ExprKind, Kernel, Op, ShuffleFrom, Stmt, StmtId, VarId};
 use crate::launch::{Argument, Operand, argument};
 
+/// Statements between two calls of the observer.
+const OBSERVED: u64 = 1 << 16;
+
 /// Events of a CTA that a finding shows.
 const HISTORY: usize = 24;
 
@@ -66,8 +69,14 @@ impl<'k, 'm> Machine<'k, 'm> {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<Statistics, Box<Finding>> {
+    /// `observe` is called now and then with the elements of the output that have been written.
+    pub(super) fn run(mut self, observe: &dyn Fn(usize)) -> Result<Statistics, Box<Finding>> {
+        let mut observed = 0;
         while let Some((cta, warp)) = self.pick() {
+            if self.statistics.statements >= observed + OBSERVED {
+                observed = self.statistics.statements;
+                observe(self.memory.d.written());
+            }
             let burst = match self.settings.policy {
                 Policy::Eager | Policy::Late => usize::MAX,
                 Policy::Random | Policy::Starve => 1 + self.dice.below(12),

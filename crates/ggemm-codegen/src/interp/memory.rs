@@ -23,6 +23,8 @@ pub struct Buffer {
     /// Elements as bits: floats in their own format, integers sign-extended.
     bits: Vec<u64>,
     written: Vec<bool>,
+    /// How many of them the kernel wrote.
+    writes: usize,
 }
 
 impl Buffer {
@@ -32,12 +34,12 @@ impl Buffer {
             ElementKind::Float(dtype) => encode(dtype, f32::NAN),
             ElementKind::Integer(_) => 0,
         };
-        Buffer { kind, bits: vec![poison; len], written: vec![false; len] }
+        Buffer { kind, bits: vec![poison; len], written: vec![false; len], writes: 0 }
     }
 
     /// Elements given as bits: floats in their own format, integers sign-extended. None counts as written.
     pub fn from_bits(kind: ElementKind, bits: Vec<u64>) -> Self {
-        Buffer { kind, written: vec![false; bits.len()], bits }
+        Buffer { kind, written: vec![false; bits.len()], bits, writes: 0 }
     }
 
     /// The elements as bits, as [`Buffer::from_bits`] takes them.
@@ -97,6 +99,11 @@ impl Buffer {
         self.written.get(index).copied().unwrap_or(false)
     }
 
+    /// How many elements the kernel wrote.
+    pub fn written(&self) -> usize {
+        self.writes
+    }
+
     pub(super) fn bits_at(&self, index: i64) -> Option<u64> {
         self.bits.get(usize::try_from(index).ok()?).copied()
     }
@@ -105,7 +112,9 @@ impl Buffer {
     pub(super) fn write(&mut self, index: i64, value: f32) -> Option<bool> {
         let index = usize::try_from(index).ok().filter(|i| *i < self.bits.len())?;
         self.set(index, value);
-        Some(std::mem::replace(&mut self.written[index], true))
+        let before = std::mem::replace(&mut self.written[index], true);
+        self.writes += usize::from(!before);
+        Some(before)
     }
 }
 

@@ -62,5 +62,20 @@ pub fn run(
     memory: &mut Memory,
     settings: Settings,
 ) -> Result<Statistics, Box<Finding>> {
-    machine::Machine::new(kernel, problem, memory, settings).run()
+    run_observed(kernel, problem, memory, settings, &|_| ())
+}
+
+/// Runs `kernel` as [`run`] does, and calls `observe` now and then with the number of elements of the output that have
+/// been written.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_observed(
+    kernel: &Kernel,
+    problem: &Contraction,
+    memory: &mut Memory,
+    settings: Settings,
+    observe: &dyn Fn(usize),
+) -> Result<Statistics, Box<Finding>> {
+    machine::Machine::new(kernel, problem, memory, settings).run(observe)
 }

@@ -4,10 +4,11 @@ use super::Mutant;
 use crate::constraints::ValidSpec;
 use crate::dsl::verify;
 use crate::dtype::Dtype;
-use crate::interp::cases::{Case, Data, Reference, WrongOutput, ends_of, operation_of};
+use crate::interp::cases::{Case, Data, Reference, WrongOutput};
 use crate::interp::{self, Finding, Memory, Policy, Settings};
 use crate::kernels;
 use crate::problem::{GroupForm, IndexType, Problem, ProblemError, Tail, WeightSharing};
+use crate::scenario::{ends_of, operation_of};
 use crate::spec::{CopyPath, Ragged};
 
 /// Whether a fault was noticed.

@@ -1,8 +1,8 @@
-//! What `GGEMM_BAKE` asks for: text alone, or machine code too.
+//! What `GGEMM_BAKE` asks for: text alone, or machine code too, for all architectures or some.
 
 use std::ffi::OsString;
 
-use ggemm_codegen::{Generated, generate};
+use ggemm_codegen::{Arch, Generated, generate};
 use proc_macro2::Span;
 
 use super::cubin::Baker;
@@ -16,8 +16,8 @@ use super::suggest;
 pub(super) enum Bake {
     /// Text and contract.
     Source,
-    /// Machine code besides.
-    Cubin(Baker),
+    /// Machine code besides, for those of a kernel's architectures that are listed.
+    Cubin(Baker, Vec<Arch>),
 }
 
 impl Bake {
@@ -27,22 +27,31 @@ impl Bake {
         errors: &mut Errors,
     ) -> Option<Self> {
         let value = environment("GGEMM_BAKE").unwrap_or_default();
-        match value.to_str() {
-            Some("" | "source") => Some(Bake::Source),
-            Some("cubin") => match Baker::find(environment) {
-                Ok(baker) => Some(Bake::Cubin(baker)),
-                Err(error) => {
-                    let message = format!("GGEMM_BAKE=cubin: {error}; or unset GGEMM_BAKE to bake the source alone");
-                    errors.at(Span::call_site(), message);
-                    None
+        let mut refuse = |message| {
+            errors.at(Span::call_site(), message);
+            None
+        };
+        let targets = match value.to_str().map(|value| value.split_once(':').unwrap_or((value, ""))) {
+            Some(("" | "source", "")) => return Some(Bake::Source),
+            Some(("cubin", "")) => Arch::ALL.to_vec(),
+            Some(("cubin", list)) => match list.split(',').map(str::parse).collect::<Result<_, _>>() {
+                Ok(targets) => targets,
+                Err(_) => {
+                    let known = suggest::list(&Arch::ALL.map(Arch::name));
+                    return refuse(format!(
+                        "GGEMM_BAKE is `{}`: list architectures after `cubin:`, separated by commas: {known}",
+                        value.display()
+                    ));
                 }
             },
             _ => {
-                let allowed = suggest::list(&["source", "cubin"]);
-                let message = format!("GGEMM_BAKE is `{}`: set it to {allowed}, or unset it", value.display());
-                errors.at(Span::call_site(), message);
-                None
+                let allowed = suggest::list(&["source", "cubin", "cubin:sm_90a"]);
+                return refuse(format!("GGEMM_BAKE is `{}`: set it to {allowed}, or unset it", value.display()));
             }
+        };
+        match Baker::find(environment) {
+            Ok(baker) => Some(Bake::Cubin(baker, targets)),
+            Err(error) => refuse(format!("GGEMM_BAKE=cubin: {error}; or unset GGEMM_BAKE to bake the source alone")),
         }
     }
 
@@ -50,7 +59,7 @@ impl Bake {
     pub(super) fn variables(&self) -> &'static [&'static str] {
         match self {
             Bake::Source => &["GGEMM_BAKE"],
-            Bake::Cubin(_) => &["GGEMM_BAKE", "GGEMM_NVCC", "CUDA_HOME", "CUDA_PATH"],
+            Bake::Cubin(..) => &["GGEMM_BAKE", "GGEMM_NVCC", "CUDA_HOME", "CUDA_PATH"],
         }
     }
 
@@ -63,8 +72,12 @@ impl Bake {
                 Err(message) => errors.at(span, message),
             }
         }
-        if let Bake::Cubin(baker) = self {
-            let targets: Vec<_> = variants.iter().map(|variant| variant.targets.as_slice()).collect();
+        if let Bake::Cubin(baker, listed) = self {
+            let wanted = |variant: &Variant| -> Vec<Arch> {
+                variant.targets.iter().copied().filter(|target| listed.contains(target)).collect()
+            };
+            let targets: Vec<Vec<Arch>> = variants.iter().map(wanted).collect();
+            let targets: Vec<&[Arch]> = targets.iter().map(Vec::as_slice).collect();
             if let Err(error) = baker.bake(&mut kernels, &targets) {
                 errors.at(span, format!("GGEMM_BAKE=cubin: {error}"));
                 return None;

@@ -248,7 +248,14 @@ fn the_environment_chooses_what_is_baked() {
     assert_eq!(expand_with(SMALL, &bake("")).to_string(), unset);
     assert_eq!(
         messages(expand_with(SMALL, &bake("ptx"))),
-        ["GGEMM_BAKE is `ptx`: set it to `source` or `cubin`, or unset it"]
+        ["GGEMM_BAKE is `ptx`: set it to `source`, `cubin` or `cubin:sm_90a`, or unset it"]
+    );
+    assert_eq!(
+        messages(expand_with(SMALL, &bake("cubin:sm_90a,sm_9"))),
+        [
+            "GGEMM_BAKE is `cubin:sm_90a,sm_9`: list architectures after `cubin:`, separated by commas: `sm_80`, `sm_86`, \
+          `sm_89`, `sm_90a`, `sm_100a` or `sm_120a`"
+        ]
     );
     let [missing] = messages(expand_with(SMALL, &bake("cubin"))).try_into().unwrap();
     assert!(missing.starts_with("GGEMM_BAKE=cubin: no working nvcc; looked at: "), "{missing}");
@@ -264,7 +271,7 @@ mod cubins {
 
     use super::*;
 
-    fn nvcc(folder: &Path, script: &str) -> impl Fn(&str) -> Option<OsString> + use<> {
+    fn nvcc(folder: &Path, bake: &'static str, script: &str) -> impl Fn(&str) -> Option<OsString> + use<> {
         let path = folder.join("nvcc");
         let mut file =
             std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o700).open(&path).unwrap();
@@ -272,7 +279,7 @@ mod cubins {
         writeln!(file, "#!/bin/sh\nif [ \"$1\" = --version ]; then echo '{version}'; exit; fi\n{script}").unwrap();
         drop(file);
         move |name| match name {
-            "GGEMM_BAKE" => Some("cubin".into()),
+            "GGEMM_BAKE" => Some(bake.into()),
             "GGEMM_NVCC" => Some(path.clone().into()),
             // No cache.
             "GGEMM_CACHE_DIR" => Some(OsString::new()),
@@ -280,12 +287,12 @@ mod cubins {
         }
     }
 
-    #[test]
-    fn each_kernel_gets_one_for_each_target_in_order() {
+    /// What is baked of the small module with an nvcc that writes target and name.
+    fn baked(bake: &'static str) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         let script = r#"out=; for a; do case $a in -gencode*) t=${a##*=} ;; *.cu) n=$a ;; esac; done
                         printf '\177ELF %s %s' "$t" "$n" > out.cubin"#;
-        let environment = nvcc(folder.path(), script);
+        let environment = nvcc(folder.path(), bake, script);
         let tokens = expand_with(SMALL, &environment);
         assert_eq!(messages(tokens.clone()), [""; 0]);
         assert_eq!(expand_with(SMALL, &environment).to_string(), tokens.to_string());
@@ -298,17 +305,25 @@ mod cubins {
                 found.push(text);
             }
         });
-        let expected: Vec<String> = specs(SMALL)
-            .iter()
-            .flat_map(|spec| ["sm_80", "sm_90a"].map(|target| format!("\u{7f}ELF {target} {spec}.cu")))
-            .collect();
-        assert_eq!(found, expected);
+        found
+    }
+
+    #[test]
+    fn each_kernel_gets_one_for_each_target_in_order() {
+        let expected = |targets: &'static [&str]| -> Vec<String> {
+            let of =
+                |spec: &String| targets.iter().map(move |target| format!("\u{7f}ELF {target} {spec}.cu")).collect();
+            specs(SMALL).iter().flat_map(|spec| -> Vec<String> { of(&spec.to_string()) }).collect()
+        };
+        assert_eq!(baked("cubin"), expected(&["sm_80", "sm_90a"]));
+        assert_eq!(baked("cubin:sm_120a,sm_90a"), expected(&["sm_90a"]));
+        assert_eq!(baked("cubin:sm_89"), [""; 0]);
     }
 
     #[test]
     fn a_refusal_is_one_error_with_the_compilers_words() {
         let folder = tempfile::tempdir().unwrap();
-        let environment = nvcc(folder.path(), "echo 'k.cu(1): error: no' >&2; exit 2");
+        let environment = nvcc(folder.path(), "cubin", "echo 'k.cu(1): error: no' >&2; exit 2");
         let [message] = messages(expand_with(SMALL, &environment)).try_into().unwrap();
         assert!(message.starts_with("GGEMM_BAKE=cubin: nvcc 9.9.9 refused the kernel `ggemm_rows_"), "{message}");
         assert!(message.contains("k.cu(1): error: no"), "{message}");

@@ -84,13 +84,19 @@ impl DeviceMemory {
     /// Memory that holds zeros.
     pub(crate) fn zeros(gpu: &'static Gpu, bytes: usize) -> Result<Arc<Self>, Error> {
         let memory = Self::new(gpu, bytes)?;
-        let stream = gpu.own_stream()?;
-        ordered(stream, [(Arc::clone(&memory), Access::Write)], || {
-            // SAFETY: the memory has that many bytes, and the stream is ordered with all its uses.
-            let set = unsafe { result::memset_d8_async(memory.address, 0, bytes, stream.raw()) };
-            Ok(gpu.check("cuMemsetD8Async", set)?)
-        })?;
+        memory.set_zero()?;
         Ok(memory)
+    }
+
+    /// Zeroes all bytes, behind all that was asked for so far.
+    pub(crate) fn set_zero(self: &Arc<Self>) -> Result<(), Error> {
+        let stream = self.gpu.own_stream()?;
+        ordered(stream, [(Arc::clone(self), Access::Write)], || {
+            let _current = self.gpu.enter()?;
+            // SAFETY: the memory has that many bytes, and the stream is ordered with all its uses.
+            let set = unsafe { result::memset_d8_async(self.address, 0, self.bytes, stream.raw()) };
+            Ok(self.gpu.check("cuMemsetD8Async", set)?)
+        })
     }
 
     pub(crate) fn address(&self) -> u64 {
@@ -102,6 +108,7 @@ impl DeviceMemory {
         let stream = self.gpu.own_stream()?;
         let elements = &elements[..elements.len().min(self.bytes / size_of::<T>())];
         ordered(stream, [(Arc::clone(self), Access::Write)], || {
+            let _current = self.gpu.enter()?;
             // SAFETY: the memory has room for the elements, the stream is ordered with all its uses, and the elements
             // live until the copy is done.
             let copied = unsafe { result::memcpy_htod_async(self.address, elements, stream.raw()) };
@@ -116,6 +123,7 @@ impl DeviceMemory {
         let stream = self.gpu.own_stream()?;
         let used = [(Arc::clone(self), Access::Read), (Arc::clone(&copy), Access::Write)];
         ordered(stream, used, || {
+            let _current = self.gpu.enter()?;
             // SAFETY: both have that many bytes, do not overlap, and the stream is ordered with all their uses.
             let copied = unsafe { result::memcpy_dtod_async(copy.address, self.address, self.bytes, stream.raw()) };
             Ok(self.gpu.check("cuMemcpyDtoDAsync", copied)?)

@@ -6,7 +6,8 @@ use half::{bf16, f16};
 
 use crate::args::Args;
 use crate::buffer::{View, ViewMut};
-use crate::element::{Element, with_element};
+use crate::element::Element;
+use crate::element::with_element;
 use crate::error::Error;
 
 /// Elements as the interpreter's memory holds them: floats in their own format, integers sign-extended.

@@ -70,13 +70,17 @@ impl InterpretedPlan {
     }
 
     /// Computes the product. The arguments have passed [`check::args`](crate::check::args).
-    pub(crate) fn run(&self, args: Args<'_>) -> Result<Statistics, Error> {
+    /// `progress` is called now and then with the part of the output that has been written, from 0 to 1.
+    pub(crate) fn run(&self, args: Args<'_>, progress: &dyn Fn(f64)) -> Result<Statistics, Error> {
         if self.checked {
             Runs::checked(&self.problem, groups::values(&args.groups))?;
         }
         let mut memory = memory::load(&self.contraction, &args)?;
-        let statistics =
-            interp::run(&self.kernel, &self.contraction, &mut memory, self.settings).map_err(Error::Finding)?;
+        let d = &self.contraction.d;
+        let elements = (d.groups * d.rows * d.cols).max(1) as f64;
+        let observe = |written: usize| progress(written as f64 / elements);
+        let statistics = interp::run_observed(&self.kernel, &self.contraction, &mut memory, self.settings, &observe)
+            .map_err(Error::Finding)?;
         memory::store(&memory.d, args.out);
         Ok(statistics)
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use ggemm_codegen::{Dtype, Operation};
+use ggemm_codegen::{Arch, Dtype, Operation};
 
 use crate::commands::run::router::Router;
 use crate::error::CliError;
@@ -16,6 +16,14 @@ pub(crate) mod defaults {
     pub(crate) const K: usize = 256;
     pub(crate) const SEED: u64 = 0;
     pub(crate) const RUNS: usize = 5;
+
+    /// What a listed problem of no flags is, in the interpreter: it takes a second there.
+    pub(crate) mod interpreted {
+        pub(crate) const SIZES: [usize; 4] = [48, 0, 129, 79];
+        pub(crate) const N: usize = 192;
+        pub(crate) const K: usize = 128;
+        pub(crate) const ARCH: ggemm_codegen::Arch = ggemm_codegen::Arch::Sm90a;
+    }
 }
 
 /// Compute forward, grad_x and grad_w of one grouped problem and check them against an f64 reference
@@ -25,7 +33,8 @@ pub(crate) mod defaults {
 ///   grad_w   dw_g = Σ dy[r]ᵀ x[r]         over the rows r of g; dw like w
 ///
 /// With no flags: 4 groups of 1024, 1024, 2048 and 2048 rows, N = 512, K = 256, bf16,
-/// one weight shared by all groups, on the best backend present.
+/// one weight shared by all groups, on the best backend present. With --backend interpret
+/// alone the groups have 48, 0, 129 and 79 rows, N = 192, K = 128.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct RunArgs {
@@ -73,11 +82,8 @@ pub(crate) struct ProblemArgs {
     /// Order of a weight's dimensions in memory [default: nk, or what the input file's shapes say]
     #[arg(long, value_enum, value_name = "LAYOUT")]
     pub(crate) weight_layout: Option<Layout>,
-    /// Operations, separated by commas
-    #[arg(
-        long, value_delimiter = ',', value_name = "OP,…", value_parser = parsers::operation(),
-        default_value = "forward,grad_x,grad_w"
-    )]
+    /// Operations, separated by commas [default: forward,grad_x,grad_w, and with --variant what it computes]
+    #[arg(long, value_delimiter = ',', value_name = "OP,…", value_parser = parsers::operation())]
     pub(crate) ops: Vec<Operation>,
     /// Rows past the last group
     #[arg(
@@ -159,7 +165,13 @@ pub(crate) struct RunningArgs {
     /// Where to compute
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) backend: BackendArg,
-    /// Timed runs after the first, which is checked [default: 5, fewer where they take long]
+    /// Compute with this kernel variant, as `ggemm list` prints it, in place of the one predicted to be fastest
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) variant: Option<String>,
+    /// The architecture whose kernels are interpreted [default: sm_90a]
+    #[arg(long, value_parser = parsers::arch())]
+    pub(crate) arch: Option<Arch>,
+    /// Timed runs after the first, which is checked [default: 5, fewer where they take long; none when interpreting]
     #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: Option<u32>,
     /// Only measure the time: no reference, no comparison
@@ -179,6 +191,8 @@ pub(crate) enum BackendArg {
     Cpu,
     /// The first GPU, and an error where there is none
     Cuda,
+    /// A GPU's kernels, in the interpreter that checks their protocol: slow
+    Interpret,
 }
 
 impl RunArgs {

@@ -44,7 +44,7 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
         return Err(UsageError::AccumulateOutput { output: base.output }.into());
     }
     agree_with_flags(args, &base, &names)?;
-    let operations = args.operations();
+    let operations = args.operations()?;
     case::validate(&base, &operations, false, !args.running.no_check)?;
 
     let seed = args.data.seed;

@@ -8,10 +8,13 @@ use ggemm_runtime::{Args, Buffer, Choice, Device, Error, Planner};
 use crate::commands::run::args::defaults;
 use crate::commands::run::case::Case;
 use crate::commands::run::transfer;
+use crate::progress::Progress;
 
 /// How often to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
+    /// The first run alone, which is timed.
+    Never,
     /// This many timed runs.
     Exactly(usize),
     /// A few, but no more once they have taken long.
@@ -24,6 +27,7 @@ const LONG_ENOUGH: Duration = Duration::from_secs(2);
 impl Repeat {
     fn goes_on(self, times: &[Duration]) -> bool {
         match self {
+            Repeat::Never => false,
             Repeat::Exactly(runs) => times.len() < runs,
             Repeat::AsTimeAllows => {
                 times.is_empty() || times.len() < defaults::RUNS && times.iter().sum::<Duration>() < LONG_ENOUGH
@@ -40,8 +44,10 @@ pub(crate) struct Measured {
     pub(crate) before: Buffer,
     /// The output after it.
     pub(crate) after: Buffer,
-    /// The time of each further run.
+    /// The time of each further run, or of the first where it is the only one.
     pub(crate) times: Vec<Duration>,
+    /// Whether it was interpreted, so that times are no kernel's.
+    pub(crate) interpreted: bool,
     /// Whether every run left the same bits.
     pub(crate) repeatable: bool,
 }
@@ -56,9 +62,19 @@ pub(crate) fn measure(planner: &Planner, case: &Case, operation: Operation, repe
     let groups = transfer::to_device(device, &case.groups)?;
     let before = case.before(operation)?;
     let mut out = before.to_device(device)?;
-    let run = |out: &mut Buffer| plan.run(Args::new(operation, &*lhs, &*rhs, &*groups, out));
+    let interpreted = planner.is_interpreted();
+    let run = |out: &mut Buffer| {
+        let args = Args::new(operation, &*lhs, &*rhs, &*groups, out);
+        if !interpreted {
+            return plan.run(args);
+        }
+        let progress = Progress::new(format!("{operation}: interpreted"));
+        plan.interpret_observed(args, &|part| progress.show(part)).map(drop)
+    };
 
+    let start = Instant::now();
     run(&mut out)?;
+    let first = start.elapsed();
     let after = out.to_device(&Device::cpu())?;
     let accumulates = plan.problem().accumulate;
     let mut times = Vec::new();
@@ -71,10 +87,13 @@ pub(crate) fn measure(planner: &Planner, case: &Case, operation: Operation, repe
         device.synchronize()?;
         times.push(start.elapsed());
     }
+    if times.is_empty() {
+        times.push(first);
+    }
     let last = transfer::to_host(&out)?;
     let repeatable = transfer::bytes(&last) == transfer::bytes(&after);
     drop(last);
-    Ok(Measured { variant: plan.variant().clone(), before, after, times, repeatable })
+    Ok(Measured { variant: plan.variant().clone(), before, after, times, interpreted, repeatable })
 }
 
 #[cfg(test)]
@@ -88,6 +107,7 @@ mod tests {
         assert!(Repeat::AsTimeAllows.goes_on(&[short; 4]));
         assert!(!Repeat::AsTimeAllows.goes_on(&[short; 5]));
         assert!(!Repeat::AsTimeAllows.goes_on(&[long]));
+        assert!(!Repeat::Never.goes_on(&[]));
         assert!(Repeat::Exactly(2).goes_on(&[long]));
         assert!(!Repeat::Exactly(2).goes_on(&[long; 2]));
     }

@@ -17,31 +17,45 @@ mod weight_form;
 
 use std::io::Write;
 
-use ggemm_codegen::Operation;
+use ggemm_codegen::{Arch, KernelSpec, Operation, Problem, WeightLayout};
+use ggemm_runtime::interpret::{Interpretation, Settings};
 use ggemm_runtime::{Device, Planner};
 
 pub(crate) use args::RunArgs;
 pub(crate) use usage::UsageError;
 
 use crate::Outcome;
+use crate::commands::emit;
 use crate::error::CliError;
 use crate::files::{OutputError, OutputFile, same_file};
-use args::BackendArg;
+use crate::parsers::Layout;
+use args::{BackendArg, defaults};
 use measure::{Repeat, measure};
 use report::{OperationReport, Report};
+
+/// Statements of an interpreted run past which it counts as endless: hours.
+const STATEMENTS: u64 = 1 << 38;
 
 impl RunArgs {
     /// Runs the problem that the flags describe and prints the report.
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
-        let device = self.device()?;
+        let planner = self.planner()?;
         let output = self.output_file()?;
         let case = match &self.data.input {
             Some(path) => from_file::load(&self, path)?,
             None => synthetic::build(&self)?,
         };
-        let planner = Planner::new(device);
+        if self.running.variant.is_some() {
+            // A pin that cannot be honoured is refused before anything is printed.
+            for &operation in &case.operations {
+                planner.plan(&case.problem(operation))?;
+            }
+        }
         let mut stdout = std::io::stdout().lock();
         let mut report = Report::new(&case, planner.device(), output.as_ref().map(OutputFile::path));
+        if let Some(arch) = self.interpreted_arch() {
+            report.interpreted(arch);
+        }
         if !self.running.json {
             write!(stdout, "{}", report.head())?;
             stdout.flush()?;
@@ -78,22 +92,63 @@ impl RunArgs {
     }
 
     /// Each operation once, in the order of a training step.
-    fn operations(&self) -> Vec<Operation> {
-        Operation::ALL.into_iter().filter(|operation| self.problem.ops.contains(operation)).collect()
+    fn operations(&self) -> Result<Vec<Operation>, CliError> {
+        let asked = &self.problem.ops;
+        let mut operations = Operation::ALL.to_vec();
+        operations.retain(|operation| asked.is_empty() || asked.contains(operation));
+        if let Some(spec) = self.spec()? {
+            let layout = self.problem.weight_layout.map_or(WeightLayout::Nk, Layout::into);
+            let computes = |operation: &Operation| {
+                let contraction = Problem::new(*operation, 1, 1, 1, 1).weight_layout(layout).contraction();
+                (contraction.ragged, contraction.b_major) == (spec.ragged, spec.b_major)
+            };
+            operations.retain(computes);
+            if operations.is_empty() {
+                let computes = Operation::ALL.into_iter().filter(computes).collect();
+                return Err(UsageError::VariantOperation { name: spec.to_string(), computes }.into());
+            }
+        }
+        Ok(operations)
+    }
+
+    /// The pinned variant.
+    fn spec(&self) -> Result<Option<KernelSpec>, CliError> {
+        let arch = self.interpreted_arch();
+        let valid = |name: &String| emit::valid(name, arch).map(|valid| *valid.spec());
+        Ok(self.running.variant.as_ref().map(valid).transpose()?)
+    }
+
+    /// The architecture whose kernels are interpreted.
+    fn interpreted_arch(&self) -> Option<Arch> {
+        let interpreted = self.running.backend == BackendArg::Interpret;
+        interpreted.then(|| self.running.arch.unwrap_or(defaults::interpreted::ARCH))
     }
 
     fn repeat(&self) -> Repeat {
         match self.running.repeat {
             Some(runs) => Repeat::Exactly(runs as usize),
+            None if self.interpreted_arch().is_some() => Repeat::Never,
             None => Repeat::AsTimeAllows,
         }
     }
 
-    fn device(&self) -> Result<Device, CliError> {
-        Ok(match self.running.backend {
+    fn planner(&self) -> Result<Planner, CliError> {
+        let mut planner = Planner::new(match self.running.backend {
             BackendArg::Auto => Device::best(),
-            BackendArg::Cpu => Device::cpu(),
+            BackendArg::Cpu | BackendArg::Interpret => Device::cpu(),
             BackendArg::Cuda => Device::probe()?,
+        });
+        match self.interpreted_arch() {
+            Some(arch) => {
+                let settings = Settings { limit: STATEMENTS, ..Settings::default() };
+                planner = planner.interpret(Interpretation { arch, settings });
+            }
+            None if self.running.arch.is_some() => return Err(UsageError::ArchWithoutInterpreter.into()),
+            None => {}
+        }
+        Ok(match self.spec()? {
+            Some(spec) => planner.pin(spec),
+            None => planner,
         })
     }
 

@@ -4,7 +4,8 @@ use ggemm_codegen::{Dtype, GroupForm, IndexType, Problem, Tail, WeightLayout, We
 use ggemm_runtime::random::Values;
 use ggemm_runtime::{Buffer, Device, Error, Runs};
 
-use crate::commands::run::args::{RunArgs, defaults};
+use crate::commands::run::args::defaults::{self, interpreted};
+use crate::commands::run::args::{BackendArg, RunArgs};
 use crate::commands::run::case::{self, About, Case};
 use crate::commands::run::router::Router;
 use crate::commands::run::usage::UsageError;
@@ -15,7 +16,7 @@ use crate::parsers::{Layout, TailPolicy, Weights};
 pub(crate) fn build(args: &RunArgs) -> Result<Case, CliError> {
     let Shape { base, routing } = shape(args)?;
     let values = if args.data.exact { Values::SmallIntegers } else { Values::Normal };
-    let operations = args.operations();
+    let operations = args.operations()?;
     case::validate(&base, &operations, args.data.exact, !args.running.no_check)?;
 
     let seed = args.data.seed;
@@ -84,21 +85,25 @@ fn shape(args: &RunArgs) -> Result<Shape, UsageError> {
     if tail == 0 && problem.tail_policy.is_some() {
         return Err(UsageError::NoTail);
     }
-    let seeds_rows: usize = defaults::SIZES.iter().sum();
+    let (sizes, n, k) = match args.running.backend == BackendArg::Interpret {
+        false => (defaults::SIZES, defaults::N, defaults::K),
+        true => (interpreted::SIZES, interpreted::N, interpreted::K),
+    };
+    let default_rows: usize = sizes.iter().sum();
     let routed = problem.router.is_some() || problem.groups.is_some() || problem.rows.is_some();
     let (routing, groups, rows) = match &problem.sizes {
         Some(sizes) => listed(&sizes.0, problem.groups, problem.rows, tail)?,
         None if routed => {
             let rows = match problem.rows {
                 Some(rows) => rows,
-                None => seeds_rows.checked_add(tail).ok_or(UsageError::TooManyRows)?,
+                None => default_rows.checked_add(tail).ok_or(UsageError::TooManyRows)?,
             };
             let owned = rows.checked_sub(tail).ok_or(UsageError::TailPastRows { tail, rows })?;
             let router = problem.router.unwrap_or(Router::Balanced);
-            let groups = problem.groups.unwrap_or(defaults::SIZES.len());
+            let groups = problem.groups.unwrap_or(sizes.len());
             (Routing::Routed { router, rows: owned }, groups, rows)
         }
-        None => listed(&defaults::SIZES, None, None, tail)?,
+        None => listed(&sizes, None, None, tail)?,
     };
 
     let operand = problem.dtype.unwrap_or(Dtype::Bf16);
@@ -112,7 +117,7 @@ fn shape(args: &RunArgs) -> Result<Shape, UsageError> {
     }
     let index = args.memory.group_index.map_or(IndexType::I32, Into::into);
     let declared = if tail > 0 { problem.tail_policy.map_or(Tail::Zero, TailPolicy::into) } else { Tail::Undeclared };
-    let (n, k) = (problem.n.unwrap_or(defaults::N), problem.k.unwrap_or(defaults::K));
+    let (n, k) = (problem.n.unwrap_or(n), problem.k.unwrap_or(k));
     let mut base = Problem::grad_w(groups, rows, n, k)
         .operand(operand)
         .output(output)

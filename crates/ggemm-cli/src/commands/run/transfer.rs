@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use ggemm_runtime::{Buffer, Device, Element, Error, bf16, f16};
+use ggemm_runtime::{Buffer, Device, Error};
 
 /// A buffer where it is wanted: the one that was there, or a copy.
 pub(super) enum Located<'a> {
@@ -37,13 +37,5 @@ pub(super) fn to_host(buffer: &Buffer) -> Result<Located<'_>, Error> {
 
 /// The bytes of a buffer in the host's memory.
 pub(super) fn bytes(buffer: &Buffer) -> &[u8] {
-    fn of<T: Element>(buffer: &Buffer) -> Option<&[u8]> {
-        buffer.as_slice::<T>().map(bytemuck::cast_slice)
-    }
-    of::<bf16>(buffer)
-        .or_else(|| of::<f16>(buffer))
-        .or_else(|| of::<f32>(buffer))
-        .or_else(|| of::<i32>(buffer))
-        .or_else(|| of::<i64>(buffer))
-        .unwrap_or_default()
+    buffer.as_bytes().unwrap_or_default()
 }

@@ -81,6 +81,20 @@ pub(crate) enum UsageError {
     /// A stride between weights of which there is one.
     #[error("--w-group-stride is about one weight for each group, and all share one: add --weights per-expert")]
     SharedGroupStride,
+    /// An architecture where nothing is interpreted.
+    #[error("--arch is about --backend interpret: add that, or drop --arch")]
+    ArchWithoutInterpreter,
+    /// A variant that computes none of the operations.
+    #[error(
+        "--variant {name} computes {}, which --ops leaves out: drop --ops, or name another variant",
+        computes.iter().map(|operation| operation.name()).collect::<Vec<_>>().join(" and ")
+    )]
+    VariantOperation {
+        /// The variant.
+        name: String,
+        /// What it computes.
+        computes: Vec<Operation>,
+    },
     /// Sums too long to be exact.
     #[error(
         "--exact: the reduction of {operation} has {length} terms, and sums of small integers are exact in f32 up to {LONGEST_EXACT}: make it shorter, or leave {operation} out with --ops"

@@ -5,7 +5,7 @@ mod text;
 use std::path::Path;
 use std::time::Duration;
 
-use ggemm_codegen::{Operation, Tail, TensorShape, WeightLayout, WeightSharing};
+use ggemm_codegen::{Arch, Operation, Tail, TensorShape, WeightLayout, WeightSharing};
 use ggemm_runtime::{Device, DeviceKind, Discrepancy, Mode};
 use serde::Serialize;
 
@@ -72,6 +72,8 @@ struct DeviceReport {
     /// Threads of the CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     threads: Option<usize>,
+    /// Whether a GPU's kernels were interpreted, so that times are no kernel's.
+    interpreted: bool,
     /// Why there is no GPU, where the CPU is what was left.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_gpu: Option<String>,
@@ -145,8 +147,9 @@ struct TimeReport {
     median_seconds: f64,
     min_seconds: f64,
     max_seconds: f64,
-    /// 10^12 multiplications and additions a second, by the median; rows of the tail do not count.
-    tflops: f64,
+    /// 10^12 multiplications and additions a second, by the median; rows of the tail do not count. Absent where a kernel
+    /// was interpreted.
+    tflops: Option<f64>,
 }
 
 impl Report {
@@ -184,6 +187,7 @@ impl Report {
             name: device.name().to_owned(),
             arch: device.arch().map(|arch| arch.to_string()),
             threads: threads.filter(|_| is_cpu),
+            interpreted: false,
             no_gpu: device.why_not_gpu().map(ToString::to_string),
         };
         Report {
@@ -194,6 +198,12 @@ impl Report {
             output: output.map(|path| path.display().to_string()),
             passed: None,
         }
+    }
+
+    /// Says that kernels for `arch` are interpreted.
+    pub(crate) fn interpreted(&mut self, arch: Arch) {
+        self.device.interpreted = true;
+        self.device.arch = Some(arch.to_string());
     }
 
     /// Adds an operation.
@@ -231,7 +241,7 @@ impl OperationReport {
             variant: measured.variant.name().to_owned(),
             why: measured.variant.reason().to_owned(),
             check,
-            time: TimeReport::new(&measured.times, case.flops()),
+            time: TimeReport::new(&measured.times, (!measured.interpreted).then(|| case.flops())),
             repeatable: measured.repeatable,
             passed,
         }
@@ -273,7 +283,7 @@ impl CheckReport {
 }
 
 impl TimeReport {
-    fn new(times: &[Duration], flops: f64) -> Self {
+    fn new(times: &[Duration], flops: Option<f64>) -> Self {
         let mut seconds: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
         seconds.sort_by(f64::total_cmp);
         let at = |index: usize| seconds.get(index).copied().unwrap_or(0.0);
@@ -288,7 +298,7 @@ impl TimeReport {
             median_seconds: median,
             min_seconds: at(0),
             max_seconds: at(seconds.len().saturating_sub(1)),
-            tflops: if median > 0.0 { flops / median / 1e12 } else { 0.0 },
+            tflops: flops.map(|flops| if median > 0.0 { flops / median / 1e12 } else { 0.0 }),
         }
     }
 }
@@ -406,11 +416,11 @@ mod tests {
     fn the_median_is_in_the_middle() {
         let of = |ms: &[u64]| {
             let times: Vec<Duration> = ms.iter().map(|&ms| Duration::from_millis(ms)).collect();
-            let report = TimeReport::new(&times, 4e9);
+            let report = TimeReport::new(&times, Some(4e9));
             (report.median_seconds, report.min_seconds, report.max_seconds, report.tflops)
         };
-        assert_eq!(of(&[4, 1, 2]), (0.002, 0.001, 0.004, 2.0));
-        assert_eq!(of(&[4, 1]), (0.0025, 0.001, 0.004, 1.6));
-        assert_eq!(of(&[]), (0.0, 0.0, 0.0, 0.0));
+        assert_eq!(of(&[4, 1, 2]), (0.002, 0.001, 0.004, Some(2.0)));
+        assert_eq!(of(&[4, 1]), (0.0025, 0.001, 0.004, Some(1.6)));
+        assert_eq!(of(&[]), (0.0, 0.0, 0.0, Some(0.0)));
     }
 }

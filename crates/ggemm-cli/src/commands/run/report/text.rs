@@ -49,13 +49,18 @@ impl Report {
         }
         let device = &self.device;
         let mut text = device.kind.clone();
-        if let Some(arch) = &device.arch {
-            text += &format!(", {} ({arch})", device.name);
+        match &device.arch {
+            Some(arch) if device.interpreted => text += &format!(", interpreting kernels for {arch}"),
+            Some(arch) => text += &format!(", {} ({arch})", device.name),
+            None => {}
         }
         if let Some(threads) = device.threads {
             text += &format!(", {threads} threads");
         }
         lines.title("device", &text);
+        if device.interpreted {
+            lines.add("note", "the interpreter checks a kernel's every step: it is slow, and times no kernel");
+        }
         if let Some(why) = &device.no_gpu {
             lines.add("no GPU", why);
         }
@@ -72,7 +77,7 @@ impl Report {
             table.add_row([
                 part.operation.to_string(),
                 seconds(part.time.median_seconds),
-                rate(part.time.tflops),
+                part.time.tflops.map_or("-".to_owned(), rate),
                 error(|check| check.max_abs),
                 error(|check| check.max_rel),
                 result(part.passed).to_owned(),
@@ -119,8 +124,13 @@ impl fmt::Display for OperationReport {
         let of = &self.time;
         let spread = format!("{} to {}", seconds(of.min_seconds), seconds(of.max_seconds));
         let runs = if of.runs == 1 { "1 run".to_owned() } else { format!("median of {} runs, {spread},", of.runs) };
-        lines.add("time", &format!("{}, {runs} after a warm-up", seconds(of.median_seconds)));
-        lines.add("rate", &format!("{} TFLOP/s", rate(of.tflops)));
+        match of.tflops {
+            Some(tflops) => {
+                lines.add("time", &format!("{}, {runs} after a warm-up", seconds(of.median_seconds)));
+                lines.add("rate", &format!("{} TFLOP/s", rate(tflops)));
+            }
+            None => lines.add("time", &format!("{} in the interpreter, {runs}", seconds(of.median_seconds))),
+        }
         if !self.repeatable {
             lines.add("repeats", "FAIL: further runs left other bits than the first");
         }

@@ -1,0 +1,114 @@
+//! A random problem for a variant.
+
+use std::fmt;
+
+use ggemm_codegen::scenario::{Extent, Scenario};
+use ggemm_codegen::{KernelSpec, Operation, Problem, WeightSharing};
+
+use crate::buffer::Buffer;
+use crate::error::Error;
+use crate::groups::Runs;
+use crate::random::{Rng, Tensors, Values};
+use crate::real::{Real, with_real};
+
+/// A random problem for one variant. Variant, seed and extent decide every bit of it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    spec: KernelSpec,
+    seed: u64,
+    scenario: Scenario,
+    /// A group whose rows of the first operand are NaN throughout.
+    poisoned: Option<usize>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.scenario)?;
+        match self.poisoned {
+            Some(group) => write!(f, ", NaN in group {group}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Case {
+    /// The case of this seed.
+    pub fn random(spec: &KernelSpec, seed: u64, extent: Extent) -> Self {
+        let scenario = Scenario::any(spec, seed, extent);
+        let mut rng = Rng::new(seed ^ 0x7e57);
+        let mut poisoned = (rng.below(4) == 0).then(|| rng.below(scenario.problem.groups));
+        // What all groups share would be NaN throughout, and hide everything else.
+        if scenario.problem.operation == Operation::GradW && scenario.problem.weight_sharing == WeightSharing::Shared {
+            poisoned = None;
+        }
+        Case { spec: *spec, seed, scenario, poisoned }
+    }
+
+    /// The variant.
+    pub fn spec(&self) -> &KernelSpec {
+        &self.spec
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The problem.
+    pub fn problem(&self) -> &Problem {
+        &self.scenario.problem
+    }
+
+    /// Sizes or ends, which may contradict the problem.
+    pub fn groups(&self) -> &[i64] {
+        &self.scenario.groups
+    }
+
+    /// The tensors, in the host's memory.
+    pub(super) fn tensors(&self, values: Values) -> Result<Tensors, Error> {
+        let problem = self.problem();
+        let mut tensors = Tensors::with_groups(problem, self.groups(), values, self.seed)?;
+        if let Some(group) = self.poisoned {
+            let rows = Runs::clamped(problem, self.groups().iter().copied()).iter().nth(group).unwrap_or_default();
+            let [shape, ..] = problem.tensors();
+            let all = |row: usize| row * shape.row_stride..row * shape.row_stride + shape.cols;
+            with_real!(problem.operand, T => fill::<T>(&mut tensors.lhs, rows.map(all)));
+        }
+        Ok(tensors)
+    }
+}
+
+/// NaN in these elements.
+fn fill<T: Real>(buffer: &mut Buffer, runs: impl Iterator<Item = std::ops::Range<usize>>) {
+    let elements = buffer.as_mut_slice::<T>().unwrap_or_default();
+    for run in runs {
+        if let Some(run) = elements.get_mut(run) {
+            run.fill(T::from_f32(f32::NAN));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ggemm_codegen::catalogue;
+
+    use super::*;
+
+    /// A failing case replays, and its NaN stay in the group.
+    #[test]
+    fn a_seed_decides_every_bit() {
+        let specs = catalogue::shipped();
+        let mut poisoned = 0;
+        for (seed, spec) in (0..40).zip(specs.iter().cycle()) {
+            let (a, b) = (Case::random(spec, seed, Extent::Hundreds), Case::random(spec, seed, Extent::Hundreds));
+            assert_eq!(a.to_string(), b.to_string());
+            let tensors = |case: &Case| case.tensors(Values::Normal).unwrap();
+            let (x, y) = (tensors(&a), tensors(&b));
+            for (x, y) in [(&x.lhs, &y.lhs), (&x.rhs, &y.rhs), (&x.groups, &y.groups), (&x.out, &y.out)] {
+                assert_eq!(x.as_bytes(), y.as_bytes());
+            }
+            poisoned += usize::from(a.poisoned.is_some());
+        }
+        assert!((3..20).contains(&poisoned), "{poisoned} of 40");
+    }
+}

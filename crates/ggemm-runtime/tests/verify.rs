@@ -1,0 +1,37 @@
+//! Verification passes what is right, and names what is not.
+#![cfg(feature = "interpret")]
+
+use ggemm_codegen::catalogue;
+use ggemm_runtime::verify::{Case, Extent, Fault, Ground};
+use ggemm_runtime::{Arch, Device, Error, KernelSpec};
+
+/// The smallest variants: interpreting takes time.
+fn small() -> impl Iterator<Item = KernelSpec> {
+    catalogue::shipped().into_iter().filter(|s| s.tile.m * s.tile.n <= 64 * 64)
+}
+
+#[test]
+fn shipped_variants_pass_in_the_interpreter() {
+    let mut worst = 0.0_f64;
+    for (seed, spec) in (0..).zip(small().step_by(3)) {
+        let case = Case::random(&spec, seed, Extent::Tiles);
+        match case.check(&Ground::Interpreter(Arch::Sm90a)) {
+            Ok(passed) => worst = worst.max(passed.worst_of_bound),
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    assert!(0.0 < worst && worst <= 1.0, "{worst}");
+}
+
+#[test]
+fn a_refusal_is_a_failure_that_replays() {
+    let spec = small().next().unwrap();
+    let case = Case::random(&spec, 7, Extent::Tiles);
+    let failure = case.check(&Ground::Device(Device::cpu())).unwrap_err();
+    assert!(matches!(failure.fault, Fault::Runtime(Error::PinnedOnCpu { .. })), "{failure}");
+    let text = failure.to_string();
+    assert!(
+        text.starts_with(&format!("{spec}\n  seed     7\n  problem  {case}\n  data     small integers\n")),
+        "{text}"
+    );
+}
