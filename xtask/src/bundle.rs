@@ -27,9 +27,10 @@ pub(crate) struct Options {
 const MOST_BYTES: u64 = 60 << 20;
 
 /// What is in a bundle, and what that is.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("ggemm", "the command, with machine code inside: `./ggemm --help`"),
     ("gpu-tests", "the tests that need a GPU"),
+    ("gpu-bench", "the kernels' speed on layers of known models: `./gpu-bench --help`"),
     ("sanitize.sh", "NVIDIA's compute-sanitizer over every kernel"),
     ("README.txt", "this"),
 ];
@@ -49,11 +50,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ];
     let ggemm = cargo::build(&["build", "--release", "--package", "ggemm-cli"], &variables, "ggemm")?;
     // Without machine code inside, so that finding a compiler and the cache are tested too.
-    let source = [("GGEMM_BAKE", OsString::from("source"))];
+    let source = [("GGEMM_BAKE", OsString::from("source")), variables[2].clone()];
     let tests =
         cargo::build(&["test", "--release", "--package", "ggemm", "--test", "gpu", "--no-run"], &source, "gpu")?;
+    let bench =
+        cargo::build(&["bench", "--package", "ggemm", "--bench", "gpu", "--no-run"], &variables, "gpu")?;
     let script = root().join("scripts/sanitize.sh");
-    let sizes = pack(&folder, &ggemm, &tests, &script, &readme(&commit, &options.targets))?;
+    let sizes = pack(&folder, [&ggemm, &tests, &bench, &script], &readme(&commit, &options.targets))?;
     for (name, bytes) in &sizes {
         println!("{:>8.1} MiB  {name}", mebibytes(*bytes));
     }
@@ -107,13 +110,13 @@ fn replaceable(folder: &Path) -> Result<()> {
 }
 
 /// Copies the files, and returns their names and sizes.
-fn pack(folder: &Path, ggemm: &Path, tests: &Path, script: &Path, readme: &str) -> Result<Vec<(&'static str, u64)>> {
+fn pack(folder: &Path, files: [&Path; 4], readme: &str) -> Result<Vec<(&'static str, u64)>> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => fs::create_dir_all(folder)?,
     }
     // The permission to execute travels with the copy.
-    for ((name, _), from) in FILES.iter().zip([ggemm, tests, script]) {
+    for ((name, _), from) in FILES.iter().zip(files) {
         fs::copy(from, folder.join(name)).map_err(|error| format!("{}: {error}", from.display()))?;
     }
     fs::write(folder.join(MARK), readme)?;
@@ -133,6 +136,7 @@ fn readme(commit: &str, targets: &[Arch]) -> String {
          Commit {commit}, machine code for {}.\n\n{}\n\
          In this folder:\n\n  \
          ./gpu-tests                                every test on the GPU\n  \
+         ./gpu-bench --json nvidia-h200.json        every layer timed: commit the file in benches/results/\n  \
          ./ggemm run --backend cuda                 one problem, timed and checked\n  \
          ./ggemm verify                             200 random problems for every variant\n  \
          ./ggemm verify --attest nvidia-h200.json   the same, on record: commit the file in attestations/<target>/\n  \
@@ -157,8 +161,8 @@ mod tests {
         assert!(readme.contains("Commit 0123, machine code for sm_90a.\n"), "{readme}");
         for _ in 0..2 {
             replaceable(&to).unwrap();
-            let sizes = pack(&to, &from, &from, &from, &readme).unwrap();
-            assert_eq!(sizes[..3], [("ggemm", 5), ("gpu-tests", 5), ("sanitize.sh", 5)]);
+            let sizes = pack(&to, [&from; 4], &readme).unwrap();
+            assert_eq!(sizes[..4], [("ggemm", 5), ("gpu-tests", 5), ("gpu-bench", 5), ("sanitize.sh", 5)]);
             assert_eq!(fs::read_dir(&to).unwrap().count(), FILES.len());
         }
         fs::write(to.join(MARK), "precious").unwrap();
