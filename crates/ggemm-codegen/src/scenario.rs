@@ -32,6 +32,9 @@ pub enum Extent {
 /// Multiply-adds of the largest scenario, about.
 const MOST_WORK: usize = 1 << 26;
 
+/// Elements of the weights of all its groups, about.
+const MOST_WEIGHTS: usize = 1 << 22;
+
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LISTED: usize = 12;
@@ -132,9 +135,13 @@ impl Scenario {
         }
         if extent == Extent::Hundreds {
             // The reduction of ragged rows stays: it is what turns the ring, and what even_k speaks of.
-            n = n.min((MOST_WORK / (rows * k).max(1)).max(8));
+            let most = |other: usize| {
+                let work = MOST_WORK / (rows * other).max(1);
+                work.min(MOST_WEIGHTS / (groups.len() * other).max(1)).max(8)
+            };
+            n = n.min(most(k));
             if spec.ragged == Ragged::Reduction {
-                k = k.min((MOST_WORK / (rows * n).max(1)).max(8));
+                k = k.min(most(n));
             }
         }
         let (operation, mut layout) = operation_of(spec);
@@ -236,6 +243,7 @@ mod tests {
                 let fits = |v: &i64| problem.group_index == IndexType::I64 || i32::try_from(*v).is_ok();
                 assert!(groups.iter().all(fits), "{problem} {groups:?}");
                 assert!(problem.m * problem.n * problem.k <= 2 * MOST_WORK, "{problem}");
+                assert!(problem.groups * problem.n * problem.k <= 4 * MOST_WEIGHTS, "{problem}");
             }
         }
     }
