@@ -65,7 +65,7 @@ impl Scenario {
             Scenario::random(spec, seed, extent)
         };
         if scenario.problem.operation == Operation::Forward && dice.below(2) == 0 {
-            scenario.as_grad_x()
+            scenario.into_grad_x()
         } else {
             scenario
         }
@@ -175,7 +175,7 @@ impl Scenario {
 
     /// The grad_x that is the same contraction as this forward: N and K, x and y, and the weights' dimensions change
     /// places.
-    fn as_grad_x(self) -> Self {
+    fn into_grad_x(self) -> Self {
         let Scenario { problem: forward, groups } = self;
         let mut problem = forward.clone().with_operation(Operation::GradX);
         (problem.n, problem.k) = (forward.k, forward.n);
@@ -282,7 +282,7 @@ mod tests {
     fn a_grad_x_is_the_same_contraction_as_its_forward() {
         for spec in catalogue::shipped().iter().filter(|s| s.ragged == Ragged::Rows) {
             let forward = Scenario::random(spec, 5, Extent::Tiles);
-            let (a, b) = (forward.problem.contraction(), forward.as_grad_x().problem.contraction());
+            let (a, b) = (forward.problem.contraction(), forward.into_grad_x().problem.contraction());
             let shape = |c: &crate::Contraction| {
                 let strides = [&c.a, &c.b, &c.d].map(|t| (t.rows, t.cols, t.row_stride, t.group_stride));
                 (c.rows, c.cols, c.reduction, c.b_major, strides)
