@@ -4,7 +4,7 @@ use ggemm::random::{Rng, Spread, Tensors, Values};
 use ggemm::{Args, Buffer, Device, Dtype, Error, Operation, Planner, Problem, Tail, WeightLayout, bf16};
 
 fn output(problem: &Problem, tensors: &Tensors, threads: usize) -> Result<Buffer, Error> {
-    let mut out = tensors.out.clone();
+    let mut out = tensors.out.try_clone().unwrap();
     let plan = Planner::new(Device::cpu()).plan(problem)?;
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
         Ok(pool) => pool.install(|| plan.run(tensors.args(&mut out)))?,
@@ -89,7 +89,7 @@ fn a_run_leaves_nothing_to_the_next() -> Result<(), Error> {
             }
             let tensors = Tensors::random(&small, &[5], Values::Normal, 2)?;
             let clean = bits(&output(&small, &tensors, 1)?);
-            let (mut ignored, mut out) = (poison.out.clone(), tensors.out.clone());
+            let (mut ignored, mut out) = (poison.out.try_clone().unwrap(), tensors.out.try_clone().unwrap());
             let planner = Planner::new(Device::cpu());
             let (first, second) = (planner.plan(&large)?, planner.plan(&small)?);
             match rayon::ThreadPoolBuilder::new().num_threads(1).build() {

@@ -1,9 +1,9 @@
 //! What the host puts into a kernel's parameters for a contraction: the one statement of it, for whoever launches.
 
 use crate::contraction::Contraction;
-use crate::ir::ParamRole;
+use crate::ir::{GridRule, ParamRole};
 use crate::problem::{GroupForm, IndexType};
-use crate::spec::Ragged;
+use crate::spec::{KernelSpec, Ragged};
 
 /// The value of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,29 @@ pub enum Operand {
     D,
     /// The array of sizes or ends.
     Groups,
+}
+
+/// How many CTAs to launch where `resident` of the kernel run at once; 0 where there is nothing to write.
+pub fn grid(rule: GridRule, spec: &KernelSpec, problem: &Contraction, resident: u32) -> u32 {
+    match rule {
+        GridRule::Persistent => u32::try_from(most_tiles(spec, problem)).unwrap_or(u32::MAX).min(resident.max(1)),
+    }
+}
+
+/// The largest number of tiles that any sizes could make.
+fn most_tiles(spec: &KernelSpec, problem: &Contraction) -> u64 {
+    let c = problem;
+    let count = |n: usize| n as u64;
+    let (tile_m, tile_n) = (u64::from(spec.tile.m.max(1)), u64::from(spec.tile.n.max(1)));
+    let row_tiles = match c.ragged {
+        // Each group may add one tile that is not full, and so may the tail, but a tile has a row of its own.
+        Ragged::Rows => count(c.rows).min(count(c.rows) / tile_m + count(c.groups) + u64::from(c.zero_tail)),
+        Ragged::Reduction => {
+            let matrices = if c.weight_shared { count(c.groups).min(1) } else { count(c.groups) };
+            matrices.saturating_mul(count(c.rows).div_ceil(tile_m))
+        }
+    };
+    row_tiles.saturating_mul(count(c.cols).div_ceil(tile_n))
 }
 
 /// The value that a parameter of this role takes for `problem`.
@@ -52,5 +75,39 @@ pub fn argument(role: ParamRole, problem: &Contraction) -> Argument {
         ParamRole::ZeroTail => flag(c.zero_tail),
         ParamRole::Accumulate => flag(c.accumulate),
         ParamRole::MergeGroups => flag(merged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::{Problem, WeightSharing};
+
+    const ROWS: &str = "ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync";
+    const REDUCTION: &str = "ggemm_reduction_am_bn_bf16_f32_bf16_sm80_128x256x64_w2x4_s3_multistage_cpasync";
+
+    fn ctas(spec: &str, problem: &Problem) -> u32 {
+        grid(GridRule::Persistent, &spec.parse().unwrap(), &problem.contraction(), 1000)
+    }
+
+    #[test]
+    fn a_grid_has_room_for_the_worst_sizes_and_no_more() {
+        // 3 groups of 1, 1 and 254 rows make 4 row tiles: 256 / 128 + 3 + 1 (the tail) bounds them.
+        assert_eq!(ctas(ROWS, &Problem::forward(3, 256, 130, 64)), 6 * 2);
+        // As many row tiles as rows.
+        assert_eq!(ctas(ROWS, &Problem::forward(512, 4, 128, 64)), 4);
+        assert_eq!(ctas(ROWS, &Problem::forward(8, 1 << 20, 4096, 64)), 1000);
+        assert_eq!(ctas(REDUCTION, &Problem::grad_w(3, 256, 130, 300)), 3 * 2 * 2);
+        let shared = Problem::grad_w(3, 256, 130, 300).weight_sharing(WeightSharing::Shared);
+        assert_eq!(ctas(REDUCTION, &shared), 2 * 2);
+    }
+
+    #[test]
+    fn nothing_to_write_is_nothing_to_launch() {
+        for problem in [Problem::forward(3, 0, 128, 64), Problem::forward(3, 128, 0, 64)] {
+            assert_eq!(ctas(ROWS, &problem), 0, "{problem}");
+        }
+        assert_eq!(ctas(REDUCTION, &Problem::grad_w(3, 0, 128, 0)), 0);
+        assert_ne!(ctas(REDUCTION, &Problem::grad_w(3, 0, 128, 64)), 0, "zeros are written");
     }
 }

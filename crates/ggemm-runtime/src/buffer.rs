@@ -1,13 +1,19 @@
 //! Memory that a product reads and writes: owned ([`Buffer`]) or the caller's own ([`View`], [`ViewMut`]).
 
 use std::ops::Range;
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
-use crate::device::Device;
+#[cfg(feature = "cuda")]
+use crate::cuda::{DeviceMemory, DeviceSlice};
+use crate::device::{Device, DeviceKind};
 use crate::element::{Element, ElementType};
 use crate::error::Error;
 use crate::host::{HostSlice, HostSliceMut, HostVec};
 
 /// Owned memory on a device: `len` elements of one type.
+///
+/// On a GPU whatever is asked of a buffer comes behind what was asked before, whichever stream or thread did it.
 ///
 /// ```
 /// use ggemm_runtime::{Buffer, Device};
@@ -17,19 +23,30 @@ use crate::host::{HostSlice, HostSliceMut, HostVec};
 /// assert_eq!(sizes.to_vec::<i32>()?, [4, 4, 0]);
 /// # Ok::<(), ggemm_runtime::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Buffer {
     device: Device,
-    storage: HostVec,
+    storage: Storage,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Host(HostVec),
+    #[cfg(feature = "cuda")]
+    Gpu {
+        memory: Arc<DeviceMemory>,
+        ty: ElementType,
+        len: usize,
+    },
 }
 
 impl Buffer {
     /// Memory on `device` that holds a copy of `elements`.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], and [`Error::NoBackend`] for a device that this build cannot reach.
+    /// [`Error::OutOfMemory`], and where the driver fails [`Error::Cuda`].
     pub fn from_slice<T: Element>(device: &Device, elements: &[T]) -> Result<Self, Error> {
-        let mut buffer = Self::zeros(device, T::TYPE, elements.len())?;
+        let mut buffer = Self::uninitialized(device, T::TYPE, elements.len())?;
         buffer.copy_from_slice(elements)?;
         Ok(buffer)
     }
@@ -39,50 +56,109 @@ impl Buffer {
     /// # Errors
     /// As [`Buffer::from_slice`].
     pub fn zeros(device: &Device, ty: ElementType, len: usize) -> Result<Self, Error> {
-        crate::check::reachable(device)?;
-        let storage = HostVec::zeros(ty, len).ok_or_else(|| {
-            let bytes = len.saturating_mul(ty.size_bytes());
-            Error::OutOfMemory { device: device.to_string(), bytes }
-        })?;
+        let storage = match device.kind() {
+            DeviceKind::Cpu => Storage::Host(host_zeros(device, ty, len)?),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda(_) => {
+                let bytes = len.saturating_mul(ty.size_bytes());
+                Storage::Gpu { memory: DeviceMemory::zeros(device.gpu()?, bytes)?, ty, len }
+            }
+            #[cfg(not(feature = "cuda"))]
+            DeviceKind::Cuda(_) => return Err(Error::NoBackend { device: device.to_string() }),
+        };
         Ok(Buffer { device: device.clone(), storage })
     }
 
-    /// A copy of all elements.
-    ///
-    /// # Errors
-    /// [`Error::ElementType`] where the buffer does not hold `T`.
-    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>, Error> {
-        match T::of(&self.storage.as_slice()) {
-            Some(elements) => Ok(elements.to_vec()),
-            None => Err(Error::ElementType { held: self.element_type(), asked: T::TYPE }),
+    /// Memory whose elements are about to be written; on a GPU they are anything until then.
+    fn uninitialized(device: &Device, ty: ElementType, len: usize) -> Result<Self, Error> {
+        match device.kind() {
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda(_) => {
+                let memory = DeviceMemory::new(device.gpu()?, len.saturating_mul(ty.size_bytes()))?;
+                Ok(Buffer { device: device.clone(), storage: Storage::Gpu { memory, ty, len } })
+            }
+            _ => Self::zeros(device, ty, len),
         }
     }
 
-    /// Overwrites all elements.
+    /// A copy on the same device.
+    ///
+    /// # Errors
+    /// As [`Buffer::from_slice`].
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        let storage = match &self.storage {
+            Storage::Host(elements) => {
+                let mut copy = host_zeros(&self.device, self.element_type(), self.len())?;
+                copy.as_mut_slice().copy_from(&elements.as_slice());
+                Storage::Host(copy)
+            }
+            #[cfg(feature = "cuda")]
+            Storage::Gpu { memory, ty, len } => Storage::Gpu { memory: memory.duplicate()?, ty: *ty, len: *len },
+        };
+        Ok(Buffer { device: self.device.clone(), storage })
+    }
+
+    /// A copy of all elements. On a GPU it waits for what was asked of the buffer before.
+    ///
+    /// # Errors
+    /// [`Error::ElementType`] where the buffer does not hold `T`. On a GPU [`Error::Cuda`]: among others a fault of a
+    /// kernel that wrote it.
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>, Error> {
+        self.view().to_vec()
+    }
+
+    /// Overwrites all elements. On a GPU it waits for what was asked of the buffer before.
     ///
     /// # Errors
     /// [`Error::ElementType`] where the buffer does not hold `T`, [`Error::CopyLength`] where the lengths differ; the
-    /// buffer is then as it was.
+    /// buffer is then as it was. On a GPU [`Error::Cuda`].
     pub fn copy_from_slice<T: Element>(&mut self, elements: &[T]) -> Result<(), Error> {
         let (held, len) = (self.element_type(), self.len());
         if len != elements.len() {
             return Err(Error::CopyLength { held: len, given: elements.len() });
         }
-        let Some(own) = T::of_mut(self.storage.as_mut_slice()) else {
-            return Err(Error::ElementType { held, asked: T::TYPE });
-        };
-        own.copy_from_slice(elements);
+        let other = Error::ElementType { held, asked: T::TYPE };
+        match &mut self.storage {
+            Storage::Host(own) => {
+                T::of_mut(own.as_mut_slice()).ok_or(other)?.copy_from_slice(elements);
+                Ok(())
+            }
+            #[cfg(feature = "cuda")]
+            Storage::Gpu { memory, .. } if held == T::TYPE => memory.write(elements),
+            #[cfg(feature = "cuda")]
+            Storage::Gpu { .. } => Err(other),
+        }
+    }
+
+    /// Zeroes all elements. A GPU is asked for it on the device's own stream, and this returns at once.
+    ///
+    /// # Errors
+    /// On a GPU [`Error::Cuda`].
+    pub fn set_zero(&mut self) -> Result<(), Error> {
+        match &mut self.storage {
+            Storage::Host(elements) => elements.as_mut_slice().set_zero(),
+            #[cfg(feature = "cuda")]
+            Storage::Gpu { memory, .. } => return memory.set_zero(),
+        }
         Ok(())
     }
 
     /// The elements themselves, where they lie in the host's memory and are of type `T`.
     pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
-        T::of(&self.storage.as_slice())
+        match &self.storage {
+            Storage::Host(elements) => T::of(&elements.as_slice()),
+            #[cfg(feature = "cuda")]
+            Storage::Gpu { .. } => None,
+        }
     }
 
     /// The elements themselves, to be written, where they lie in the host's memory and are of type `T`.
     pub fn as_mut_slice<T: Element>(&mut self) -> Option<&mut [T]> {
-        T::of_mut(self.storage.as_mut_slice())
+        match &mut self.storage {
+            Storage::Host(elements) => T::of_mut(elements.as_mut_slice()),
+            #[cfg(feature = "cuda")]
+            Storage::Gpu { .. } => None,
+        }
     }
 
     /// Where the memory is.
@@ -92,12 +168,20 @@ impl Buffer {
 
     /// The elements' type.
     pub fn element_type(&self) -> ElementType {
-        self.storage.as_slice().element_type()
+        match &self.storage {
+            Storage::Host(elements) => elements.as_slice().element_type(),
+            #[cfg(feature = "cuda")]
+            Storage::Gpu { ty, .. } => *ty,
+        }
     }
 
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.storage.as_slice().len()
+        match &self.storage {
+            Storage::Host(elements) => elements.as_slice().len(),
+            #[cfg(feature = "cuda")]
+            Storage::Gpu { len, .. } => *len,
+        }
     }
 
     /// Whether there are no elements.
@@ -107,20 +191,48 @@ impl Buffer {
 
     /// The memory, borrowed.
     pub fn view(&self) -> View<'_> {
-        View { device: self.device.clone(), memory: self.storage.as_slice() }
+        let memory = match &self.storage {
+            Storage::Host(elements) => Memory::Host(elements.as_slice()),
+            #[cfg(feature = "cuda")]
+            Storage::Gpu { memory, ty, len } => Memory::Gpu(whole(memory, *ty, *len)),
+        };
+        View { device: self.device.clone(), memory }
     }
 
     /// The memory, mutably borrowed.
     pub fn view_mut(&mut self) -> ViewMut<'_> {
-        ViewMut { device: self.device.clone(), memory: self.storage.as_mut_slice() }
+        let memory = match &mut self.storage {
+            Storage::Host(elements) => MemoryMut::Host(elements.as_mut_slice()),
+            #[cfg(feature = "cuda")]
+            Storage::Gpu { memory, ty, len } => MemoryMut::Gpu(whole(memory, *ty, *len)),
+        };
+        ViewMut { device: self.device.clone(), memory }
     }
 }
 
-/// Borrowed memory to read: a [`Buffer`]'s, or a slice of the caller's, which the CPU reads in place.
+fn host_zeros(device: &Device, ty: ElementType, len: usize) -> Result<HostVec, Error> {
+    let bytes = len.saturating_mul(ty.size_bytes());
+    HostVec::zeros(ty, len).ok_or_else(|| Error::OutOfMemory { device: device.to_string(), bytes })
+}
+
+#[cfg(feature = "cuda")]
+fn whole(memory: &Arc<DeviceMemory>, ty: ElementType, len: usize) -> DeviceSlice<'_> {
+    DeviceSlice { address: memory.address(), ty, len, owner: Some(memory) }
+}
+
+/// Borrowed memory to read: a [`Buffer`]'s, a slice of the caller's, which the CPU reads in place, or another
+/// framework's memory of a GPU.
 #[derive(Clone, Debug)]
 pub struct View<'a> {
     device: Device,
-    memory: HostSlice<'a>,
+    memory: Memory<'a>,
+}
+
+#[derive(Clone, Debug)]
+enum Memory<'a> {
+    Host(HostSlice<'a>),
+    #[cfg(feature = "cuda")]
+    Gpu(DeviceSlice<'a>),
 }
 
 impl<'a> View<'a> {
@@ -130,7 +242,24 @@ impl<'a> View<'a> {
     /// [`Error::Bytes`] where they are no whole number of elements or do not start at a multiple of an element's size.
     pub fn from_bytes(ty: ElementType, bytes: &'a [u8]) -> Result<Self, Error> {
         let refused = Error::bytes(ty, bytes);
-        HostSlice::from_bytes(ty, bytes).map(|memory| View { device: Device::cpu(), memory }).ok_or(refused)
+        HostSlice::from_bytes(ty, bytes).map(View::on_host).ok_or(refused)
+    }
+
+    /// `len` elements in a GPU's memory at `address`.
+    ///
+    /// # Errors
+    /// [`Error::NotAGpu`] for the CPU, [`Error::Bytes`] for an address that is no multiple of an element's size.
+    ///
+    /// # Safety
+    /// The elements are in memory that the GPU can read, and stay there until the work that reads them is done, which is
+    /// after the call that asks for it has returned. What else uses them is ordered by the caller.
+    #[cfg(feature = "cuda")]
+    pub unsafe fn from_device(device: &Device, ty: ElementType, address: u64, len: usize) -> Result<Self, Error> {
+        Ok(View { device: device.clone(), memory: Memory::Gpu(foreign(device, ty, address, len)?) })
+    }
+
+    fn on_host(slice: HostSlice<'a>) -> Self {
+        View { device: Device::cpu(), memory: Memory::Host(slice) }
     }
 
     /// Some of the elements.
@@ -139,7 +268,12 @@ impl<'a> View<'a> {
     /// [`Error::Range`] where there are none such.
     pub fn range(&self, elements: Range<usize>) -> Result<Self, Error> {
         let Range { start, end } = within(elements, self.len())?;
-        Ok(View { device: self.device.clone(), memory: self.memory.range(start, end) })
+        let memory = match &self.memory {
+            Memory::Host(slice) => Memory::Host(slice.range(start, end)),
+            #[cfg(feature = "cuda")]
+            Memory::Gpu(slice) => Memory::Gpu(slice.range(start, end)),
+        };
+        Ok(View { device: self.device.clone(), memory })
     }
 
     /// Where the memory is.
@@ -149,12 +283,20 @@ impl<'a> View<'a> {
 
     /// The elements' type.
     pub fn element_type(&self) -> ElementType {
-        self.memory.element_type()
+        match &self.memory {
+            Memory::Host(slice) => slice.element_type(),
+            #[cfg(feature = "cuda")]
+            Memory::Gpu(slice) => slice.ty,
+        }
     }
 
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.memory.len()
+        match &self.memory {
+            Memory::Host(slice) => slice.len(),
+            #[cfg(feature = "cuda")]
+            Memory::Gpu(slice) => slice.len,
+        }
     }
 
     /// Whether there are no elements.
@@ -162,22 +304,67 @@ impl<'a> View<'a> {
         self.len() == 0
     }
 
+    /// The address of the first element, on its device.
+    pub fn address(&self) -> u64 {
+        match &self.memory {
+            Memory::Host(slice) => slice.bytes().as_ptr().addr() as u64,
+            #[cfg(feature = "cuda")]
+            Memory::Gpu(slice) => slice.address,
+        }
+    }
+
     /// The largest power of two, at most 256, of bytes that divides the address.
     pub fn alignment(&self) -> usize {
-        alignment(self.memory.bytes())
+        1 << (self.address() | 256).trailing_zeros()
     }
 
     /// The elements themselves, where they lie in the host's memory and are of type `T`.
     pub fn as_slice<T: Element>(&self) -> Option<&'a [T]> {
-        T::of(&self.memory)
+        match &self.memory {
+            Memory::Host(slice) => T::of(slice),
+            #[cfg(feature = "cuda")]
+            Memory::Gpu(_) => None,
+        }
+    }
+
+    /// A copy of the elements. On a GPU it waits for what was asked of a buffer before, or, of another framework's
+    /// memory, for what was asked of the device's own stream.
+    ///
+    /// # Errors
+    /// As [`Buffer::to_vec`].
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>, Error> {
+        let other = Error::ElementType { held: self.element_type(), asked: T::TYPE };
+        match &self.memory {
+            Memory::Host(slice) => T::of(slice).map(<[T]>::to_vec).ok_or(other),
+            #[cfg(feature = "cuda")]
+            Memory::Gpu(slice) if slice.ty == T::TYPE => slice.to_host(self.device.gpu()?.own_stream()?),
+            #[cfg(feature = "cuda")]
+            Memory::Gpu(_) => Err(other),
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn device_slice(&self) -> Option<DeviceSlice<'a>> {
+        match self.memory {
+            Memory::Host(_) => None,
+            Memory::Gpu(slice) => Some(slice),
+        }
     }
 }
 
-/// Borrowed memory to write: a [`Buffer`]'s, or a slice of the caller's, which the CPU writes in place.
+/// Borrowed memory to write: a [`Buffer`]'s, a slice of the caller's, which the CPU writes in place, or another
+/// framework's memory of a GPU.
 #[derive(Debug)]
 pub struct ViewMut<'a> {
     device: Device,
-    memory: HostSliceMut<'a>,
+    memory: MemoryMut<'a>,
+}
+
+#[derive(Debug)]
+enum MemoryMut<'a> {
+    Host(HostSliceMut<'a>),
+    #[cfg(feature = "cuda")]
+    Gpu(DeviceSlice<'a>),
 }
 
 impl<'a> ViewMut<'a> {
@@ -187,7 +374,23 @@ impl<'a> ViewMut<'a> {
     /// As [`View::from_bytes`].
     pub fn from_bytes(ty: ElementType, bytes: &'a mut [u8]) -> Result<Self, Error> {
         let refused = Error::bytes(ty, bytes);
-        HostSliceMut::from_bytes(ty, bytes).map(|memory| ViewMut { device: Device::cpu(), memory }).ok_or(refused)
+        HostSliceMut::from_bytes(ty, bytes).map(ViewMut::on_host).ok_or(refused)
+    }
+
+    /// `len` elements in a GPU's memory at `address`, to be written.
+    ///
+    /// # Errors
+    /// As [`View::from_device`].
+    ///
+    /// # Safety
+    /// As [`View::from_device`], of memory that the GPU can write and that nothing else uses meanwhile.
+    #[cfg(feature = "cuda")]
+    pub unsafe fn from_device(device: &Device, ty: ElementType, address: u64, len: usize) -> Result<Self, Error> {
+        Ok(ViewMut { device: device.clone(), memory: MemoryMut::Gpu(foreign(device, ty, address, len)?) })
+    }
+
+    fn on_host(slice: HostSliceMut<'a>) -> Self {
+        ViewMut { device: Device::cpu(), memory: MemoryMut::Host(slice) }
     }
 
     /// Some of the elements.
@@ -196,12 +399,22 @@ impl<'a> ViewMut<'a> {
     /// [`Error::Range`] where there are none such.
     pub fn range(self, elements: Range<usize>) -> Result<Self, Error> {
         let Range { start, end } = within(elements, self.len())?;
-        Ok(ViewMut { device: self.device, memory: self.memory.range(start, end) })
+        let memory = match self.memory {
+            MemoryMut::Host(slice) => MemoryMut::Host(slice.range(start, end)),
+            #[cfg(feature = "cuda")]
+            MemoryMut::Gpu(slice) => MemoryMut::Gpu(slice.range(start, end)),
+        };
+        Ok(ViewMut { device: self.device, memory })
     }
 
     /// The same memory, to be read.
     pub fn as_view(&self) -> View<'_> {
-        View { device: self.device.clone(), memory: self.memory.as_slice() }
+        let memory = match &self.memory {
+            MemoryMut::Host(slice) => Memory::Host(slice.as_slice()),
+            #[cfg(feature = "cuda")]
+            MemoryMut::Gpu(slice) => Memory::Gpu(*slice),
+        };
+        View { device: self.device.clone(), memory }
     }
 
     /// Where the memory is.
@@ -211,12 +424,12 @@ impl<'a> ViewMut<'a> {
 
     /// The elements' type.
     pub fn element_type(&self) -> ElementType {
-        self.memory.as_slice().element_type()
+        self.as_view().element_type()
     }
 
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.memory.as_slice().len()
+        self.as_view().len()
     }
 
     /// Whether there are no elements.
@@ -224,29 +437,56 @@ impl<'a> ViewMut<'a> {
         self.len() == 0
     }
 
+    /// The address of the first element, on its device.
+    pub fn address(&self) -> u64 {
+        self.as_view().address()
+    }
+
     /// The largest power of two, at most 256, of bytes that divides the address.
     pub fn alignment(&self) -> usize {
-        alignment(self.memory.as_slice().bytes())
+        self.as_view().alignment()
     }
 
     /// The elements themselves, where they lie in the host's memory and are of type `T`.
     pub fn into_mut_slice<T: Element>(self) -> Option<&'a mut [T]> {
-        T::of_mut(self.memory)
+        match self.memory {
+            MemoryMut::Host(slice) => T::of_mut(slice),
+            #[cfg(feature = "cuda")]
+            MemoryMut::Gpu(_) => None,
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn device_slice(&self) -> Option<DeviceSlice<'a>> {
+        match self.memory {
+            MemoryMut::Host(_) => None,
+            MemoryMut::Gpu(slice) => Some(slice),
+        }
     }
 }
 
 fn within(elements: Range<usize>, len: usize) -> Result<Range<usize>, Error> {
     let Range { start, end } = elements;
-    if start <= end && end <= len { Ok(elements) } else { Err(Error::Range { start, end, len }) }
+    if start <= end && end <= len { Ok(start..end) } else { Err(Error::Range { start, end, len }) }
 }
 
-fn alignment(bytes: &[u8]) -> usize {
-    1 << (bytes.as_ptr().addr() | 256).trailing_zeros()
+/// Memory of a GPU that is not ggemm's.
+#[cfg(feature = "cuda")]
+fn foreign<'a>(device: &Device, ty: ElementType, address: u64, len: usize) -> Result<DeviceSlice<'a>, Error> {
+    if device.kind() == DeviceKind::Cpu {
+        return Err(Error::NotAGpu { device: device.to_string() });
+    }
+    let size = ty.size_bytes();
+    let offset = (address % size as u64) as usize;
+    if offset != 0 {
+        return Err(Error::Bytes { ty, bytes: len.saturating_mul(size), offset, size });
+    }
+    Ok(DeviceSlice { address, ty, len, owner: None })
 }
 
 impl<'a, T: Element> From<&'a [T]> for View<'a> {
     fn from(elements: &'a [T]) -> Self {
-        View { device: Device::cpu(), memory: T::share(elements) }
+        View::on_host(T::share(elements))
     }
 }
 
@@ -270,7 +510,7 @@ impl<'a> From<&'a Buffer> for View<'a> {
 
 impl<'a, T: Element> From<&'a mut [T]> for ViewMut<'a> {
     fn from(elements: &'a mut [T]) -> Self {
-        ViewMut { device: Device::cpu(), memory: T::lend(elements) }
+        ViewMut::on_host(T::lend(elements))
     }
 }
 

@@ -4,20 +4,12 @@ use ggemm_codegen::{Problem, ProblemError, TensorShape};
 
 use crate::args::Args;
 use crate::buffer::View;
-use crate::device::{Device, DeviceKind};
+use crate::device::Device;
 use crate::element::ElementType;
 use crate::error::Error;
 
 /// The name of the array of sizes or ends in messages.
 const GROUPS: &str = "groups";
-
-/// Refuses a device that this build has no backend for.
-pub(crate) fn reachable(device: &Device) -> Result<(), Error> {
-    match device.kind() {
-        DeviceKind::Cpu => Ok(()),
-        DeviceKind::Cuda(_) => Err(Error::NoBackend { device: device.to_string() }),
-    }
-}
 
 /// Refuses arguments that are not what `problem` says or not on `device`.
 pub(crate) fn args(problem: &Problem, device: &Device, args: &Args<'_>) -> Result<(), Error> {

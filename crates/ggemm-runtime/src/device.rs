@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use ggemm_codegen::Arch;
 
+use crate::error::Error;
+
 /// What kind of machine a [`Device`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -33,6 +35,7 @@ struct Inner {
     kind: DeviceKind,
     name: String,
     arch: Option<Arch>,
+    driver: Option<String>,
     why_not_gpu: Option<NoDevice>,
 }
 
@@ -43,13 +46,13 @@ impl Device {
     }
 
     fn host(why_not_gpu: Option<NoDevice>) -> Self {
-        Device(Arc::new(Inner { kind: DeviceKind::Cpu, name: "cpu".into(), arch: None, why_not_gpu }))
+        Device(Arc::new(Inner { kind: DeviceKind::Cpu, name: "cpu".into(), arch: None, driver: None, why_not_gpu }))
     }
 
     #[cfg(feature = "cuda")]
-    pub(crate) fn cuda(ordinal: usize, name: String, arch: Arch) -> Self {
+    pub(crate) fn found(ordinal: usize, name: String, arch: Arch, driver: String) -> Self {
         let kind = DeviceKind::Cuda(ordinal);
-        Device(Arc::new(Inner { kind, name, arch: Some(arch), why_not_gpu: None }))
+        Device(Arc::new(Inner { kind, name, arch: Some(arch), driver: Some(driver), why_not_gpu: None }))
     }
 
     /// The first GPU that ggemm can use.
@@ -63,15 +66,55 @@ impl Device {
         Err(NoDevice::NotBuilt)
     }
 
-    /// The first GPU that plans can run on, else the CPU, which then remembers why ([`Device::why_not_gpu`]).
+    /// The GPU of this ordinal in the driver's order, which `CUDA_VISIBLE_DEVICES` changes.
     ///
-    /// This version launches nothing on GPUs yet, so that today it is always the CPU.
+    /// # Errors
+    /// Why it cannot be used. Nothing panics where no driver is installed.
+    pub fn cuda(ordinal: usize) -> Result<Self, NoDevice> {
+        #[cfg(feature = "cuda")]
+        return crate::cuda::probe::at(ordinal);
+        #[cfg(not(feature = "cuda"))]
+        {
+            _ = ordinal;
+            Err(NoDevice::NotBuilt)
+        }
+    }
+
+    /// The first GPU that ggemm can use, else the CPU, which then remembers why ([`Device::why_not_gpu`]).
     pub fn best() -> Self {
-        let why = match Self::probe() {
-            Ok(gpu) => NoDevice::NoLaunch { device: gpu.to_string() },
-            Err(why) => why,
-        };
-        Self::host(Some(why))
+        Self::probe().unwrap_or_else(|why| Self::host(Some(why)))
+    }
+
+    /// Waits until all that was asked of the device is done. The CPU has always done it.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`], where among others the faults of kernels show that ran since.
+    pub fn synchronize(&self) -> Result<(), Error> {
+        match self.kind() {
+            DeviceKind::Cpu => Ok(()),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda(_) => Ok(self.gpu()?.synchronize()?),
+            #[cfg(not(feature = "cuda"))]
+            DeviceKind::Cuda(_) => Err(Error::NoBackend { device: self.to_string() }),
+        }
+    }
+
+    /// The stream of [`Plan::run`](crate::Plan::run) and of the buffers' copies.
+    ///
+    /// # Errors
+    /// [`Error::NotAGpu`] for the CPU, [`Error::Cuda`] where the driver refuses.
+    #[cfg(feature = "cuda")]
+    pub fn stream(&self) -> Result<crate::cuda::Stream, Error> {
+        Ok(self.gpu()?.own_stream()?.clone())
+    }
+
+    /// The GPU itself, whose context is made at the first call.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn gpu(&self) -> Result<&'static crate::cuda::Gpu, Error> {
+        match (self.kind(), self.arch()) {
+            (DeviceKind::Cuda(ordinal), Some(arch)) => Ok(crate::cuda::Gpu::open(ordinal, &self.to_string(), arch)?),
+            _ => Err(Error::NotAGpu { device: self.to_string() }),
+        }
     }
 
     /// CPU, or GPU and which.
@@ -87,6 +130,12 @@ impl Device {
     /// The architecture to compile for; `None` for the CPU.
     pub fn arch(&self) -> Option<Arch> {
         self.0.arch
+    }
+
+    /// The GPU's driver, such as `580.95.05`, or `CUDA 13.0` where the system tells only what the driver supports;
+    /// `None` for the CPU.
+    pub fn driver(&self) -> Option<&str> {
+        self.0.driver.as_deref()
     }
 
     /// For a CPU that [`Device::best`] fell back to: why no GPU was taken.
@@ -116,14 +165,6 @@ impl fmt::Display for Device {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoDevice {
-    /// A GPU is there, but this version cannot launch on it.
-    #[error(
-        "found {device}, but this version of ggemm computes on CPUs only: its kernels can be listed, emitted and baked, not launched"
-    )]
-    NoLaunch {
-        /// The GPU.
-        device: String,
-    },
     /// Built without the feature `cuda`.
     #[error("ggemm was built without the feature `cuda`: enable it to use GPUs")]
     NotBuilt,
@@ -139,12 +180,20 @@ pub enum NoDevice {
     /// A driver, and no GPU that it shows.
     #[error("the NVIDIA driver shows no GPU: check CUDA_VISIBLE_DEVICES and, in a container, that a GPU is passed in")]
     NoGpu,
+    /// Fewer GPUs than the ordinal asks for.
+    #[error("there is no GPU {ordinal}: the NVIDIA driver shows {count}, counted from 0")]
+    NoSuchGpu {
+        /// The ordinal asked for.
+        ordinal: usize,
+        /// The GPUs that there are.
+        count: usize,
+    },
     /// GPUs, and none of a compute capability that ggemm has kernels for.
     #[error(
         "{name} has compute capability {major}.{minor}, for which ggemm has no kernels: it needs one of 8.0, 8.6, 8.7, 8.9, 9.0, 10.0 and 12.0"
     )]
     UnsupportedCapability {
-        /// The first GPU's name.
+        /// The GPU's name.
         name: String,
         /// Its compute capability's major number.
         major: i32,

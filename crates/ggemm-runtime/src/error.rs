@@ -22,6 +22,54 @@ pub enum Error {
         /// The device.
         device: String,
     },
+    /// A stream or event was asked of a device that has none.
+    #[error("{device} has no streams, events or addresses: they are a GPU's; use Device::probe() or Device::cuda()")]
+    NotAGpu {
+        /// The device.
+        device: String,
+    },
+    /// The driver refused a call, or reports that a kernel faulted.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Cuda(#[from] Box<crate::cuda::Failure>),
+    /// There is no machine code for a kernel.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Code(#[from] Box<crate::cuda::CodeError>),
+    /// A stream of one GPU was given to a plan of another.
+    #[error("the stream is one of {found}, the plan runs on {expected}: make a stream there")]
+    StreamDevice {
+        /// Whose the stream is.
+        found: String,
+        /// Where the plan runs.
+        expected: String,
+    },
+    /// A checked plan was run while its stream was captured.
+    #[error(
+        "a checked plan waits for the groups on the host, which a capture cannot: plan with Planner::checked(false), \
+         or check before the capture"
+    )]
+    CheckedInCapture,
+    /// ggemm's own buffers were used in a capture of another framework's stream, or such a stream was to be captured.
+    #[error(
+        "the stream is another framework's, whose captured work ggemm cannot order: capture one of ggemm's own streams, \
+         or pass addresses (Plan::run_raw, View::from_device), which are the caller's to order"
+    )]
+    ForeignCapture,
+    /// A pinned variant was given a tensor at an address that it cannot read or write.
+    #[error(
+        "{argument} lies at {address:#x}, the pinned variant {variant} needs a multiple of {needed} bytes: align the tensor or remove the pin"
+    )]
+    PinnedAlignment {
+        /// The variant.
+        variant: &'static str,
+        /// The tensor's name in the operation.
+        argument: &'static str,
+        /// Its address.
+        address: u64,
+        /// The alignment in bytes that the variant needs.
+        needed: u32,
+    },
     /// A range that is not within a buffer or view.
     #[error("elements {start}..{end} of {len} were asked for: give a range within 0..{len}")]
     Range {
@@ -162,6 +210,20 @@ pub enum Error {
         /// Where the plan runs.
         expected: String,
     },
+}
+
+#[cfg(feature = "cuda")]
+impl From<crate::cuda::Failure> for Error {
+    fn from(failure: crate::cuda::Failure) -> Self {
+        Error::Cuda(Box::new(failure))
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl From<crate::cuda::CodeError> for Error {
+    fn from(error: crate::cuda::CodeError) -> Self {
+        Error::Code(Box::new(error))
+    }
 }
 
 impl Error {

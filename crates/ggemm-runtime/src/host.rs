@@ -79,6 +79,20 @@ macro_rules! host_memory {
                     $(HostSliceMut::$variant(s) => HostSliceMut::$variant(s.get_mut(start..end).unwrap_or_default()),)*
                 }
             }
+
+            pub(crate) fn set_zero(self) {
+                match self { $(HostSliceMut::$variant(s) => s.fill(bytemuck::Zeroable::zeroed()),)* }
+            }
+
+            /// Overwrites elements by those of a slice of the same type and length.
+            pub(crate) fn copy_from(self, other: &HostSlice<'_>) {
+                match (self, other) {
+                    $((HostSliceMut::$variant(to), HostSlice::$variant(from)) if to.len() == from.len() => {
+                        to.copy_from_slice(from);
+                    })*
+                    _ => {}
+                }
+            }
         }
 
         $(impl HostElement for $element {

@@ -13,7 +13,7 @@ mod check;
 mod compare;
 mod cpu;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub mod cuda;
 mod device;
 mod element;
 mod error;

@@ -7,6 +7,8 @@ use ggemm_codegen::Problem;
 use crate::args::Args;
 use crate::check;
 use crate::cpu::CpuPlan;
+#[cfg(feature = "cuda")]
+use crate::cuda::{CodeOrigin, CudaPlan, RawArgs, Stream};
 use crate::device::Device;
 use crate::error::Error;
 #[cfg(feature = "interpret")]
@@ -45,6 +47,8 @@ impl fmt::Display for Choice {
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
     Cpu(CpuPlan),
+    #[cfg(feature = "cuda")]
+    Cuda(Box<CudaPlan>),
     #[cfg(feature = "interpret")]
     Interpreter(InterpretedPlan),
 }
@@ -60,7 +64,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Computes the product. The CPU returns when it is done and uses the threads of the rayon pool that it is called in.
+    /// Computes the product. The CPU returns when it is done and uses the threads of the rayon pool that it is called
+    /// in. A GPU is asked for it on the device's own stream, and this returns at once: with no allocation, no
+    /// synchronization, and without a look at the groups.
     ///
     /// # Errors
     /// Arguments that are not what the problem says: the operation, element types, lengths, devices; and groups that
@@ -70,6 +76,8 @@ impl Plan {
         check::args(&self.problem, &self.device, &args)?;
         match &self.backend {
             Backend::Cpu(plan) => plan.run(args),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(plan) => plan.run(None, &args),
             #[cfg(feature = "interpret")]
             Backend::Interpreter(plan) => plan.run(args, &|_| ()).map(drop),
         }
@@ -95,7 +103,55 @@ impl Plan {
         check::args(&self.problem, &self.device, &args)?;
         match &self.backend {
             Backend::Interpreter(plan) => plan.run(args, progress),
-            Backend::Cpu(_) => Err(Error::NotInterpreted { variant: self.choice.name().to_owned() }),
+            _ => Err(Error::NotInterpreted { variant: self.choice.name().to_owned() }),
+        }
+    }
+
+    /// As [`Plan::run`], on a stream of one's own or of another framework.
+    ///
+    /// # Errors
+    /// Those of [`Plan::run`], [`Error::NotAGpu`] for a plan of the CPU, and [`Error::StreamDevice`] for a stream of
+    /// another GPU.
+    #[cfg(feature = "cuda")]
+    pub fn run_on(&self, stream: &Stream, args: Args<'_>) -> Result<(), Error> {
+        check::args(&self.problem, &self.device, &args)?;
+        self.cuda(stream)?.run(Some(stream), &args)
+    }
+
+    /// As [`Plan::run_on`], for tensors that are known by their addresses alone. Nothing is checked but the groups of a
+    /// checked plan, and the alignment that a pinned variant needs; without a pin any aligned element will do.
+    ///
+    /// # Errors
+    /// Those of [`Plan::run_on`].
+    ///
+    /// # Safety
+    /// Each address is that of a tensor as the problem describes it (types, strides, at least as many elements as it
+    /// spans, exactly G groups), a multiple of the element's size, in memory that the plan's GPU can read and, for the
+    /// output, write, and that stays valid until the work is done. The output overlaps no operand. Whatever else uses
+    /// the tensors is ordered by the caller.
+    #[cfg(feature = "cuda")]
+    pub unsafe fn run_raw(&self, stream: &Stream, args: RawArgs) -> Result<(), Error> {
+        // SAFETY: the caller's promise is what is asked for.
+        unsafe { self.cuda(stream)?.run_raw(stream, args) }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, stream: &Stream) -> Result<&CudaPlan, Error> {
+        let Backend::Cuda(plan) = &self.backend else {
+            return Err(Error::NotAGpu { device: self.device.to_string() });
+        };
+        if !plan.is_on_gpu_of(stream) {
+            return Err(Error::StreamDevice { found: stream.device_label().to_owned(), expected: self.device.to_string() });
+        }
+        Ok(plan)
+    }
+
+    /// Where the machine code that a GPU runs came from; `None` for a plan of the CPU.
+    #[cfg(feature = "cuda")]
+    pub fn code_origin(&self) -> Option<CodeOrigin> {
+        match &self.backend {
+            Backend::Cuda(plan) => Some(plan.code_origin()),
+            _ => None,
         }
     }
 

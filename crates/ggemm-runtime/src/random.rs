@@ -181,7 +181,7 @@ const MARGIN: usize = 9;
 /// The tensors of a problem in the host's memory. Whatever lies in them outside the problem is NaN: stride padding, gaps
 /// between groups' weights, the operands' tail rows, a margin at the end. The output is NaN throughout, except that an
 /// output to accumulate into holds values.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Tensors {
     /// The operation.
     pub operation: Operation,

@@ -6,11 +6,14 @@ use crate::element::with_element;
 use crate::error::Error;
 
 impl Buffer {
-    /// A copy of the buffer on `device`, whatever its elements are.
+    /// A copy of the buffer on `device`, whatever its elements are: by way of the host where that is another device.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], and what the device reports.
     pub fn to_device(&self, device: &Device) -> Result<Buffer, Error> {
+        if self.device() == device {
+            return self.try_clone();
+        }
         with_element!(self.element_type(), T => match self.as_slice::<T>() {
             Some(elements) => Buffer::from_slice(device, elements),
             None => Buffer::from_slice(device, &self.to_vec::<T>()?),

@@ -51,10 +51,10 @@ fn every_kind_of_wrong_is_noticed() -> Result<(), Error> {
     let tensors = Tensors::random(&problem, &[2, 1], Values::SmallIntegers, 1)?;
     let Tensors { lhs, rhs, groups, out: before, .. } = &tensors;
     let exact = Reference::compute(&problem, lhs, rhs, groups, before, &|_| ())?;
-    let mut right = before.clone();
+    let mut right = before.try_clone()?;
     Planner::new(Device::cpu()).plan(&problem)?.run(tensors.args(&mut right))?;
     let with = |index: usize, value: f32| -> Result<(Comparison, Comparison), Error> {
-        let mut wrong: Buffer = right.clone();
+        let mut wrong: Buffer = right.try_clone()?;
         if let Some(elements) = wrong.as_mut_slice::<f32>() {
             elements[index] = value;
         }
@@ -92,7 +92,7 @@ fn zeroed_tails_must_be_zero() -> Result<(), Error> {
     let tensors = Tensors::random(&problem, &[2, 1], Values::Normal, 1)?;
     let Tensors { lhs, rhs, groups, out: before, .. } = &tensors;
     let exact = Reference::compute(&problem, lhs, rhs, groups, before, &|_| ())?;
-    let mut after = before.clone();
+    let mut after = before.try_clone()?;
     Planner::new(Device::cpu()).plan(&problem)?.run(tensors.args(&mut after))?;
     assert!(exact.compare(before, &after, Mode::Bound)?.pass());
     if let Some(elements) = after.as_mut_slice::<bf16>() {

@@ -1,10 +1,9 @@
 //! Runs an operation: once to be checked, then some more to be timed.
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use ggemm_codegen::Operation;
-use ggemm_runtime::{Args, Buffer, Choice, Error, Planner};
+use ggemm_runtime::{Args, Buffer, Choice, Device, Error, Planner};
 
 use crate::commands::run::args::defaults;
 use crate::commands::run::case::Case;
@@ -62,7 +61,7 @@ pub(crate) fn measure(planner: &Planner, case: &Case, operation: Operation, repe
     let (lhs, rhs) = (transfer::to_device(device, lhs)?, transfer::to_device(device, rhs)?);
     let groups = transfer::to_device(device, &case.groups)?;
     let before = case.before(operation)?;
-    let mut out = transfer::copy(device, &before)?;
+    let mut out = before.to_device(device)?;
     let interpreted = planner.is_interpreted();
     let run = |out: &mut Buffer| {
         let args = Args::new(operation, &*lhs, &*rhs, &*groups, out);
@@ -76,21 +75,22 @@ pub(crate) fn measure(planner: &Planner, case: &Case, operation: Operation, repe
     let start = Instant::now();
     run(&mut out)?;
     let first = start.elapsed();
-    let after = transfer::to_host(&out)?.into_owned();
+    let after = out.to_device(&Device::cpu())?;
     let accumulates = plan.problem().accumulate;
     let mut times = Vec::new();
     while repeat.goes_on(&times) {
         if accumulates {
-            out = transfer::copy(device, &before)?;
+            out = before.to_device(device)?;
         }
         let start = Instant::now();
         run(&mut out)?;
+        device.synchronize()?;
         times.push(start.elapsed());
     }
     if times.is_empty() {
         times.push(first);
     }
-    let last: Cow<'_, Buffer> = transfer::to_host(&out)?;
+    let last = transfer::to_host(&out)?;
     let repeatable = transfer::bytes(&last) == transfer::bytes(&after);
     drop(last);
     Ok(Measured { variant: plan.variant().clone(), before, after, times, interpreted, repeatable })

@@ -1,28 +1,38 @@
 //! Between the host's memory, where values are made and compared, and the device that computes.
 
-use std::borrow::Cow;
+use std::ops::Deref;
 
-use ggemm_runtime::{Buffer, Device, DeviceKind, Error};
+use ggemm_runtime::{Buffer, Device, Error};
 
-/// The buffer on `device`: itself where it lies there, else a copy.
-pub(super) fn to_device<'a>(device: &Device, host: &'a Buffer) -> Result<Cow<'a, Buffer>, Error> {
-    if host.device() == device { Ok(Cow::Borrowed(host)) } else { copy(device, host).map(Cow::Owned) }
+/// A buffer where it is wanted: the one that was there, or a copy.
+pub(super) enum Located<'a> {
+    There(&'a Buffer),
+    Copied(Buffer),
 }
 
-/// A copy of the buffer on `device`.
-pub(super) fn copy(device: &Device, buffer: &Buffer) -> Result<Buffer, Error> {
-    if buffer.device() == device {
-        return Ok(buffer.clone());
+impl Deref for Located<'_> {
+    type Target = Buffer;
+
+    fn deref(&self) -> &Buffer {
+        match self {
+            Located::There(buffer) => buffer,
+            Located::Copied(buffer) => buffer,
+        }
     }
-    buffer.to_device(device)
+}
+
+/// The buffer on `device`: itself where it lies there, else a copy.
+pub(super) fn to_device<'a>(device: &Device, buffer: &'a Buffer) -> Result<Located<'a>, Error> {
+    if buffer.device() == device {
+        Ok(Located::There(buffer))
+    } else {
+        buffer.to_device(device).map(Located::Copied)
+    }
 }
 
 /// The buffer in the host's memory.
-pub(super) fn to_host(buffer: &Buffer) -> Result<Cow<'_, Buffer>, Error> {
-    match buffer.device().kind() {
-        DeviceKind::Cpu => Ok(Cow::Borrowed(buffer)),
-        _ => copy(&Device::cpu(), buffer).map(Cow::Owned),
-    }
+pub(super) fn to_host(buffer: &Buffer) -> Result<Located<'_>, Error> {
+    to_device(&Device::cpu(), buffer)
 }
 
 /// The bytes of a buffer in the host's memory.

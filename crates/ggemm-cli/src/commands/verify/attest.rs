@@ -1,7 +1,5 @@
 //! What an attestation says beside the results: which cubins ran, and where.
 
-use std::fs;
-
 use ggemm_attest::{Attestation, CubinHash, Entry, Producer, SCHEMA, Verdict, compiler_of};
 use ggemm_codegen::{Arch, KernelSpec};
 use ggemm_runtime::{Device, catalogue};
@@ -42,7 +40,7 @@ impl Provenance {
         Ok(Provenance {
             device: device.clone(),
             arch,
-            driver: driver()?,
+            driver: device.driver().ok_or(VerifyError::NoDriver)?.to_owned(),
             commit,
             compiler: compiler.unwrap_or_default(),
             cubins,
@@ -85,37 +83,4 @@ fn baked(spec: &KernelSpec, arch: Arch) -> Result<(CubinHash, (&'static str, Str
     let cubin = kernel.and_then(|kernel| kernel.cubin(arch)).ok_or(VerifyError::NoCubin { variant, arch })??;
     let compiler = compiler_of(&cubin).unwrap_or(UNKNOWN).to_owned();
     Ok((CubinHash::of(&cubin), (variant, compiler)))
-}
-
-/// The version of the kernel's NVIDIA driver.
-fn driver() -> Result<String, VerifyError> {
-    const PATH: &str = "/proc/driver/nvidia/version";
-    let text =
-        fs::read_to_string(PATH).map_err(|error| VerifyError::NoDriver { reason: format!("{PATH}: {error}") })?;
-    driver_version(&text)
-        .map(str::to_owned)
-        .ok_or_else(|| VerifyError::NoDriver { reason: format!("{PATH} names none in its first line") })
-}
-
-/// `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build …`: the word of numbers and dots.
-fn driver_version(text: &str) -> Option<&str> {
-    let numbers = |word: &&str| {
-        word.contains('.') && word.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
-    };
-    text.lines().next()?.split_whitespace().find(numbers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_driver_names_its_version() {
-        let text = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (dvs-builder)\n\
-                    GCC version:  gcc version 12.3.0 (Ubuntu 12.3.0-1ubuntu1~22.04)\n";
-        assert_eq!(driver_version(text), Some("580.159.04"));
-        assert_eq!(driver_version("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue"), Some("550.54.15"));
-        assert_eq!(driver_version(""), None);
-        assert_eq!(driver_version("no version"), None);
-    }
 }

@@ -70,11 +70,8 @@ pub(crate) enum VerifyError {
     )]
     NoCommit,
     /// No driver's version.
-    #[error("--attest: the version of the NVIDIA driver cannot be found: {reason}")]
-    NoDriver {
-        /// Why not.
-        reason: String,
-    },
+    #[error("--attest: the device does not tell its driver: attest on an NVIDIA GPU")]
+    NoDriver,
     /// The file.
     #[error("--attest: {0}")]
     Attest(#[from] AttestError),

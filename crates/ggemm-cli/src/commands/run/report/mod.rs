@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn output_that_was_never_written_fails() {
-        let report = report(SMALL, |measured| measured.after = measured.before.clone());
+        let report = report(SMALL, |measured| measured.after = measured.before.try_clone().unwrap());
         assert_eq!(report.outcome(), Outcome::ComparisonFailed);
         let text = report.operations[0].to_string();
         assert!(text.contains("wrong      35 elements; the first: at [0, 0]: computed NaN, reference "), "{text}");

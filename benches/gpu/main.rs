@@ -1,0 +1,128 @@
+//! The kernels' speed on a GPU: `cargo bench --bench gpu -- --help`, or alone on a machine without Rust
+//! (`cargo xtask bundle`).
+//!
+//! Each row is one operation of one layer of a known model (`suite.json`). Its variants take turns: in every round each
+//! runs with the L2 cache flushed before, on one of several sets of inputs. What is told is the median over the rounds
+//! of the GPU's own time, and the useful operations over it: padding does not count. Before a variant is timed, samples
+//! of its output are held against sums in f64.
+
+mod case;
+mod host;
+mod machine;
+mod report;
+mod timing;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ggemm::{Arch, Device, KernelSpec, NoDevice, Operation, Planner};
+
+use case::{Case, Tensors};
+use report::{Report, Row};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+#[derive(Parser)]
+struct Options {
+    /// Only these cases of the suite
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only these operations
+    #[arg(long, value_delimiter = ',')]
+    operations: Vec<Operation>,
+    /// How many variants to time for each row: the chosen one, and those predicted to be next
+    #[arg(long, default_value_t = 1)]
+    variants: usize,
+    /// Rounds of which the median is taken
+    #[arg(long, default_value_t = 15)]
+    rounds: usize,
+    /// Write the results here too, as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// What cargo passes to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let device = match Device::probe() {
+        Ok(device) => device,
+        Err(why) => return skip(&why),
+    };
+    match run(&options, &device) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// No GPU is no failure: `cargo bench` runs everything there is.
+fn skip(why: &NoDevice) -> ExitCode {
+    eprintln!("nothing is timed: {why}");
+    ExitCode::SUCCESS
+}
+
+fn run(options: &Options, device: &Device) -> Result<()> {
+    let arch = device.arch().ok_or("the device has no architecture")?;
+    let mut report = Report::new(device);
+    println!("{}\n", report.head());
+    println!("{}", Row::HEADER);
+    for case in Case::suite()? {
+        if !options.only.is_empty() && !options.only.contains(&case.name) {
+            continue;
+        }
+        let tensors = Tensors::new(device, &case)?;
+        for &operation in &case.operations {
+            if !options.operations.is_empty() && !options.operations.contains(&operation) {
+                continue;
+            }
+            for row in time(options, device, arch, &case, &tensors, operation)? {
+                println!("{row}");
+                report.rows.push(row);
+            }
+        }
+    }
+    report.host = Some(host::measure(device)?);
+    println!("\n{}", report.foot());
+    if let Some(path) = &options.json {
+        serde_json::to_writer_pretty(File::create(path)?, &report)?;
+    }
+    Ok(())
+}
+
+/// The chosen variant and some others, best predicted first.
+fn time(
+    options: &Options,
+    device: &Device,
+    arch: Arch,
+    case: &Case,
+    tensors: &Tensors,
+    operation: Operation,
+) -> Result<Vec<Row>> {
+    let problem = case.problem(operation);
+    let planner = Planner::new(device.clone());
+    let explanation = planner.explain(&problem, arch)?;
+    let mut candidates = explanation.candidates().to_vec();
+    candidates.sort_by(|a, b| a.prediction.seconds.total_cmp(&b.prediction.seconds));
+    let chosen: Vec<(KernelSpec, f64)> = candidates
+        .iter()
+        .take(options.variants.max(1))
+        .map(|candidate| (*candidate.variant.spec(), candidate.prediction.seconds * 1e6))
+        .collect();
+    let plans = chosen
+        .iter()
+        .map(|(spec, _)| planner.clone().pin(*spec).plan(&problem))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let times = timing::take_turns(device, tensors, operation, &plans, options.rounds)?;
+    Ok(chosen
+        .iter()
+        .zip(times)
+        .enumerate()
+        .map(|(rank, ((spec, predicted), times))| Row::new(case, operation, spec, rank, *predicted, &times))
+        .collect())
+}

@@ -1,0 +1,129 @@
+//! One GPU of this process: its context, its own stream, and the kernels that are loaded there.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys;
+use ggemm_codegen::Arch;
+
+use super::context::{Context, Current};
+use super::failure::{Failure, code};
+use super::kernel::LoadedKernel;
+use super::stream::Stream;
+use crate::error::Error;
+use crate::select::Variant;
+
+/// A GPU whose context exists. There is one for each ordinal, for the life of the process.
+pub(crate) struct Gpu {
+    label: String,
+    arch: Arch,
+    context: Context,
+    multiprocessors: u32,
+    own_stream: OnceLock<Stream>,
+    kernels: Mutex<HashMap<&'static str, Slot>>,
+    last_launched: Mutex<Option<&'static str>>,
+}
+
+/// A kernel that is loaded, or is being loaded by whoever holds the lock.
+type Slot = Arc<Mutex<Option<Arc<LoadedKernel>>>>;
+
+impl Gpu {
+    /// The GPU of this ordinal; its context is made when it is first asked for, which takes the driver some 100 ms.
+    pub(crate) fn open(ordinal: usize, label: &str, arch: Arch) -> Result<&'static Gpu, Failure> {
+        static OPEN: Mutex<BTreeMap<usize, &'static Gpu>> = Mutex::new(BTreeMap::new());
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gpu) = open.get(&ordinal) {
+            return Ok(gpu);
+        }
+        let failure = |(call, code)| Failure { call, code, device: label.to_owned(), last_launched: None };
+        let (context, device) = Context::primary(ordinal).map_err(failure)?;
+        let attribute = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        // SAFETY: `device` is what `cuDeviceGet` returned.
+        let count = unsafe { result::device::get_attribute(device, attribute) }
+            .map_err(|error| failure(("cuDeviceGetAttribute", code(error))))?;
+        let gpu: &'static Gpu = Box::leak(Box::new(Gpu {
+            label: label.to_owned(),
+            arch,
+            context,
+            multiprocessors: u32::try_from(count).unwrap_or(1).max(1),
+            own_stream: OnceLock::new(),
+            kernels: Mutex::default(),
+            last_launched: Mutex::default(),
+        }));
+        open.insert(ordinal, gpu);
+        Ok(gpu)
+    }
+
+    /// The stream of whoever names none.
+    pub(crate) fn own_stream(&'static self) -> Result<&'static Stream, Failure> {
+        if let Some(stream) = self.own_stream.get() {
+            return Ok(stream);
+        }
+        // Of two threads that come here at once, one throws its stream away.
+        let stream = Stream::create(self)?;
+        Ok(self.own_stream.get_or_init(|| stream))
+    }
+
+    /// The machine code of `variant`, loaded. Threads that ask for one variant at a time load it once.
+    pub(super) fn kernel(&'static self, variant: &Variant) -> Result<Arc<LoadedKernel>, Error> {
+        let slot = {
+            let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(kernels.entry(variant.name()).or_default())
+        };
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        // Two sets may hold kernels of one name but of different text, if their crates were built with two versions of
+        // ggemm: the one that is loaded serves only its own text.
+        if let Some(kernel) = slot.as_ref().filter(|kernel| kernel.is_of(variant)) {
+            return Ok(Arc::clone(kernel));
+        }
+        let kernel = Arc::new(LoadedKernel::load(self, variant)?);
+        *slot = Some(Arc::clone(&kernel));
+        Ok(kernel)
+    }
+
+    pub(super) fn arch(&self) -> Arch {
+        self.arch
+    }
+
+    pub(super) fn multiprocessors(&self) -> u32 {
+        self.multiprocessors
+    }
+
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Makes the context current until the result is dropped.
+    pub(super) fn enter(&self) -> Result<Current, Failure> {
+        self.context.enter().map_err(|(call, code)| self.failure(call, code))
+    }
+
+    pub(super) fn check<T>(&self, call: &'static str, result: Result<T, DriverError>) -> Result<T, Failure> {
+        result.map_err(|error| self.failure(call, code(error)))
+    }
+
+    fn failure(&self, call: &'static str, code: u32) -> Failure {
+        let last_launched = *self.last_launched.lock().unwrap_or_else(PoisonError::into_inner);
+        Failure { call, code, device: self.label.clone(), last_launched }
+    }
+
+    /// Remembers what to name should a later call report a fault.
+    pub(super) fn launched(&self, name: &'static str) {
+        *self.last_launched.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+    }
+
+    /// Waits for all that this process asked of the GPU.
+    pub(crate) fn synchronize(&self) -> Result<(), Failure> {
+        let _current = self.enter()?;
+        self.check("cuCtxSynchronize", result::ctx::synchronize())
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label)
+    }
+}

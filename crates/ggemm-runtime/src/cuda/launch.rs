@@ -1,0 +1,246 @@
+//! Launching: a contraction's values in the order of a kernel's parameters.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::driver::result;
+use ggemm_codegen::launch::{self, Argument, Operand};
+use ggemm_codegen::{Contraction, IndexType, Problem};
+
+use super::code::CodeOrigin;
+use super::gpu::Gpu;
+use super::kernel::LoadedKernel;
+use super::memory::{self, Access, DeviceSlice};
+use super::stream::Stream;
+use crate::args::Args;
+use crate::error::Error;
+use crate::groups::Runs;
+use crate::select::{Candidate, Selection, Variant};
+
+/// The addresses of one run's tensors in the GPU's memory, for [`Plan::run_raw`](crate::Plan::run_raw).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawArgs {
+    /// The operation's first operand: x of forward, dy of the others.
+    pub lhs: u64,
+    /// Its second operand: w, or x of grad_w.
+    pub rhs: u64,
+    /// The G sizes or ends.
+    pub groups: u64,
+    /// Its output.
+    pub out: u64,
+}
+
+/// A problem and the kernels that compute it on a GPU.
+#[derive(Clone, Debug)]
+pub(crate) struct CudaPlan {
+    gpu: &'static Gpu,
+    problem: Problem,
+    contraction: Contraction,
+    selection: Selection,
+    preferred: Launch,
+    /// For tensors at addresses that the preferred variant does not take; loaded when such a tensor first comes.
+    fallback: Arc<Mutex<Option<Launch>>>,
+    checked: bool,
+}
+
+impl CudaPlan {
+    /// Loads the selection's preferred kernel.
+    pub(crate) fn new(
+        gpu: &'static Gpu,
+        problem: &Problem,
+        selection: Selection,
+        checked: bool,
+    ) -> Result<Self, Error> {
+        let contraction = problem.contraction();
+        let preferred = Launch::new(gpu, selection.preferred().variant, &contraction)?;
+        let problem = problem.clone();
+        Ok(CudaPlan { gpu, problem, contraction, selection, preferred, fallback: Arc::default(), checked })
+    }
+
+    /// Where the preferred kernel's machine code came from.
+    pub(crate) fn code_origin(&self) -> CodeOrigin {
+        self.preferred.kernel.origin()
+    }
+
+    pub(crate) fn is_on_gpu_of(&self, stream: &Stream) -> bool {
+        ptr::eq(self.gpu, stream.gpu())
+    }
+
+    /// Asks `stream` for the product. The arguments have passed [`check::args`](crate::check::args), so all of them lie
+    /// on the plan's device.
+    pub(crate) fn run(&self, stream: Option<&Stream>, args: &Args<'_>) -> Result<(), Error> {
+        let (Some(lhs), Some(rhs), Some(groups), Some(out)) =
+            (args.lhs.device_slice(), args.rhs.device_slice(), args.groups.device_slice(), args.out.device_slice())
+        else {
+            return Err(Error::NoBackend { device: self.gpu.label().to_owned() });
+        };
+        let stream = match stream {
+            Some(stream) => stream,
+            None => self.gpu.own_stream()?,
+        };
+        if self.checked {
+            self.check_groups(stream, groups)?;
+        }
+        let used = [
+            lhs.used(Access::Read),
+            rhs.used(Access::Read),
+            groups.used(Access::Read),
+            out.used(Access::Write),
+        ];
+        let raw = RawArgs { lhs: lhs.address, rhs: rhs.address, groups: groups.address, out: out.address };
+        // SAFETY: the views hold as many elements of the problem's types as it spans, and are valid on this GPU; what
+        // they borrow from is kept until the work is done (see `DeviceMemory` and `View::from_device`).
+        memory::ordered(stream, used.into_iter().flatten(), || unsafe { self.launch(stream, raw) })
+    }
+
+    /// The same for addresses.
+    ///
+    /// # Safety
+    /// As [`Plan::run_raw`](crate::Plan::run_raw).
+    pub(crate) unsafe fn run_raw(&self, stream: &Stream, args: RawArgs) -> Result<(), Error> {
+        if self.checked {
+            let (ty, len) = (self.problem.group_index.into(), self.problem.groups);
+            self.check_groups(stream, DeviceSlice { address: args.groups, ty, len, owner: None })?;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.launch(stream, args) }
+    }
+
+    /// Refuses groups that contradict the problem, which takes a synchronization.
+    fn check_groups(&self, stream: &Stream, groups: DeviceSlice<'_>) -> Result<(), Error> {
+        if stream.is_capturing()? {
+            return Err(Error::CheckedInCapture);
+        }
+        let values: Vec<i64> = match self.problem.group_index {
+            IndexType::I32 => groups.to_host::<i32>(stream)?.into_iter().map(i64::from).collect(),
+            IndexType::I64 => groups.to_host::<i64>(stream)?,
+        };
+        Runs::checked(&self.problem, values)?;
+        Ok(())
+    }
+
+    /// # Safety
+    /// The addresses are valid as [`Plan::run_raw`](crate::Plan::run_raw) says.
+    unsafe fn launch(&self, stream: &Stream, args: RawArgs) -> Result<(), Error> {
+        let addresses = [args.lhs, args.rhs, args.out];
+        let candidate = self.selection.for_addresses(&addresses).ok_or_else(|| self.misaligned(args))?;
+        let (a, b) = if self.contraction.operands_exchanged { (args.rhs, args.lhs) } else { (args.lhs, args.rhs) };
+        let pointers = Pointers { a, b, d: args.out, groups: args.groups };
+        if ptr::eq(candidate.variant, self.selection.preferred().variant) {
+            // SAFETY: the caller's promise, and the variant takes these addresses.
+            return unsafe { self.preferred.enqueue(self.gpu, stream, pointers) };
+        }
+        let fallback = self.fallback(candidate)?;
+        // SAFETY: as above.
+        unsafe { fallback.enqueue(self.gpu, stream, pointers) }
+    }
+
+    fn fallback(&self, candidate: Candidate) -> Result<Launch, Error> {
+        let mut fallback = self.fallback.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fallback) = fallback.as_ref() {
+            return Ok(fallback.clone());
+        }
+        let launch = Launch::new(self.gpu, candidate.variant, &self.contraction)?;
+        Ok(fallback.insert(launch).clone())
+    }
+
+    /// A pinned variant was given tensors at addresses that it does not take.
+    fn misaligned(&self, args: RawArgs) -> Error {
+        let variant = self.selection.preferred().variant;
+        let needed = variant.contract().alignment;
+        let [lhs, rhs, out] = self.problem.tensors();
+        let named = [(lhs.name, args.lhs), (rhs.name, args.rhs), (out.name, args.out)];
+        let off = named.into_iter().find(|(_, address)| !address.is_multiple_of(u64::from(needed.max(1))));
+        let (argument, address) = off.unwrap_or((out.name, args.out));
+        Error::PinnedAlignment { variant: variant.name(), argument, address, needed }
+    }
+}
+
+/// The most parameters that a kernel has.
+const MOST_PARAMETERS: usize = 32;
+
+/// A loaded kernel with all of its arguments but the addresses.
+#[derive(Clone, Debug)]
+struct Launch {
+    kernel: Arc<LoadedKernel>,
+    grid: u32,
+    threads: u32,
+    shared_bytes: u32,
+    arguments: [Argument; MOST_PARAMETERS],
+    count: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pointers {
+    a: u64,
+    b: u64,
+    d: u64,
+    groups: u64,
+}
+
+impl Launch {
+    fn new(gpu: &'static Gpu, variant: &'static Variant, contraction: &Contraction) -> Result<Self, Error> {
+        let contract = variant.contract();
+        let count = contract.params.len();
+        if count > MOST_PARAMETERS {
+            let reason = format!("it has {count} parameters, at most {MOST_PARAMETERS} can be launched");
+            return Err(Error::UnreadableKernel { set: variant.set(), kernel: variant.name(), reason });
+        }
+        let kernel = gpu.kernel(variant)?;
+        let mut arguments = [Argument::Integer(0); MOST_PARAMETERS];
+        for (argument, param) in arguments.iter_mut().zip(&contract.params) {
+            *argument = launch::argument(param.role, contraction);
+        }
+        let resident = gpu.multiprocessors().saturating_mul(kernel.resident());
+        Ok(Launch {
+            grid: launch::grid(contract.grid, variant.spec(), contraction, resident),
+            threads: contract.threads,
+            shared_bytes: contract.shared_bytes,
+            kernel,
+            arguments,
+            count,
+        })
+    }
+
+    /// # Safety
+    /// The pointers are to what the contraction says, in memory that is valid until the work is done.
+    unsafe fn enqueue(&self, gpu: &'static Gpu, stream: &Stream, pointers: Pointers) -> Result<(), Error> {
+        if self.grid == 0 {
+            return Ok(());
+        }
+        let mut values = [0_u64; MOST_PARAMETERS];
+        for (value, argument) in values.iter_mut().zip(&self.arguments) {
+            *value = match argument {
+                Argument::Pointer(Operand::A) => pointers.a,
+                Argument::Pointer(Operand::B) => pointers.b,
+                Argument::Pointer(Operand::D) => pointers.d,
+                Argument::Pointer(Operand::Groups) => pointers.groups,
+                Argument::Integer(integer) => integer.cast_unsigned(),
+            };
+        }
+        // The driver reads as many bytes of each as the parameter has: on a little-endian host, the low ones.
+        const { assert!(cfg!(target_endian = "little"), "CUDA's hosts are little-endian") };
+        let mut places = [ptr::null_mut::<c_void>(); MOST_PARAMETERS];
+        for (place, value) in places.iter_mut().zip(&mut values) {
+            *place = ptr::from_mut(value).cast();
+        }
+        let _current = gpu.enter()?;
+        let (grid, block) = ((self.grid, 1, 1), (self.threads, 1, 1));
+        // SAFETY: function and stream are live; there are as many places as the kernel has parameters, each of at least
+        // their sizes; the caller vouches for the pointers, and the kernel stays within them whatever the groups say.
+        let launched = unsafe {
+            result::launch_kernel(
+                self.kernel.function(),
+                grid,
+                block,
+                self.shared_bytes,
+                stream.raw(),
+                &mut places[..self.count],
+            )
+        };
+        gpu.launched(self.kernel.name());
+        Ok(gpu.check("cuLaunchKernel", launched)?)
+    }
+}
+

@@ -1,0 +1,108 @@
+//! Several streams and threads.
+
+use std::thread;
+
+use ggemm::cuda::{Event, Stream};
+use ggemm::random::Values;
+use ggemm::{Args, Buffer, Device, ElementType, Error, Planner, Problem, bf16};
+
+use crate::support::{OnGpu, Test, bytes, small};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_buffer_is_ordered_across_streams", chain),
+    ("threads_share_a_plan_and_its_inputs", threads),
+    ("a_foreign_stream_is_ordered_with_buffers", foreign),
+    ("events_time_and_order", events),
+    ("another_gpu_is_refused_by_number", numbers),
+];
+
+/// y = x, then z = y, ... on a new stream each: any step that does not wait for the one before shows.
+fn chain(device: &Device) {
+    let n = 2048;
+    let problem = Problem::forward(1, 4096, n, n);
+    let plan = Planner::new(device.clone()).plan(&problem).unwrap();
+    let mut identity = vec![bf16::ZERO; n * n];
+    for i in 0..n {
+        identity[i * n + i] = bf16::ONE;
+    }
+    let w = Buffer::from_slice(device, &identity).unwrap();
+    let sizes = Buffer::from_slice(device, &[4096_i32]).unwrap();
+    let streams: Vec<Stream> = (0..4).map(|_| Stream::new(device).unwrap()).collect();
+    let mut a = Buffer::zeros(device, ElementType::Bf16, 4096 * n).unwrap();
+    let mut b = Buffer::zeros(device, ElementType::Bf16, 4096 * n).unwrap();
+    for round in 1..=5 {
+        let value = bf16::from_f32(round as f32);
+        a.copy_from_slice(&vec![value; 4096 * n]).unwrap();
+        for step in 0..8 {
+            let stream = &streams[step % streams.len()];
+            plan.run_on(stream, Args::forward(&a, &w, &sizes, &mut b)).unwrap();
+            std::mem::swap(&mut a, &mut b);
+        }
+        assert!(a.to_vec::<bf16>().unwrap().iter().all(|held| *held == value), "round {round}");
+    }
+}
+
+fn threads(device: &Device) {
+    let (plan, mut case) = small(device, 31);
+    case.run(&plan);
+    case.check();
+    let expected = bytes(&case.out);
+    let (plan, case, expected) = (&plan, &case, &expected);
+    thread::scope(|scope| {
+        for number in 0..8 {
+            scope.spawn(move || {
+                let stream = (number % 2 == 0).then(|| Stream::new(device).unwrap());
+                let mut out = case.host.out.to_device(device).unwrap();
+                for _ in 0..50 {
+                    let args = Args::forward(&case.lhs, &case.rhs, &case.groups, &mut out);
+                    match &stream {
+                        Some(stream) => plan.run_on(stream, args).unwrap(),
+                        None => plan.run(args).unwrap(),
+                    }
+                }
+                assert!(&bytes(&out) == expected, "thread {number}");
+                // Planning races too: each thread asks for variants that none has loaded.
+                let problem = Problem::grad_w(3, 64 + number, 40, 24);
+                let sizes = [20, 30, 14 + number];
+                let mut own = OnGpu::new(device, &problem, &sizes, Values::SmallIntegers, 32);
+                own.run(&Planner::new(device.clone()).plan(&problem).unwrap());
+                own.check();
+            });
+        }
+    });
+}
+
+fn foreign(device: &Device) {
+    let owner = Stream::new(device).unwrap();
+    let (plan, mut case) = small(device, 33);
+    {
+        // SAFETY: `owner` outlives the wrap.
+        let stream = unsafe { Stream::from_raw(device, owner.raw()) }.unwrap();
+        for _ in 0..20 {
+            case.run_on(&plan, &stream);
+        }
+    }
+    drop(owner);
+    case.check();
+}
+
+fn events(device: &Device) {
+    let stream = Stream::new(device).unwrap();
+    let (start, end) = (Event::new(device).unwrap(), Event::new(device).unwrap());
+    let (plan, mut case) = small(device, 34);
+    case.run_on(&plan, &stream);
+    start.record(&stream).unwrap();
+    for _ in 0..10 {
+        case.run_on(&plan, &stream);
+    }
+    end.record(&stream).unwrap();
+    let time = end.elapsed_since(&start).unwrap();
+    assert!(time.as_nanos() > 5_000 && time.as_millis() < 100, "{time:?} for ten small launches");
+    case.check();
+    assert!(matches!(Event::new(&Device::cpu()).unwrap_err(), Error::NotAGpu { .. }));
+}
+
+fn numbers(_: &Device) {
+    let error = Device::cuda(4096).unwrap_err().to_string();
+    assert!(error.starts_with("there is no GPU 4096: the NVIDIA driver shows "), "{error}");
+}
