@@ -52,7 +52,7 @@ enum Chore {
 fn root() -> PathBuf {
     let package =
         std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
-    package.join("..")
+    package.parent().map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
 fn main() -> ExitCode {

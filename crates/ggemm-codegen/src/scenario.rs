@@ -32,6 +32,9 @@ pub enum Extent {
 /// Multiply-adds of the largest scenario, about.
 const MOST_WORK: usize = 1 << 26;
 
+/// Elements of the weights of all its groups, about.
+const MOST_WEIGHTS: usize = 1 << 22;
+
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LISTED: usize = 12;
@@ -62,7 +65,7 @@ impl Scenario {
             Scenario::random(spec, seed, extent)
         };
         if scenario.problem.operation == Operation::Forward && dice.below(2) == 0 {
-            scenario.as_grad_x()
+            scenario.into_grad_x()
         } else {
             scenario
         }
@@ -132,9 +135,13 @@ impl Scenario {
         }
         if extent == Extent::Hundreds {
             // The reduction of ragged rows stays: it is what turns the ring, and what even_k speaks of.
-            n = n.min((MOST_WORK / (rows * k).max(1)).max(8));
+            let most = |other: usize| {
+                let work = MOST_WORK / (rows * other).max(1);
+                work.min(MOST_WEIGHTS / (groups.len() * other).max(1)).max(8)
+            };
+            n = n.min(most(k));
             if spec.ragged == Ragged::Reduction {
-                k = k.min((MOST_WORK / (rows * n).max(1)).max(8));
+                k = k.min(most(n));
             }
         }
         let (operation, mut layout) = operation_of(spec);
@@ -168,7 +175,7 @@ impl Scenario {
 
     /// The grad_x that is the same contraction as this forward: N and K, x and y, and the weights' dimensions change
     /// places.
-    fn as_grad_x(self) -> Self {
+    fn into_grad_x(self) -> Self {
         let Scenario { problem: forward, groups } = self;
         let mut problem = forward.clone().with_operation(Operation::GradX);
         (problem.n, problem.k) = (forward.k, forward.n);
@@ -236,6 +243,7 @@ mod tests {
                 let fits = |v: &i64| problem.group_index == IndexType::I64 || i32::try_from(*v).is_ok();
                 assert!(groups.iter().all(fits), "{problem} {groups:?}");
                 assert!(problem.m * problem.n * problem.k <= 2 * MOST_WORK, "{problem}");
+                assert!(problem.groups * problem.n * problem.k <= 4 * MOST_WEIGHTS, "{problem}");
             }
         }
     }
@@ -274,7 +282,7 @@ mod tests {
     fn a_grad_x_is_the_same_contraction_as_its_forward() {
         for spec in catalogue::shipped().iter().filter(|s| s.ragged == Ragged::Rows) {
             let forward = Scenario::random(spec, 5, Extent::Tiles);
-            let (a, b) = (forward.problem.contraction(), forward.as_grad_x().problem.contraction());
+            let (a, b) = (forward.problem.contraction(), forward.into_grad_x().problem.contraction());
             let shape = |c: &crate::Contraction| {
                 let strides = [&c.a, &c.b, &c.d].map(|t| (t.rows, t.cols, t.row_stride, t.group_stride));
                 (c.rows, c.cols, c.reduction, c.b_major, strides)

@@ -16,6 +16,8 @@ use crate::real::{Real, with_real};
 pub struct Case {
     spec: KernelSpec,
     seed: u64,
+    /// What everything random is drawn from.
+    drawn: u64,
     scenario: Scenario,
     /// A group whose rows of the first operand are NaN throughout.
     poisoned: Option<usize>,
@@ -34,14 +36,15 @@ impl fmt::Display for Case {
 impl Case {
     /// The case of this seed.
     pub fn random(spec: &KernelSpec, seed: u64, extent: Extent) -> Self {
-        let scenario = Scenario::any(spec, seed, extent);
-        let mut rng = Rng::new(seed ^ 0x7e57);
+        let drawn = drawn(spec, seed);
+        let scenario = Scenario::any(spec, drawn, extent);
+        let mut rng = Rng::new(drawn ^ 0x7e57);
         let mut poisoned = (rng.below(4) == 0).then(|| rng.below(scenario.problem.groups));
         // What all groups share would be NaN throughout, and hide everything else.
         if scenario.problem.operation == Operation::GradW && scenario.problem.weight_sharing == WeightSharing::Shared {
             poisoned = None;
         }
-        Case { spec: *spec, seed, scenario, poisoned }
+        Case { spec: *spec, seed, drawn, scenario, poisoned }
     }
 
     /// The variant.
@@ -67,7 +70,7 @@ impl Case {
     /// The tensors, in the host's memory.
     pub(super) fn tensors(&self, values: Values) -> Result<Tensors, Error> {
         let problem = self.problem();
-        let mut tensors = Tensors::with_groups(problem, self.groups(), values, self.seed)?;
+        let mut tensors = Tensors::with_groups(problem, self.groups(), values, self.drawn)?;
         if let Some(group) = self.poisoned {
             let rows = Runs::clamped(problem, self.groups().iter().copied()).iter().nth(group).unwrap_or_default();
             let [shape, ..] = problem.tensors();
@@ -76,6 +79,12 @@ impl Case {
         }
         Ok(tensors)
     }
+}
+
+/// The seed and the variant's name in one (FNV-1a), so that variants meet other problems on the same seed.
+fn drawn(spec: &KernelSpec, seed: u64) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325 ^ seed;
+    spec.to_string().bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// NaN in these elements.

@@ -1,5 +1,6 @@
 //! Runs a case and holds it against what it promises.
 
+use crate::buffer::Buffer;
 use crate::compare::{Discrepancy, Mode};
 use crate::random::{Tensors, Values};
 use crate::reference::Reference;
@@ -47,8 +48,13 @@ impl Case {
         if let Some(overwritten) = operands.changed()? {
             return Err(overwritten.into());
         }
+        self.judge(&tensors, &outputs, mode)
+    }
+
+    /// Holds the outputs of several runs against the reference and against each other.
+    fn judge(&self, tensors: &Tensors, outputs: &[Buffer], mode: Mode) -> Result<Passed, Fault> {
         let Some((first, others)) = outputs.split_first() else { return Ok(Passed::default()) };
-        let Tensors { lhs, rhs, groups, out, .. } = &tensors;
+        let Tensors { lhs, rhs, groups, out, .. } = tensors;
         let reference = Reference::compute(self.problem(), lhs, rhs, groups, out, &|_| ())?;
         let comparison = reference.compare(out, first, mode)?;
         if !comparison.pass() {
@@ -61,5 +67,78 @@ impl Case {
         }
         let worst_of_bound = comparison.worst.as_ref().map_or(0.0, Discrepancy::of_bound);
         Ok(Passed { worst_of_bound, elements: comparison.compared })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ggemm_codegen::catalogue;
+    use ggemm_codegen::scenario::Extent;
+
+    use super::*;
+    use crate::device::Device;
+    use crate::element::with_element;
+    use crate::planner::Planner;
+    use crate::real::Real;
+
+    /// What the CPU computes of the case; `None` where its groups contradict the problem, which the CPU refuses.
+    fn computed(case: &Case, tensors: &Tensors) -> Option<Buffer> {
+        let mut out = tensors.out.to_device(&Device::cpu()).unwrap();
+        let plan = Planner::new(Device::cpu()).plan(case.problem()).unwrap();
+        plan.run(tensors.args(&mut out)).ok().map(|()| out)
+    }
+
+    /// A copy in which one element is another value; `None` where no element was written.
+    fn damaged(before: &Buffer, after: &Buffer) -> Option<Buffer> {
+        fn replace<T: Real>(buffer: &mut Buffer, index: usize) {
+            let element = &mut buffer.as_mut_slice::<T>().unwrap()[index];
+            *element = T::from_f32(element.to_f64() as f32 * -1.5 + 77.0);
+        }
+        let index = first_difference(before, after, 0..before.len()).unwrap()?;
+        let mut copy = after.to_device(&Device::cpu()).unwrap();
+        crate::real::with_real!(match copy.element_type() {
+            crate::ElementType::F16 => ggemm_codegen::Dtype::F16,
+            crate::ElementType::F32 => ggemm_codegen::Dtype::F32,
+            _ => ggemm_codegen::Dtype::Bf16,
+        }, T => replace::<T>(&mut copy, index));
+        Some(copy)
+    }
+
+    /// The CPU's results pass. One element that is wrong, or moves, or lies past the output and was written, does not.
+    #[test]
+    fn what_is_right_passes_and_what_is_wrong_does_not() {
+        let (mut right, mut wrong) = (0, 0);
+        let specs = catalogue::shipped();
+        for (seed, spec) in (0..150).zip(specs.iter().cycle()) {
+            let case = Case::random(spec, seed, Extent::Tiles);
+            for (values, mode) in [(Values::SmallIntegers, Mode::Exact), (Values::Normal, Mode::Bound)] {
+                let tensors = case.tensors(values).unwrap();
+                let Some(after) = computed(&case, &tensors) else { continue };
+                let outputs = [after.to_device(&Device::cpu()).unwrap(), after];
+                case.judge(&tensors, &outputs, mode).unwrap_or_else(|fault| panic!("{spec} {case}: {fault}"));
+                right += 1;
+                let [after, same] = outputs;
+                let Some(bad) = damaged(&tensors.out, &after) else { continue };
+                // What is NaN by right stays NaN.
+                if first_difference(&bad, &after, 0..bad.len()).unwrap().is_none() {
+                    continue;
+                }
+                wrong += 1;
+                let outputs = [bad, after, same];
+                let fault = case.judge(&tensors, &outputs[..1], mode).unwrap_err();
+                assert!(matches!(fault, Fault::Output(_)), "{case}: {fault}");
+                let [bad, after, same] = outputs;
+                let fault = case.judge(&tensors, &[after, same, bad], mode).unwrap_err();
+                assert!(matches!(fault, Fault::Moves { .. }), "{case}: {fault}");
+                let mut beyond = computed(&case, &tensors).unwrap();
+                with_element!(beyond.element_type(), T => {
+                    let zero = bytemuck::Zeroable::zeroed();
+                    *beyond.as_mut_slice::<T>().unwrap().last_mut().unwrap() = zero;
+                });
+                let fault = case.judge(&tensors, &[beyond], mode).unwrap_err();
+                assert!(matches!(fault, Fault::Output(_)), "{case}: {fault}");
+            }
+        }
+        assert!(right > 150 && wrong > 100, "{right} right, {wrong} wrong");
     }
 }

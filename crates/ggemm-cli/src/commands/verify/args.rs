@@ -14,7 +14,7 @@ pub(super) mod defaults {
 
     pub(in crate::commands::verify) const SEED: u64 = 1;
     pub(in crate::commands::verify) const CASES: u64 = 200;
-    pub(in crate::commands::verify) const INTERPRETED_CASES: u64 = 8;
+    pub(in crate::commands::verify) const INTERPRETED_CASES: u64 = 4;
     pub(in crate::commands::verify) const ARCH: Arch = Arch::Sm90a;
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct VerifyArgs {
     /// Only this variant; `*` stands for any letters. May be given more than once
     #[arg(long = "variant", value_name = "SPEC")]
     pub(super) variants: Vec<String>,
-    /// Random problems for each variant [default: 200, and 8 with --interpret]
+    /// Random problems for each variant [default: 200, and 4 with --interpret]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(super) cases: Option<u64>,
     /// Seed of the first problem; each further one has the next
