@@ -14,7 +14,7 @@ use proptest::prelude::*;
 /// Runs `problem` where the groups own `sizes` rows, and compares.
 fn run(problem: &Problem, sizes: &[usize], values: Values, seed: u64) -> Result<Comparison, Error> {
     let tensors = Tensors::random(problem, sizes, values, seed)?;
-    let mut out = tensors.out.try_clone().unwrap();
+    let mut out = tensors.out.try_clone()?;
     Planner::new(Device::cpu()).plan(problem)?.run(tensors.args(&mut out))?;
     let Tensors { lhs, rhs, groups, out: before, .. } = &tensors;
     let reference = Reference::compute(problem, lhs, rhs, groups, before, &|_| ())?;

@@ -54,8 +54,7 @@ fn keeps_buffers(device: &Device) {
     let stream = Stream::new(device).unwrap();
     let mut graph = stream.capture(|stream| plan.run_on(stream, case.args())).unwrap();
     drop(case);
-    let fill: Vec<Buffer> =
-        (0..8).map(|_| Buffer::zeros(device, ggemm::ElementType::F32, 1 << 16).unwrap()).collect();
+    let fill: Vec<Buffer> = (0..8).map(|_| Buffer::zeros(device, ggemm::ElementType::F32, 1 << 16).unwrap()).collect();
     for _ in 0..10 {
         graph.launch(&stream).unwrap();
     }

@@ -26,7 +26,9 @@ fn cold_cache(device: &Device) {
     let folder = std::env::temp_dir().join(format!("ggemm-cold-{}", std::process::id()));
     let path = folder.to_str().expect("a temporary folder has a printable name");
     let outputs = thread::scope(|scope| {
-        [0, 1].map(|_| scope.spawn(|| child("forward", &[("GGEMM_CACHE_DIR", path)]))).map(|child| child.join().unwrap())
+        [0, 1]
+            .map(|_| scope.spawn(|| child("forward", &[("GGEMM_CACHE_DIR", path)])))
+            .map(|child| child.join().unwrap())
     });
     let mut origins: Vec<String> = outputs
         .iter()

@@ -39,13 +39,13 @@ fn wild_sizes(device: &Device) {
             let (groups, m, n, k) = (1 + rng.below(9), 1 + rng.below(200), 1 + rng.below(150), 1 + rng.below(150));
             let form = if rng.below(2) == 0 { GroupForm::Sizes } else { GroupForm::Ends };
             let tail = if rng.below(2) == 0 { Tail::Zero } else { Tail::Untouched };
-            let problem =
-                Problem::new(operation, groups, m, n, k).group_array(form, IndexType::I64).tail(tail);
+            let problem = Problem::new(operation, groups, m, n, k).group_array(form, IndexType::I64).tail(tail);
             let values: Vec<i64> = (0..groups).map(|_| wild[rng.below(wild.len())]).collect();
             let array = Buffer::from_slice(device, &values).unwrap();
             let [lhs, rhs, out] = problem.tensors().map(|shape| shape.elements());
             let (a, b, mut d) = (guarded(device, lhs), guarded(device, rhs), guarded(device, out));
-            let inner = |buffer: &Buffer, len: usize| buffer.view().range(MARGIN..MARGIN + len).unwrap().to_vec::<bf16>();
+            let inner =
+                |buffer: &Buffer, len: usize| buffer.view().range(MARGIN..MARGIN + len).unwrap().to_vec::<bf16>();
             let plan = planner.plan(&problem).unwrap();
             let at = MARGIN..MARGIN + out;
             plan.run(Args::new(

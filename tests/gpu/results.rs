@@ -86,11 +86,9 @@ fn large_output(device: &Device) {
 
 fn one_bit_pattern(device: &Device) {
     let planner = Planner::new(device.clone());
-    for problem in [
-        Problem::forward(16, 2000, 384, 512),
-        Problem::grad_x(16, 2000, 384, 512),
-        Problem::grad_w(16, 2000, 384, 512),
-    ] {
+    for problem in
+        [Problem::forward(16, 2000, 384, 512), Problem::grad_x(16, 2000, 384, 512), Problem::grad_w(16, 2000, 384, 512)]
+    {
         let sizes = Spread::Zipf.sizes(16, 2000, &mut Rng::new(5));
         let mut case = OnGpu::new(device, &problem, &sizes, Values::Normal, 6);
         let plan = planner.plan(&problem).unwrap();

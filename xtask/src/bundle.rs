@@ -53,8 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let source = [("GGEMM_BAKE", OsString::from("source")), variables[2].clone()];
     let tests =
         cargo::build(&["test", "--release", "--package", "ggemm", "--test", "gpu", "--no-run"], &source, "gpu")?;
-    let bench =
-        cargo::build(&["bench", "--package", "ggemm", "--bench", "gpu", "--no-run"], &variables, "gpu")?;
+    let bench = cargo::build(&["bench", "--package", "ggemm", "--bench", "gpu", "--no-run"], &variables, "gpu")?;
     let script = root().join("scripts/sanitize.sh");
     let sizes = pack(&folder, [&ggemm, &tests, &bench, &script], &readme(&commit, &options.targets))?;
     for (name, bytes) in &sizes {

@@ -141,7 +141,10 @@ impl Plan {
             return Err(Error::NotAGpu { device: self.device.to_string() });
         };
         if !plan.is_on_gpu_of(stream) {
-            return Err(Error::StreamDevice { found: stream.device_label().to_owned(), expected: self.device.to_string() });
+            return Err(Error::StreamDevice {
+                found: stream.device_label().to_owned(),
+                expected: self.device.to_string(),
+            });
         }
         Ok(plan)
     }

@@ -113,3 +113,24 @@ fn cache() -> &'static Cache {
     static CACHE: OnceLock<Cache> = OnceLock::new();
     CACHE.get_or_init(|| Cache::open(CacheLocation::from_env()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+
+    /// No GPU is needed to compile; where NVRTC is missing too, the error says so and names both remedies.
+    #[test]
+    fn machine_code_is_found_or_its_absence_explained() {
+        let kernel = &catalogue::KERNELS.kernels[0];
+        match Code::find(kernel, Arch::Sm80) {
+            Ok(code) => assert!(code.cubin.starts_with(b"\x7fELF")),
+            Err(error @ CodeError::NoCompiler { .. }) => {
+                let text = error.to_string();
+                assert!(text.contains(kernel.name) && text.contains("for sm_80"), "{text}");
+                assert!(text.contains("CUDA_HOME") && text.contains("GGEMM_BAKE=cubin"), "{text}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

@@ -24,7 +24,8 @@ impl Context {
     /// Retains the primary context of a device. The driver must have been initialized.
     pub(super) fn primary(ordinal: usize) -> Result<(Self, sys::CUdevice), (&'static str, u32)> {
         let failed = |call| move |error| (call, code(error));
-        let ordinal = i32::try_from(ordinal).map_err(|_| ("cuDeviceGet", sys::CUresult::CUDA_ERROR_INVALID_DEVICE as u32))?;
+        let ordinal =
+            i32::try_from(ordinal).map_err(|_| ("cuDeviceGet", sys::CUresult::CUDA_ERROR_INVALID_DEVICE as u32))?;
         let device = result::device::get(ordinal).map_err(failed("cuDeviceGet"))?;
         // SAFETY: `device` is what `cuDeviceGet` returned.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(failed("cuDevicePrimaryCtxRetain"))?;

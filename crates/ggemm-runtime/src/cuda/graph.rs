@@ -57,8 +57,8 @@ impl Drop for Graph {
         let Ok(_current) = self.gpu.enter() else { return };
         // SAFETY: nothing uses the handle after this; the driver lets a running launch finish, and the buffers' own drop
         // waits for it.
-        if let Err(failure) = self.gpu.check("cuGraphExecDestroy", unsafe { result::graph::exec_destroy(self.executable) })
-        {
+        let destroyed = unsafe { result::graph::exec_destroy(self.executable) };
+        if let Err(failure) = self.gpu.check("cuGraphExecDestroy", destroyed) {
             tracing::debug!(target: "cuda", %failure);
         }
     }

@@ -82,12 +82,7 @@ impl CudaPlan {
         if self.checked {
             self.check_groups(stream, groups)?;
         }
-        let used = [
-            lhs.used(Access::Read),
-            rhs.used(Access::Read),
-            groups.used(Access::Read),
-            out.used(Access::Write),
-        ];
+        let used = [lhs.used(Access::Read), rhs.used(Access::Read), groups.used(Access::Read), out.used(Access::Write)];
         let raw = RawArgs { lhs: lhs.address, rhs: rhs.address, groups: groups.address, out: out.address };
         // SAFETY: the views hold as many elements of the problem's types as it spans, and are valid on this GPU; what
         // they borrow from is kept until the work is done (see `DeviceMemory` and `View::from_device`).
@@ -243,4 +238,3 @@ impl Launch {
         Ok(gpu.check("cuLaunchKernel", launched)?)
     }
 }
-

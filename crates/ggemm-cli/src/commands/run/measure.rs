@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use ggemm_codegen::Operation;
-use ggemm_runtime::{Args, Buffer, Choice, Device, Error, Planner};
+use ggemm_runtime::cuda::Event;
+use ggemm_runtime::{Args, Buffer, Choice, Device, DeviceKind, Error, Planner};
 
 use crate::commands::run::args::defaults;
 use crate::commands::run::case::Case;
@@ -72,9 +73,7 @@ pub(crate) fn measure(planner: &Planner, case: &Case, operation: Operation, repe
         plan.interpret_observed(args, &|part| progress.show(part)).map(drop)
     };
 
-    let start = Instant::now();
-    run(&mut out)?;
-    let first = start.elapsed();
+    let first = timed(device, || run(&mut out))?;
     let after = out.to_device(&Device::cpu())?;
     let accumulates = plan.problem().accumulate;
     let mut times = Vec::new();
@@ -82,10 +81,7 @@ pub(crate) fn measure(planner: &Planner, case: &Case, operation: Operation, repe
         if accumulates {
             out = before.to_device(device)?;
         }
-        let start = Instant::now();
-        run(&mut out)?;
-        device.synchronize()?;
-        times.push(start.elapsed());
+        times.push(timed(device, || run(&mut out))?);
     }
     if times.is_empty() {
         times.push(first);
@@ -94,6 +90,21 @@ pub(crate) fn measure(planner: &Planner, case: &Case, operation: Operation, repe
     let repeatable = transfer::bytes(&last) == transfer::bytes(&after);
     drop(last);
     Ok(Measured { variant: plan.variant().clone(), before, after, times, interpreted, repeatable })
+}
+
+/// The time of a run: the host's clock on the CPU, the GPU's own on a GPU.
+fn timed(device: &Device, run: impl FnOnce() -> Result<(), Error>) -> Result<Duration, Error> {
+    if device.kind() == DeviceKind::Cpu {
+        let start = Instant::now();
+        run()?;
+        return Ok(start.elapsed());
+    }
+    let stream = device.stream()?;
+    let (start, end) = (Event::new(device)?, Event::new(device)?);
+    start.record(&stream)?;
+    run()?;
+    end.record(&stream)?;
+    end.elapsed_since(&start)
 }
 
 #[cfg(test)]

@@ -23,11 +23,7 @@ impl Deref for Located<'_> {
 
 /// The buffer on `device`: itself where it lies there, else a copy.
 pub(super) fn to_device<'a>(device: &Device, buffer: &'a Buffer) -> Result<Located<'a>, Error> {
-    if buffer.device() == device {
-        Ok(Located::There(buffer))
-    } else {
-        buffer.to_device(device).map(Located::Copied)
-    }
+    if buffer.device() == device { Ok(Located::There(buffer)) } else { buffer.to_device(device).map(Located::Copied) }
 }
 
 /// The buffer in the host's memory.
