@@ -25,6 +25,8 @@ pub enum Operand {
     D,
     /// The array of sizes or ends.
     Groups,
+    /// Words that the launch finds at 0.
+    Workspace,
 }
 
 /// The value that a parameter of this role takes for `problem`.
@@ -38,6 +40,7 @@ pub fn argument(role: ParamRole, problem: &Contraction) -> Argument {
         ParamRole::B => Argument::Pointer(Operand::B),
         ParamRole::D => Argument::Pointer(Operand::D),
         ParamRole::Groups => Argument::Pointer(Operand::Groups),
+        ParamRole::Workspace => Argument::Pointer(Operand::Workspace),
         ParamRole::GroupCount => size(c.groups),
         ParamRole::GroupsAreEnds => flag(c.group_form == GroupForm::Ends),
         ParamRole::GroupsAreI64 => flag(c.group_index == IndexType::I64),

@@ -22,17 +22,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod barriers;
+mod bulk;
 pub mod cases;
+mod cluster;
 mod evaluate;
 mod finding;
+mod knowledge;
 mod machine;
 mod memory;
+mod products;
 mod schedule;
 mod shared;
 mod tiles;
 mod warp;
 
-pub use finding::{Event, Finding, FindingKind};
+pub use finding::{BarrierPlace, Event, Finding, FindingKind, Place};
 pub use memory::{Buffer, ElementKind, Memory};
 pub(crate) use schedule::Dice;
 pub use schedule::{Policy, Settings};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tensor_map::{TensorMap, TensorMapId};
 use crate::dtype::Dtype;
 
 /// What the host must know to launch a kernel.
@@ -11,6 +12,9 @@ pub struct Contract {
     pub name: String,
     /// Parameters in the order of the kernel's signature.
     pub params: Vec<Param>,
+    /// Recipes of the tensor maps among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tensor_maps: Vec<TensorMap>,
     /// Threads of a CTA.
     pub threads: u32,
     /// CTAs of a cluster; 1 where clusters play no part.
@@ -78,6 +82,10 @@ pub enum ParamType {
     I32,
     /// 64-bit signed.
     I64,
+    /// A tensor map over the operand that the role names, by value.
+    TensorMap(TensorMapId),
+    /// A device pointer to 32-bit words that the launch finds at 0.
+    Words,
 }
 
 /// What the host puts into a parameter, in the words of the [`Contraction`](crate::contraction::Contraction).
@@ -121,4 +129,6 @@ pub enum ParamRole {
     Accumulate,
     /// All groups' rows together are one group.
     MergeGroups,
+    /// The workspace's first byte.
+    Workspace,
 }

@@ -73,13 +73,7 @@ pub(super) fn block_mut<'b>(body: &'b mut Block, path: &[(usize, usize)]) -> Opt
     if rest.is_empty() {
         return Some(body);
     }
-    let inner = match (&mut body.0.get_mut(*index)?.op, branch) {
-        (Op::If { then, .. }, 0) => then,
-        (Op::If { otherwise, .. }, _) => otherwise,
-        (Op::For { body, .. } | Op::Loop { body }, _) => body,
-        _ => return None,
-    };
-    block_mut(inner, rest)
+    block_mut(body.0.get_mut(*index)?.op.blocks_mut().nth(*branch)?, rest)
 }
 
 /// The block that holds the statement of a path.

@@ -1,0 +1,106 @@
+//! What the kernels are run on.
+
+use ggemm_codegen::interp::cases::{Case, Data};
+use ggemm_codegen::interp::{ElementKind, Finding, Memory, Policy, Settings, run};
+use ggemm_codegen::ir::Kernel;
+use ggemm_codegen::{Dtype, Major, Problem, Tail, WeightLayout};
+
+use crate::kernels::{self, Gemm};
+
+/// A kernel with problems that it must compute.
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    pub(crate) kernel: Kernel,
+    pub(crate) cases: Vec<Case>,
+}
+
+/// What is wrong with a run.
+#[derive(Debug)]
+pub(crate) enum Wrong {
+    Finding(Box<Finding>),
+    Value(String),
+}
+
+impl Subject {
+    /// Runs a kernel in place of the subject's own.
+    pub(crate) fn run(&self, kernel: &Kernel, case: &Case, settings: Settings) -> Result<u64, Wrong> {
+        let mut memory = case.memory();
+        let done = run(kernel, case.contraction(), &mut memory, settings).map_err(Wrong::Finding)?;
+        case.check(&memory).map_err(|wrong| Wrong::Value(format!("{case}, {settings}: {wrong}")))?;
+        Ok(done.statements)
+    }
+
+    fn rows(gemm: Gemm, problems: &[(&[i64], usize, usize, usize)]) -> Subject {
+        let cases = problems
+            .iter()
+            .enumerate()
+            .map(|(seed, (groups, past, n, k))| {
+                let rows = groups.iter().sum::<i64>() as usize + past;
+                let layout = if gemm.b_major == Major::K { WeightLayout::Nk } else { WeightLayout::Kn };
+                let problem = Problem::forward(groups.len(), rows, *n, *k)
+                    .output(gemm.output)
+                    .weight_layout(layout)
+                    .tail(Tail::Untouched);
+                Case::new(problem, groups, seed as u64, Data::Integers).unwrap()
+            })
+            .collect();
+        Subject { name: gemm.name, kernel: kernels::ragged_rows(&gemm), cases }
+    }
+
+    fn reduction(gemm: Gemm, problems: &[(&[i64], usize, usize, usize)]) -> Subject {
+        let cases = problems
+            .iter()
+            .enumerate()
+            .map(|(seed, (groups, past, n, k))| {
+                let rows = groups.iter().sum::<i64>() as usize + past;
+                let problem =
+                    Problem::grad_w(groups.len(), rows, *n, *k).output(gemm.output).accumulate(gemm.add);
+                Case::new(problem, groups, seed as u64, Data::Integers).unwrap()
+            })
+            .collect();
+        Subject { name: gemm.name, kernel: kernels::ragged_reduction(&gemm), cases }
+    }
+}
+
+/// Small kernels, each for some of the statements.
+pub(crate) fn subjects() -> Vec<Subject> {
+    let small = Gemm::SMALL;
+    vec![
+        // The sizes around a tile; several blocks of the reduction; columns that end in a tile.
+        Subject::rows(small, &[
+            (&[65, 0, 3], 5, 40, 200),
+            (&[2, 64], 0, 32, 64),
+            (&[1, 1], 1, 8, 0),
+            (&[130], 0, 32, 136),
+        ]),
+        Subject::rows(
+            Gemm { name: "two_warpgroups", warpgroups: 2, n: 64, b_major: Major::Mn, stages: 3, output: Dtype::F32, ..small },
+            &[(&[70, 0, 3, 129], 2, 72, 328), (&[1], 0, 64, 64)],
+        ),
+        Subject::rows(Gemm { name: "cluster", cluster: 2, ..small }, &[(&[65, 0, 3], 5, 40, 200), (&[2, 64], 0, 72, 72)]),
+        Subject::reduction(
+            Gemm { name: "reduction", n: 64, output: Dtype::F32, ..small },
+            &[(&[65, 0, 3], 5, 72, 72), (&[130], 0, 64, 64)],
+        ),
+        Subject::reduction(
+            Gemm { name: "reduction_added", n: 64, output: Dtype::F32, add: true, ..small },
+            &[(&[65, 0, 3], 5, 72, 72), (&[130], 0, 64, 64)],
+        ),
+    ]
+}
+
+/// Memory for the copying kernel: `rows` × 64 integers.
+pub(crate) fn copy_memory(rows: usize) -> (ggemm_codegen::Contraction, Memory) {
+    let problem = Problem::forward(1, rows, 64, 64).contraction();
+    let mut memory = Memory::for_problem(&problem);
+    memory.a.fill(|i| (i % 200) as f32);
+    assert_eq!(memory.d.kind(), ElementKind::Float(Dtype::Bf16));
+    (problem, memory)
+}
+
+/// Every policy with some seeds.
+pub(crate) fn schedules(seeds: u64, ctas: usize) -> impl Iterator<Item = Settings> {
+    Policy::ALL
+        .into_iter()
+        .flat_map(move |policy| (0..seeds).map(move |seed| Settings { policy, seed, ctas, ..Settings::default() }))
+}

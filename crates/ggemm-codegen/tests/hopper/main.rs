@@ -1,0 +1,41 @@
+//! Hopper's statements at work: small kernels compute what they should under every schedule, and each fault that is
+//! planted into them is found and named.
+
+mod findings;
+mod ground;
+mod kernels;
+mod text;
+
+use ggemm_codegen::interp::run;
+use ground::{Wrong, copy_memory, schedules, subjects};
+
+#[test]
+fn kernels_compute_ragged_problems_bit_for_bit_under_every_schedule() {
+    for subject in subjects() {
+        for case in &subject.cases {
+            for settings in schedules(4, 2) {
+                match subject.run(&subject.kernel, case, settings) {
+                    Ok(_) => {}
+                    Err(Wrong::Finding(finding)) => panic!("{} on {case}\n{finding}", subject.name),
+                    Err(Wrong::Value(wrong)) => panic!("{}: {wrong}", subject.name),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_counter_of_all_ctas_hands_out_each_tile_once() {
+    let kernel = kernels::dynamic_copy();
+    for rows in [1, 8, 9, 100] {
+        for settings in schedules(4, 3) {
+            let (problem, mut memory) = copy_memory(rows);
+            if let Err(finding) = run(&kernel, &problem, &mut memory, settings) {
+                panic!("{rows} rows\n{finding}");
+            }
+            for i in 0..memory.d.len() {
+                assert!(memory.d.was_written(i) && memory.d.get(i) == (i % 200) as f32, "{i} of {rows} rows, {settings}");
+            }
+        }
+    }
+}
