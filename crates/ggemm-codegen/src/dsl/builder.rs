@@ -28,6 +28,7 @@ pub struct KernelBuilder<'k> {
     tensor_maps: Vec<TensorMap>,
     cluster: u32,
     workspace_words: u32,
+    dependent_launch: bool,
     fragments: Vec<Fragment>,
     /// The blocks that are open, innermost last.
     open: Vec<Block>,
@@ -63,6 +64,7 @@ impl KernelBuilder<'_> {
                 tensor_maps: Vec::new(),
                 cluster: 1,
                 workspace_words: 0,
+                dependent_launch: false,
                 fragments: Vec::new(),
                 open: vec![Block::default()],
                 statements: 0,
@@ -82,6 +84,7 @@ impl KernelBuilder<'_> {
                 alignment,
                 registers: 0,
                 work: LoopWork::default(),
+                dependent_launch: k.dependent_launch,
             };
             let body = Body {
                 summary: k.summary,
@@ -205,6 +208,10 @@ impl<'k> KernelBuilder<'k> {
         self.cluster = ctas;
     }
 
+    pub(super) fn may_overlap_earlier_grids(&mut self) {
+        self.dependent_launch = true;
+    }
+
     /// CTAs of a cluster.
     pub fn cluster_size(&self) -> u32 {
         self.cluster
@@ -238,6 +245,11 @@ impl<'k> KernelBuilder<'k> {
     /// A 64-bit constant.
     pub fn long(&self, value: i64) -> Expr<'k, I64, Grid> {
         Expr::new(self.arena, Operand::<I64>::expr(value, self.arena))
+    }
+
+    /// What holds.
+    pub fn always(&self) -> Expr<'k, Bool, Grid> {
+        Expr::new(self.arena, self.arena.borrow_mut().constant(crate::ir::Type::Bool, 1))
     }
 
     /// The lane's index in its warp.

@@ -76,6 +76,7 @@ impl<'k> KernelBuilder<'k> {
     /// Waits until the grids that this one depends on have ended and all they wrote is visible.
     #[track_caller]
     pub fn await_grid(&mut self) {
+        self.may_overlap_earlier_grids();
         self.push(Op::AwaitGrid);
     }
 

@@ -19,6 +19,7 @@ pub use builder::KernelBuilder;
 pub use bulk::{Coordinate, Map};
 pub use products::{SharedOperand, WarpgroupSums};
 pub use scalar::{
-    Bool, Cluster, Cta, Expr, Grid, I32, I64, Join, Lane, Number, Operand, Scalar, ScopeTag, U32, Var, Warp, Warpgroup, Within,
+    Bool, Cluster, Cta, Expr, Grid, I32, I64, Join, Lane, Number, Operand, Scalar, ScopeTag, U32, Var, Warp, Warpgroup,
+    Within,
 };
 pub use tiles::{AccumulatorFragment, GlobalBlock, OperandFragment, Pointer, SharedTiles, Slot, StagingFragment};

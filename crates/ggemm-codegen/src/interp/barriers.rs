@@ -74,7 +74,9 @@ impl Mbarrier {
         match self.initialized {
             None => Some("nobody initialized it"),
             Some(i) if known.clock[i.by] < i.interval => Some("its initialization is not known here"),
-            Some(i) if shared && !i.fenced => Some("its initialization is not fenced for the cluster and the copy engine"),
+            Some(i) if shared && !i.fenced => {
+                Some("its initialization is not fenced for the cluster and the copy engine")
+            }
             Some(_) => None,
         }
     }
@@ -133,7 +135,12 @@ impl Machine<'_, '_> {
         let mut slot = index;
         for b in &self.kernel.body.barriers {
             if slot < b.slots as usize {
-                return BarrierPlace { cta, barrier: b.name.clone(), slot, phase: self.ctas[cta].barriers[index].phase };
+                return BarrierPlace {
+                    cta,
+                    barrier: b.name.clone(),
+                    slot,
+                    phase: self.ctas[cta].barriers[index].phase,
+                };
             }
             slot -= b.slots as usize;
         }
@@ -218,7 +225,15 @@ impl Machine<'_, '_> {
     }
 
     /// Waits for the end of a phase; the warp may find out long after.
-    pub(super) fn await_phase(&mut self, cta: usize, warp: usize, stmt: &Stmt, at: &BarrierRef, parity: ExprId, mask: Mask) -> Step {
+    pub(super) fn await_phase(
+        &mut self,
+        cta: usize,
+        warp: usize,
+        stmt: &Stmt,
+        at: &BarrierRef,
+        parity: ExprId,
+        mask: Mask,
+    ) -> Step {
         let Some(lane) = lanes_of(mask).next() else { return Ok(()) };
         let index = self.barrier_index(cta, warp, at, lane)?;
         let parity = self.lane_value(cta, warp, parity, lane)?;
@@ -353,7 +368,10 @@ impl Machine<'_, '_> {
             State::AtNamed { stmt, id } => {
                 let n = &self.ctas[cta].named[id as usize];
                 let (came, of) = (n.arrived, n.threads);
-                Some(format!("CTA {cta} warp {warp} waits at the named barrier {id} {}: {came} of {of} threads", place(stmt)))
+                Some(format!(
+                    "CTA {cta} warp {warp} waits at the named barrier {id} {}: {came} of {of} threads",
+                    place(stmt)
+                ))
             }
             State::AtCluster(stmt) => Some(format!("CTA {cta} warp {warp} waits for its cluster {}", place(stmt))),
         }

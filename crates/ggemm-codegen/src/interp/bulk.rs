@@ -251,7 +251,13 @@ impl<'k> Machine<'k, '_> {
     }
 
     /// Lets up to `reads` pieces of a store be read and up to `writes` of those that were be written.
-    pub(super) fn progress_store(&mut self, cta: usize, store: &mut Store, mut reads: usize, mut writes: usize) -> Step {
+    pub(super) fn progress_store(
+        &mut self,
+        cta: usize,
+        store: &mut Store,
+        mut reads: usize,
+        mut writes: usize,
+    ) -> Step {
         for piece in &mut store.pieces {
             if piece.read.is_none() && reads > 0 {
                 piece.read = Some(self.ctas[cta].shared.bytes(piece.address));

@@ -119,7 +119,15 @@ impl Machine<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn write_word(&mut self, cta: usize, warp: usize, stmt: &Stmt, to: &TileRef, value: crate::ir::ExprId, mask: Mask) -> Step {
+    pub(super) fn write_word(
+        &mut self,
+        cta: usize,
+        warp: usize,
+        stmt: &Stmt,
+        to: &TileRef,
+        value: crate::ir::ExprId,
+        mask: Mask,
+    ) -> Step {
         let tile = self.tile(cta, warp, to)?;
         for lane in lanes_of(mask) {
             let value = self.lane_value(cta, warp, value, lane)? as i32;
@@ -132,7 +140,15 @@ impl Machine<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn read_word(&mut self, cta: usize, warp: usize, stmt: &Stmt, var: VarId, from: &TileRef, mask: Mask) -> Step {
+    pub(super) fn read_word(
+        &mut self,
+        cta: usize,
+        warp: usize,
+        stmt: &Stmt,
+        var: VarId,
+        from: &TileRef,
+        mask: Mask,
+    ) -> Step {
         let tile = self.tile(cta, warp, from)?;
         let c = &mut self.ctas[cta];
         let bytes = c.shared.read(tile.address(0), warp, &c.warps[warp].known, tile.place(0))?;
@@ -154,7 +170,10 @@ impl Machine<'_, '_> {
                 | Op::BulkStore(_)
                 | Op::FetchAdd(_)
         );
-        if touches && self.awaits_grid && self.known(cta, warp).clock[self.participants.grid()] == 0 {
+        if touches
+            && self.kernel.contract.dependent_launch
+            && self.known(cta, warp).clock[self.participants.grid()] == 0
+        {
             return Err(FindingKind::GridNotAwaited);
         }
         Ok(())

@@ -43,10 +43,7 @@ pub(super) struct Knowledge {
 impl Knowledge {
     /// Of nobody.
     pub(super) fn none(participants: &Participants) -> Self {
-        Knowledge {
-            clock: vec![0; participants.count()],
-            fenced: vec![0; participants.ctas * participants.warps],
-        }
+        Knowledge { clock: vec![0; participants.count()], fenced: vec![0; participants.ctas * participants.warps] }
     }
 
     /// Of a warp that starts: its first interval has begun.

@@ -57,7 +57,6 @@ pub(super) struct Machine<'k, 'm> {
     pub(super) maps: Vec<Option<EncodedMap>>,
     /// The workspace.
     pub(super) words: Vec<Word>,
-    pub(super) awaits_grid: bool,
 }
 
 /// Why a step could not be made, before it is known where.
@@ -95,8 +94,6 @@ impl<'k, 'm> Machine<'k, 'm> {
             }
             _ => None,
         };
-        let mut awaits_grid = false;
-        kernel.body.for_each_stmt(|s| awaits_grid |= matches!(s.op, Op::AwaitGrid));
         Machine {
             kernel,
             memory,
@@ -113,7 +110,6 @@ impl<'k, 'm> Machine<'k, 'm> {
             operations: 0,
             maps: kernel.contract.params.iter().map(map_of).collect(),
             words: vec![Word::default(); kernel.contract.workspace_bytes as usize / 4],
-            awaits_grid,
         }
     }
 
@@ -344,9 +340,8 @@ impl<'k, 'm> Machine<'k, 'm> {
     fn end_cta(&mut self, cta: usize, warp: usize) -> Result<(), Box<Finding>> {
         let mut known = Knowledge::none(&self.participants);
         self.ctas[cta].warps.iter().for_each(|w| known.join(&w.known));
-        let unseen = |b: &usize| {
-            known.clock[self.barrier_participant(cta, *b)] < self.ctas[cta].barriers[*b].loaded_through
-        };
+        let unseen =
+            |b: &usize| known.clock[self.barrier_participant(cta, *b)] < self.ctas[cta].barriers[*b].loaded_through;
         let count = (0..self.participants.barriers).filter(unseen).count();
         self.ctas[cta].gone = Some(known);
         if count > 0 {

@@ -236,8 +236,11 @@ impl<'k> Machine<'k, '_> {
                     bytes[to..to + n].copy_from_slice(&bits[..n]);
                 }
                 let base = in_tile as u32;
-                let offset =
-                    if transposed { tile.tile.layout.offset(o, base + i) } else { tile.tile.layout.offset(base + o, i) };
+                let offset = if transposed {
+                    tile.tile.layout.offset(o, base + i)
+                } else {
+                    tile.tile.layout.offset(base + o, i)
+                };
                 let c = &mut self.ctas[cta];
                 let known = &c.warps[warp].known;
                 c.shared.write(tile.address(offset), bytes, warp, known, tile.place(offset))?;

@@ -52,8 +52,12 @@ pub(super) struct SharedMemory {
 
 impl SharedMemory {
     pub(super) fn new(bytes: u32, warps: usize, rank: usize, warps_of_cluster: usize) -> Self {
-        let piece =
-            Piece { bytes: [0xff; PIECE as usize], write: LastWrite::Never, reads: vec![0; warps], readers: Vec::new() };
+        let piece = Piece {
+            bytes: [0xff; PIECE as usize],
+            write: LastWrite::Never,
+            reads: vec![0; warps],
+            readers: Vec::new(),
+        };
         SharedMemory {
             pieces: vec![piece; bytes.div_ceil(PIECE) as usize],
             first_warp: rank * warps,
@@ -62,7 +66,13 @@ impl SharedMemory {
     }
 
     /// Checks that what `warp` knows lets it read a piece.
-    fn may_read(&self, piece: &Piece, warp: usize, known: &Knowledge, place: &impl Fn() -> Place) -> Result<(), FindingKind> {
+    fn may_read(
+        &self,
+        piece: &Piece,
+        warp: usize,
+        known: &Knowledge,
+        place: &impl Fn() -> Place,
+    ) -> Result<(), FindingKind> {
         match piece.write {
             LastWrite::Never => Err(FindingKind::UninitializedRead { place: place() }),
             LastWrite::InFlight { writer, .. } => {

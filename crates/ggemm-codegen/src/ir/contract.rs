@@ -31,6 +31,10 @@ pub struct Contract {
     pub registers: u32,
     /// What one iteration of the main loop does.
     pub work: LoopWork,
+    /// The launch may overlap the one before it (programmatic dependent launch): the kernel waits for that one's end
+    /// before it touches memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dependent_launch: bool,
 }
 
 /// How many CTAs a launch has.

@@ -49,8 +49,19 @@ fn collect(body: &Body, block: &Block, path: &[(usize, usize)], outer: &str, fou
 fn label(body: &Body, stmt: &Stmt) -> String {
     let var = |v: &crate::ir::VarId| &body.vars[v.0 as usize].name;
     let fragment = |f: &crate::ir::FragmentId| &body.fragments[f.0 as usize].name;
+    let barrier = |at: &crate::ir::BarrierRef| &body.barriers[at.barrier.0 as usize].name;
+    let tile = |t: &crate::ir::TileRef| &body.shared[t.tile.0 as usize].name;
     let name = stmt.op.name();
     match &stmt.op {
+        Op::Role(role) => format!("{name} {}", role.name),
+        Op::InitBarrier { barrier } => format!("{name} {}", body.barriers[barrier.0 as usize].name),
+        Op::Arrive(arrive) => format!("{name} {}", barrier(&arrive.at)),
+        Op::Await { at, .. } => format!("{name} {}", barrier(at)),
+        Op::BulkLoad(load) => format!("{name} {}", tile(&load.to)),
+        Op::BulkStore(store) => format!("{name} {}", tile(&store.from)),
+        Op::WriteWord { to, .. } | Op::StoreFragment { to, .. } => format!("{name} {}", tile(to)),
+        Op::FetchAdd(add) => format!("{name} {}", var(&add.var)),
+        Op::ReadWord { var: v, .. } => format!("{name} {}", var(v)),
         Op::Let { var: v, .. }
         | Op::Assign { var: v, .. }
         | Op::For { var: v, .. }

@@ -10,6 +10,8 @@ use crate::kernels::{self, Gemm};
 /// A kernel with problems that it must compute.
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
+    /// CTAs of a launch: two clusters.
+    pub(crate) ctas: usize,
     pub(crate) kernel: Kernel,
     pub(crate) cases: Vec<Case>,
 }
@@ -41,10 +43,10 @@ impl Subject {
                     .output(gemm.output)
                     .weight_layout(layout)
                     .tail(Tail::Untouched);
-                Case::new(problem, groups, seed as u64, Data::Integers).unwrap()
+                Case::new(problem, groups, seed as u64, Data::Integers).expect("a problem")
             })
             .collect();
-        Subject { name: gemm.name, kernel: kernels::ragged_rows(&gemm), cases }
+        Subject { name: gemm.name, ctas: 2 * gemm.cluster as usize, kernel: kernels::ragged_rows(&gemm), cases }
     }
 
     fn reduction(gemm: Gemm, problems: &[(&[i64], usize, usize, usize)]) -> Subject {
@@ -53,12 +55,11 @@ impl Subject {
             .enumerate()
             .map(|(seed, (groups, past, n, k))| {
                 let rows = groups.iter().sum::<i64>() as usize + past;
-                let problem =
-                    Problem::grad_w(groups.len(), rows, *n, *k).output(gemm.output).accumulate(gemm.add);
-                Case::new(problem, groups, seed as u64, Data::Integers).unwrap()
+                let problem = Problem::grad_w(groups.len(), rows, *n, *k).output(gemm.output).accumulate(gemm.add);
+                Case::new(problem, groups, seed as u64, Data::Integers).expect("a problem")
             })
             .collect();
-        Subject { name: gemm.name, kernel: kernels::ragged_reduction(&gemm), cases }
+        Subject { name: gemm.name, ctas: 2 * gemm.cluster as usize, kernel: kernels::ragged_reduction(&gemm), cases }
     }
 }
 
@@ -67,24 +68,34 @@ pub(crate) fn subjects() -> Vec<Subject> {
     let small = Gemm::SMALL;
     vec![
         // The sizes around a tile; several blocks of the reduction; columns that end in a tile.
-        Subject::rows(small, &[
-            (&[65, 0, 3], 5, 40, 200),
-            (&[2, 64], 0, 32, 64),
-            (&[1, 1], 1, 8, 0),
-            (&[130], 0, 32, 136),
-        ]),
         Subject::rows(
-            Gemm { name: "two_warpgroups", warpgroups: 2, n: 64, b_major: Major::Mn, stages: 3, output: Dtype::F32, ..small },
+            small,
+            &[(&[65, 0, 3], 5, 40, 200), (&[2, 64], 0, 32, 64), (&[1, 1], 1, 8, 0), (&[130], 0, 32, 136)],
+        ),
+        Subject::rows(
+            Gemm {
+                name: "two_warpgroups",
+                warpgroups: 2,
+                n: 64,
+                b_major: Major::Mn,
+                stages: 3,
+                output: Dtype::F32,
+                ..small
+            },
             &[(&[70, 0, 3, 129], 2, 72, 328), (&[1], 0, 64, 64)],
         ),
-        Subject::rows(Gemm { name: "cluster", cluster: 2, ..small }, &[(&[65, 0, 3], 5, 40, 200), (&[2, 64], 0, 72, 72)]),
+        // Even and odd numbers of blocks, so that the last one lies in either slot.
+        Subject::rows(
+            Gemm { name: "cluster", cluster: 2, ..small },
+            &[(&[65, 0, 3], 5, 40, 200), (&[2, 64], 0, 72, 72), (&[9], 0, 32, 136), (&[9], 0, 32, 8)],
+        ),
         Subject::reduction(
             Gemm { name: "reduction", n: 64, output: Dtype::F32, ..small },
-            &[(&[65, 0, 3], 5, 72, 72), (&[130], 0, 64, 64)],
+            &[(&[65, 0, 3], 5, 72, 72), (&[130, 330], 0, 64, 64)],
         ),
         Subject::reduction(
             Gemm { name: "reduction_added", n: 64, output: Dtype::F32, add: true, ..small },
-            &[(&[65, 0, 3], 5, 72, 72), (&[130], 0, 64, 64)],
+            &[(&[65, 0, 3], 5, 72, 72), (&[130, 330], 0, 64, 64)],
         ),
     ]
 }

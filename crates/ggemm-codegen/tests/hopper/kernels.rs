@@ -5,9 +5,7 @@ use ggemm_codegen::dsl::{
     Bool, Consumer, Cta, Expr, Grid, I32, KernelBuilder, Map, Pointer, Ring, SharedTiles, WarpgroupSums,
 };
 use ggemm_codegen::geometry::warpgroup_map;
-use ggemm_codegen::ir::{
-    AtomicScope, Kernel, MemoryOrder, ParamRole, RegisterBudget, TensorMap,
-};
+use ggemm_codegen::ir::{AtomicScope, Kernel, MemoryOrder, ParamRole, RegisterBudget, TensorMap};
 use ggemm_codegen::layout::Layout;
 use ggemm_codegen::{Dtype, Major};
 
@@ -177,28 +175,25 @@ fn multiply<'k>(
         1 => ring.release(k),
         ctas => ring.release_in_cluster(k, ctas),
     };
-    k.when_else(
-        blocks.equals(0),
-        |k| k.zero_sums(p.sums),
-        |k| {
-            k.for_("block", blocks, |k, block| {
-                let slot = ring.wait_full(k);
-                let (a, b) = (p.a_tiles.slot(slot.index), p.b_tiles.slot(slot.index));
-                let a = if a_major == Major::K { a.k_major() } else { a.mn_major() };
-                let b = if b_major == Major::K { b.k_major() } else { b.mn_major() };
-                k.fence_products();
-                k.unroll("step", BLOCK_K / 16, |k, step| {
-                    let keep = !(block + step).equals(0);
-                    k.warpgroup_multiply(p.sums, a, b, step, keep);
-                });
-                k.commit_products();
-                k.await_products(1);
-                k.when(!block.equals(0), release);
-            });
-            k.await_products(0);
-            release(k);
-        },
-    );
+    // Sums that start at zero: where the first product would start them anew instead, a reduction of nothing needs a
+    // branch of its own, and sums that two branches define make ptxas wait after every product.
+    k.zero_sums(p.sums);
+    k.for_("block", blocks, |k, block| {
+        let slot = ring.wait_full(k);
+        let (a, b) = (p.a_tiles.slot(slot.index), p.b_tiles.slot(slot.index));
+        let a = if a_major == Major::K { a.k_major() } else { a.mn_major() };
+        let b = if b_major == Major::K { b.k_major() } else { b.mn_major() };
+        k.fence_products();
+        k.unroll("step", BLOCK_K / 16, |k, step| {
+            let keep = k.always();
+            k.warpgroup_multiply(p.sums, a, b, step, keep);
+        });
+        k.commit_products();
+        k.await_products(1);
+        k.when(!block.equals(0), release);
+    });
+    k.await_products(0);
+    k.when(!blocks.equals(0), release);
 }
 
 /// The sums of a warpgroup go through its shared tile to D; the store may run into the next tile's main loop.
@@ -268,39 +263,51 @@ pub(crate) fn ragged_rows(s: &Gemm) -> Kernel {
         let blocks = k.let_("blocks", sizes.reduction.ceil_div(BLOCK_K));
         consumers_role(k, s, |k| {
             let ring = parts.ring.consumer(k);
-            each_tile(k, s, &sizes, |rows| rows.ceil_div(m), |k, t| {
-                multiply(k, s, &parts, &ring, blocks.within(), (Major::K, s.b_major));
-                let row = k.warpgroup() * (64 * s.blocks) + t.row;
-                write_out(k, s, &parts, |k, tile| {
-                    let at = k.ragged(t.col, row, t.start, t.rows);
-                    if s.add { k.bulk_add(tile, d_map, &at) } else { k.bulk_store(tile, d_map, &at) }
-                });
-            });
+            each_tile(
+                k,
+                s,
+                &sizes,
+                |rows| rows.ceil_div(m),
+                |k, t| {
+                    multiply(k, s, &parts, &ring, blocks.within(), (Major::K, s.b_major));
+                    let row = k.warpgroup() * (64 * s.blocks) + t.row;
+                    write_out(k, s, &parts, |k, tile| {
+                        let at = k.ragged(t.col, row, t.start, t.rows);
+                        if s.add { k.bulk_add(tile, d_map, &at) } else { k.bulk_store(tile, d_map, &at) }
+                    });
+                },
+            );
             finish_stores(k);
         });
         producer_role(k, s, |k| {
             let ring = parts.ring.producer(k);
-            each_tile(k, s, &sizes, |rows| rows.ceil_div(m), |k, t| {
-                k.for_("block", blocks, |k, block| {
-                    ring.fill(k, parts.stage_bytes, |k, slot| {
-                        let depth = block * BLOCK_K;
-                        let (a, b) = (parts.a_tiles.slot(slot.index), parts.b_tiles.slot(slot.index));
-                        if s.cluster > 1 {
-                            let part = k.cluster_rank() * share;
-                            let at = k.ragged(depth, t.row + part, t.start, t.rows);
-                            let all = (1 << s.cluster) - 1;
-                            k.bulk_load_multicast(a_map, &at, &a.from_row(part), slot.full, all);
-                        } else {
-                            let at = k.ragged(depth, t.row, t.start, t.rows);
-                            k.bulk_load(a_map, &at, &a, slot.full);
-                        }
-                        let (col, depth) = (t.col.coordinate(), depth.coordinate());
-                        let group = t.group.coordinate();
-                        let at = if s.b_major == Major::K { [depth, col, group] } else { [col, depth, group] };
-                        k.bulk_load(b_map, &at, &b, slot.full);
+            each_tile(
+                k,
+                s,
+                &sizes,
+                |rows| rows.ceil_div(m),
+                |k, t| {
+                    k.for_("block", blocks, |k, block| {
+                        ring.fill(k, parts.stage_bytes, |k, slot| {
+                            let depth = block * BLOCK_K;
+                            let (a, b) = (parts.a_tiles.slot(slot.index), parts.b_tiles.slot(slot.index));
+                            if s.cluster > 1 {
+                                let part = k.cluster_rank() * share;
+                                let at = k.ragged(depth, t.row + part, t.start, t.rows);
+                                let all = (1 << s.cluster) - 1;
+                                k.bulk_load_multicast(a_map, &at, &a.from_row(part), slot.full, all);
+                            } else {
+                                let at = k.ragged(depth, t.row, t.start, t.rows);
+                                k.bulk_load(a_map, &at, &a, slot.full);
+                            }
+                            let (col, depth) = (t.col.coordinate(), depth.coordinate());
+                            let group = t.group.coordinate();
+                            let at = if s.b_major == Major::K { [depth, col, group] } else { [col, depth, group] };
+                            k.bulk_load(b_map, &at, &b, slot.full);
+                        });
                     });
-                });
-            });
+                },
+            );
             if s.cluster > 1 {
                 k.comment("The other CTAs may still say that they have read what was loaded for them.");
                 ring.drain(k);

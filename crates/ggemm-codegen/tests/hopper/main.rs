@@ -4,6 +4,7 @@
 mod findings;
 mod ground;
 mod kernels;
+mod mutants;
 mod text;
 
 use ggemm_codegen::interp::run;
@@ -13,7 +14,7 @@ use ground::{Wrong, copy_memory, schedules, subjects};
 fn kernels_compute_ragged_problems_bit_for_bit_under_every_schedule() {
     for subject in subjects() {
         for case in &subject.cases {
-            for settings in schedules(4, 2) {
+            for settings in schedules(4, subject.ctas) {
                 match subject.run(&subject.kernel, case, settings) {
                     Ok(_) => {}
                     Err(Wrong::Finding(finding)) => panic!("{} on {case}\n{finding}", subject.name),
@@ -34,7 +35,10 @@ fn a_counter_of_all_ctas_hands_out_each_tile_once() {
                 panic!("{rows} rows\n{finding}");
             }
             for i in 0..memory.d.len() {
-                assert!(memory.d.was_written(i) && memory.d.get(i) == (i % 200) as f32, "{i} of {rows} rows, {settings}");
+                assert!(
+                    memory.d.was_written(i) && memory.d.get(i) == (i % 200) as f32,
+                    "{i} of {rows} rows, {settings}"
+                );
             }
         }
     }

@@ -1,14 +1,14 @@
-//! The text of the small kernels, to be read, and compiled by `cargo xtask check-cubins`.
+//! The text of the kernels, to be read; `cargo xtask check-cubins` compiles it.
 
-use ggemm_codegen::Dtype;
 use ggemm_codegen::emit::cuda;
+use ggemm_codegen::ir::Kernel;
+use ggemm_codegen::{Dtype, Major};
 
 use crate::kernels::{self, Gemm};
 
 /// A tile as large as those that will ship.
-pub(crate) const LARGE: Gemm = Gemm {
-    name: "hopper_gemm",
-    blocks: 1,
+const LARGE: Gemm = Gemm {
+    name: "hopper_rows_128x256x64",
     n: 256,
     stages: 3,
     warpgroups: 2,
@@ -16,17 +16,51 @@ pub(crate) const LARGE: Gemm = Gemm {
     ..Gemm::SMALL
 };
 
+fn shown() -> Vec<Kernel> {
+    vec![
+        kernels::ragged_rows(&LARGE),
+        kernels::ragged_rows(&Gemm {
+            name: "hopper_rows_128x128x64_cluster2_bn_f32",
+            n: 128,
+            cluster: 2,
+            b_major: Major::Mn,
+            output: Dtype::F32,
+            ..LARGE
+        }),
+        kernels::ragged_reduction(&Gemm {
+            name: "hopper_reduction_256x128x64_add",
+            blocks: 2,
+            n: 128,
+            stages: 2,
+            output: Dtype::F32,
+            add: true,
+            ..LARGE
+        }),
+        kernels::dynamic_copy(),
+    ]
+}
+
 #[test]
-fn dump() {
-    let dir = std::env::var("HOPPER_DUMP").unwrap_or_default();
-    if dir.is_empty() {
-        return;
+fn texts() {
+    for kernel in shown() {
+        let text = cuda::emit(&kernel).text();
+        assert_eq!(text, cuda::emit(&kernel).text(), "the text is a function of the kernel");
+        insta::assert_binary_snapshot!(&format!("{}.cu", kernel.contract.name), text.into_bytes());
     }
-    let mut all = vec![kernels::ragged_rows(&LARGE), kernels::dynamic_copy()];
-    all.push(kernels::ragged_rows(&Gemm { name: "cluster", cluster: 2, ..LARGE }));
-    all.push(kernels::ragged_reduction(&Gemm { name: "reduction", n: 128, output: Dtype::F32, add: true, ..LARGE }));
-    all.extend(crate::ground::subjects().into_iter().map(|s| s.kernel));
-    for (i, k) in all.iter().enumerate() {
-        std::fs::write(format!("{dir}/{i}_{}.cu", k.contract.name), cuda::emit(k).text()).unwrap();
-    }
+}
+
+#[test]
+fn contracts_say_what_the_host_encodes() {
+    let contract = kernels::ragged_rows(&LARGE).contract;
+    let json = serde_json::to_string(&contract).unwrap();
+    assert_eq!(serde_json::from_str::<ggemm_codegen::Contract>(&json).unwrap(), contract);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&contract).unwrap());
+}
+
+/// What one iteration of the main loop does is read off both roles.
+#[test]
+fn work_is_that_of_both_roles() {
+    let work = kernels::ragged_rows(&LARGE).contract.work;
+    assert_eq!(work.multiply_adds, 128 * 256 * 64);
+    assert_eq!(work.global_bytes, (128 + 256) * 64 * 2);
 }

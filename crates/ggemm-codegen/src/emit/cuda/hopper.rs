@@ -91,9 +91,7 @@ fn write_product_function(w: &mut Writer<'_>, s: Shape) {
         w.line("asm volatile(\"{\\n\"");
         w.line("             \".reg .pred keep;\\n\"");
         w.line(&format!("             \"setp.ne.b32 keep, %{}, 0;\\n\"", count + 2));
-        w.line(&format!(
-            "             \"wgmma.mma_async.sync.aligned.m{WGMMA_M}n{n}k{WGMMA_K}.f32.{ty}.{ty} {{\""
-        ));
+        w.line(&format!("             \"wgmma.mma_async.sync.aligned.m{WGMMA_M}n{n}k{WGMMA_K}.f32.{ty}.{ty} {{\""));
         let registers: Vec<String> = (0..count).map(|r| format!("%{r}")).collect();
         let lines: Vec<String> = registers.chunks(16).map(|c| c.join(", ")).collect();
         for (i, line) in lines.iter().enumerate() {
@@ -143,7 +141,11 @@ pub(super) fn write_role(w: &mut Writer<'_>, role: &Role, follows: bool) {
         _ => format!("warp >= {first} && warp < {end}"),
     };
     let other = if follows { "else " } else { "" };
-    w.line(&format!("// {}: {}", role.name, if role.warps == 1 { format!("warp {first}") } else { format!("warps {first} to {}", end - 1) }));
+    w.line(&format!(
+        "// {}: {}",
+        role.name,
+        if role.warps == 1 { format!("warp {first}") } else { format!("warps {first} to {}", end - 1) }
+    ));
     let mut sums = Vec::new();
     collect_sums(&role.body, &mut sums);
     let outer = std::mem::replace(&mut w.sums, sums);
@@ -354,11 +356,8 @@ fn write_store_fragment(
     let (rows, cols) = t.layout.shape();
     let across = if transposed { rows } else { cols };
     let (blocks, warpgroups) = (f.map.values[3].extent, f.map.threads[3].extent);
-    let share = if warpgroups > 1 {
-        format!(" + warpgroup % {warpgroups} * {}", blocks * WGMMA_M)
-    } else {
-        String::new()
-    };
+    let share =
+        if warpgroups > 1 { format!(" + warpgroup % {warpgroups} * {}", blocks * WGMMA_M) } else { String::new() };
     let above = match w.exprs.as_constant(first_row) {
         Some(0) => String::new(),
         _ => format!(" - {}", w.factor(first_row)),
@@ -390,8 +389,13 @@ fn write_store_fragment(
                             w.line("const uint32 piece = j * 2 + lane / 16;");
                         }
                         let suffix = if transposed { "_trans" } else { "" };
-                        w.line(&format!("stmatrix_x4{suffix}({tile} + {}_piece(row, piece), {},", t.name, pack(&low, 0)));
-                        w.line(&format!("            {}, {}, {});", pack(&low, 1), pack(&high, 0), pack(&high, 1)));
+                        for (at, value) in
+                            [pack(&low, 0), pack(&low, 1), pack(&high, 0), pack(&high, 1)].iter().enumerate()
+                        {
+                            w.line(&format!("const uint32 x{at} = {value};"));
+                        }
+                        let to = format!("{tile} + {}_piece(row, piece)", t.name);
+                        w.line(&format!("stmatrix_x4{suffix}({to}, x0, x1, x2, x3);"));
                     });
                 }
                 Dtype::F32 => w.unrolled(j, across / MMA_N, |w| {

@@ -1,9 +1,9 @@
 //! Statements as C++.
 
 use super::addresses::{self, Arithmetic};
-use super::{hopper, prelude};
 use super::scalars::type_name;
 use super::writer::Writer;
+use super::{hopper, prelude};
 use crate::geometry::{MMA_K, MMA_M, MMA_N};
 use crate::ir::{
     BinaryOp, Block, Builtin, ExprId, Fragment, FragmentId, FragmentRole, GlobalTile, Op, ParamType, ShuffleFrom, Stmt,
@@ -63,7 +63,9 @@ fn declaration(f: &Fragment) -> String {
     let v = &f.map.values;
     let slots = if f.slots > 1 { format!("[{}]", f.slots) } else { String::new() };
     match f.role {
-        FragmentRole::Accumulator | FragmentRole::WarpgroupAccumulator => format!("float {}[{}][{}][4];", f.name, v[3].extent, v[2].extent),
+        FragmentRole::Accumulator | FragmentRole::WarpgroupAccumulator => {
+            format!("float {}[{}][{}][4];", f.name, v[3].extent, v[2].extent)
+        }
         FragmentRole::OperandA => format!("uint32 {}{slots}[{}][4];", f.name, v[3].extent),
         FragmentRole::OperandB => format!("uint32 {}{slots}[{}][2];", f.name, v[2].extent),
         FragmentRole::Staging => format!("uint32 {}[{}][4];", f.name, v[1].extent),
@@ -245,11 +247,7 @@ fn element_name(ty: ParamType) -> &'static str {
     match ty {
         ParamType::Input(t) | ParamType::Output(t) => t.name(),
         ParamType::Words => "int",
-        ParamType::Indices
-        | ParamType::Bool
-        | ParamType::I32
-        | ParamType::I64
-        | ParamType::TensorMap(_) => "void",
+        ParamType::Indices | ParamType::Bool | ParamType::I32 | ParamType::I64 | ParamType::TensorMap(_) => "void",
     }
 }
 
