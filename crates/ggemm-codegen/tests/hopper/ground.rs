@@ -33,6 +33,10 @@ impl Subject {
     }
 
     fn rows(gemm: Gemm, problems: &[(&[i64], usize, usize, usize)]) -> Subject {
+        Subject::of_rows(gemm, kernels::ragged_rows(&gemm), problems)
+    }
+
+    fn of_rows(gemm: Gemm, kernel: Kernel, problems: &[(&[i64], usize, usize, usize)]) -> Subject {
         let cases = problems
             .iter()
             .enumerate()
@@ -46,7 +50,11 @@ impl Subject {
                 Case::new(problem, groups, seed as u64, Data::Integers).expect("a problem")
             })
             .collect();
-        Subject { name: gemm.name, ctas: 2 * gemm.cluster as usize, kernel: kernels::ragged_rows(&gemm), cases }
+        Subject { name: gemm.name, ctas: 2 * gemm.cluster as usize, kernel, cases }
+    }
+
+    fn swapped(gemm: Gemm, problems: &[(&[i64], usize, usize, usize)]) -> Subject {
+        Subject::of_rows(gemm, kernels::swapped_rows(&gemm), problems)
     }
 
     fn reduction(gemm: Gemm, problems: &[(&[i64], usize, usize, usize)]) -> Subject {
@@ -88,6 +96,12 @@ pub(crate) fn subjects() -> Vec<Subject> {
         Subject::rows(
             Gemm { name: "cluster", cluster: 2, ..small },
             &[(&[65, 0, 3], 5, 40, 200), (&[2, 64], 0, 72, 72), (&[9], 0, 32, 136), (&[9], 0, 32, 8)],
+        ),
+        // 16 and 48 rows of a group are wgmma's columns: two sums of 64 columns each, in a tile that both fill.
+        Subject::swapped(Gemm { name: "swapped", n: 16, ..small }, &[(&[17, 0, 3], 5, 72, 72), (&[5, 48], 0, 64, 200)]),
+        Subject::swapped(
+            Gemm { name: "swapped_f32", n: 48, warpgroups: 2, output: Dtype::F32, ..small },
+            &[(&[17, 0, 50], 5, 136, 328)],
         ),
         Subject::reduction(
             Gemm { name: "reduction", n: 64, output: Dtype::F32, ..small },

@@ -127,8 +127,8 @@ fn each_tile<'k>(
         k.for_("tile", tiles, |k, tile| {
             let mine = ((number.get() + tile) % clusters).equals(cluster);
             k.when(mine, |k| {
-                let row = k.let_("row", tile / col_tiles * s.rows());
-                let col = k.let_("col", (tile % col_tiles * s.cluster + rank) * s.n);
+                let row = k.let_("first_row", tile / col_tiles * s.rows());
+                let col = k.let_("first_col", (tile % col_tiles * s.cluster + rank) * s.n);
                 body(k, Tile { group: group.within(), start: start.get(), rows, row, col });
             });
         });
@@ -315,6 +315,88 @@ pub(crate) fn ragged_rows(s: &Gemm) -> Kernel {
         });
     });
     built.unwrap_or_else(|defects| panic!("{defects:?}"))
+}
+
+/// The same product with its sides exchanged: 64 columns of D are `wgmma`'s rows, a group's rows its columns. The sums
+/// go to D's tile transposed.
+pub(crate) fn swapped_rows(s: &Gemm) -> Kernel {
+    let built = KernelBuilder::build(s.name, "d[rows of g] = (b[g] · a[rows of g]ᵀ)ᵀ", threads(s), 16, |k| {
+        let (tokens, weights) = (s.n, s.rows());
+        let panel = 128 / s.output.size_bytes();
+        let a_map = k.tensor_map("a", TensorMap::ragged(Dtype::Bf16, tokens, BLOCK_K), ParamRole::A);
+        let b_map = k.tensor_map("b", TensorMap::matrix(Dtype::Bf16, weights, BLOCK_K, true), ParamRole::B);
+        let d_map = k.tensor_map("d", TensorMap::ragged(s.output, tokens, panel.min(weights)), ParamRole::D);
+        let sizes = Sizes::declare(k);
+        let (a_layout, b_layout) =
+            (Layout::swizzled_panels(tokens, BLOCK_K, 2), Layout::swizzled_panels(weights, BLOCK_K, 2));
+        let d_layout = Layout::swizzled_panels(tokens, weights, s.output.size_bytes());
+        let parts = Parts {
+            stage_bytes: a_layout.bytes() + b_layout.bytes(),
+            a_tiles: k.bulk_tiles("b_tiles", Dtype::Bf16, &b_layout, s.stages),
+            b_tiles: k.bulk_tiles("a_tiles", Dtype::Bf16, &a_layout, s.stages),
+            d_tiles: k.bulk_tiles("d_tiles", s.output, &d_layout, 1),
+            sums: k.warpgroup_sums("sums", warpgroup_map(s.blocks, tokens, s.warpgroups)),
+            ring: Ring::declare(k, "stage", s.stages, s.consumer_warps()),
+        };
+        begin(k, s, &[a_map, b_map, d_map]);
+        let blocks = k.let_("blocks", sizes.reduction.ceil_div(BLOCK_K));
+        consumers_role(k, s, |k| {
+            let ring = parts.ring.consumer(k);
+            each_swapped_tile(k, s, &sizes, (tokens, weights), |k, t| {
+                multiply(k, s, &parts, &ring, blocks.within(), (Major::K, Major::K));
+                let (tile, zero) = (parts.d_tiles.only(k), k.int(0));
+                let leader = k.warp().equals(0);
+                k.when(leader, |k| k.elect(|k| k.await_store_reads(0)));
+                k.meet(1, 32 * s.consumer_warps());
+                k.store_transposed(parts.sums, &tile, zero, 0);
+                k.fence_proxy();
+                k.meet(1, 32 * s.consumer_warps());
+                k.when(leader, |k| {
+                    k.elect(|k| {
+                        k.bulk_store(&tile, d_map, &k.ragged(t.col, t.row, t.start, t.rows));
+                        k.commit_stores();
+                    });
+                });
+            });
+            finish_stores(k);
+        });
+        producer_role(k, s, |k| {
+            let ring = parts.ring.producer(k);
+            each_swapped_tile(k, s, &sizes, (tokens, weights), |k, t| {
+                k.for_("block", blocks, |k, block| {
+                    ring.fill(k, parts.stage_bytes, |k, slot| {
+                        let depth = block * BLOCK_K;
+                        let at = k.ragged(depth, t.row, t.start, t.rows);
+                        k.bulk_load(a_map, &at, &parts.b_tiles.slot(slot.index), slot.full);
+                        let at = [depth.coordinate(), t.col.coordinate(), t.group.coordinate()];
+                        k.bulk_load(b_map, &at, &parts.a_tiles.slot(slot.index), slot.full);
+                    });
+                });
+            });
+        });
+    });
+    built.unwrap_or_else(|defects| panic!("{defects:?}"))
+}
+
+/// The walk of exchanged sides: `tokens` rows of a group by `weights` columns.
+fn each_swapped_tile<'k>(
+    k: &mut KernelBuilder<'k>,
+    s: &Gemm,
+    sizes: &Sizes<'k>,
+    (tokens, weights): (u32, u32),
+    body: impl FnOnce(&mut KernelBuilder<'k>, Tile<'k>),
+) {
+    let by = Gemm { blocks: 1, warpgroups: 1, n: weights, ..*s };
+    each_tile(
+        k,
+        &by,
+        sizes,
+        |rows| rows.ceil_div(tokens),
+        |k, t| {
+            let row = k.let_("first_token", t.row / by.rows() * tokens);
+            body(k, Tile { row, ..t });
+        },
+    );
 }
 
 /// d[g] (+)= a[rows of g]ᵀ · b[rows of g]: both operands lie along the reduction, whose tail is zeros.

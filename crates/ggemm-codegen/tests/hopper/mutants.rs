@@ -26,9 +26,13 @@ struct Equivalent {
     reason: &'static str,
 }
 
-const ALL: &[&str] = &["gemm", "two_warpgroups", "cluster", "reduction", "reduction_added", "dynamic_copy"];
+const ALL: &[&str] =
+    &["gemm", "two_warpgroups", "cluster", "swapped", "swapped_f32", "reduction", "reduction_added", "dynamic_copy"];
+const GEMMS: &[&str] = &["gemm", "two_warpgroups", "cluster", "swapped", "swapped_f32", "reduction", "reduction_added"];
 const ONE_WARPGROUP: &[&str] = &["gemm", "cluster", "reduction", "reduction_added"];
-const WITHOUT_CLUSTER: &[&str] = &["gemm", "two_warpgroups", "reduction", "reduction_added", "dynamic_copy"];
+const ONE_MEETING: &[&str] = &["gemm", "cluster", "swapped", "swapped_f32", "reduction", "reduction_added"];
+const WITHOUT_CLUSTER: &[&str] =
+    &["gemm", "two_warpgroups", "swapped", "swapped_f32", "reduction", "reduction_added", "dynamic_copy"];
 
 const EQUIVALENT: &[Equivalent] = &[
     Equivalent {
@@ -62,13 +66,13 @@ const EQUIVALENT: &[Equivalent] = &[
         reason: "the barrier that misses the fence is one on which only threads of the CTA arrive",
     },
     Equivalent {
-        of: &["gemm", "two_warpgroups", "cluster", "reduction", "reduction_added"],
+        of: GEMMS,
         site: "kernels: if",
         change: "the condition is always",
         reason: "a prefetch of a tensor map changes no result",
     },
     Equivalent {
-        of: &["gemm", "two_warpgroups", "cluster", "reduction", "reduction_added"],
+        of: GEMMS,
         site: "kernels: if > elect",
         change: "all lanes",
         reason: "a prefetch of a tensor map changes no result",
@@ -80,7 +84,7 @@ const EQUIVALENT: &[Equivalent] = &[
         reason: "the wait for the slot touches no sums",
     },
     Equivalent {
-        of: &["gemm", "two_warpgroups", "cluster"],
+        of: &["gemm", "two_warpgroups", "cluster", "swapped", "swapped_f32"],
         site: "for tile > if > if",
         change: "the condition is always true",
         reason: "where the reduction is empty it is so for all tiles, and nobody loads or waits for a free slot",
@@ -124,16 +128,16 @@ const EQUIVALENT: &[Equivalent] = &[
     Equivalent { of: ALL, site: "> meet", change: "meet is done twice", reason: "who has met may meet again" },
     Equivalent { of: ALL, site: "> meet #2", change: "meet is done twice", reason: "who has met may meet again" },
     Equivalent {
-        of: ONE_WARPGROUP,
+        of: ONE_MEETING,
         site: "> meet",
         change: "id: 1 becomes 2",
-        reason: "one warpgroup may meet at any barrier",
+        reason: "who alone meets may do so at any barrier",
     },
     Equivalent {
-        of: ONE_WARPGROUP,
+        of: ONE_MEETING,
         site: "> meet #2",
         change: "id: 1 becomes 2",
-        reason: "one warpgroup may meet at any barrier",
+        reason: "who alone meets may do so at any barrier",
     },
     Equivalent {
         of: ONE_WARPGROUP,

@@ -1,5 +1,7 @@
 //! Hopper's statements as C++: roles, barriers, bulk copies, products of warpgroups.
 
+use super::addresses::Arithmetic;
+use super::epilogue;
 use super::statements::{fragment, tile_address, write_block};
 use super::writer::Writer;
 use crate::descriptor::{self, WGMMA_K, WGMMA_M};
@@ -362,60 +364,53 @@ fn write_store_fragment(
         Some(0) => String::new(),
         _ => format!(" - {}", w.factor(first_row)),
     };
-    let (name, tile) = (&f.name, tile_address(w, to));
+    let (name, tile, piece) = (&f.name, tile_address(w, to), format!("{}_piece", t.name));
     let first = first_col / MMA_N;
-    let (i, j, half) = (w.locals.i, w.locals.j, w.locals.half);
+    let l = w.locals;
+    let e = &mut w.exprs;
+    let of_block = e.times(l.i, WGMMA_M);
+    let row = if blocks > 1 { e.plus(l.row_of_warp, of_block) } else { l.row_of_warp };
+    let address = |w: &Writer<'_>, at: &epilogue::Place| {
+        let byte = match w.exprs.as_constant(at.byte) {
+            Some(0) => String::new(),
+            _ => format!(" + {}", w.summand(at.byte)),
+        };
+        format!("{tile} + {piece}({}, {}){byte}", w.text(at.row), w.text(at.piece))
+    };
     w.block("", |w| {
         w.line(&format!("const int row_of_warp = warp % 4 * {MMA_M}{share}{above};"));
-        w.unrolled(i, blocks, |w| {
-            let block = if blocks > 1 { format!(" + i * {WGMMA_M}") } else { String::new() };
-            match t.dtype {
-                Dtype::Bf16 | Dtype::F16 => {
-                    let pack = |col: &str, half: u32| {
-                        let at = format!("{name}[i][{col}]");
-                        format!("pack_{}({at}[{}], {at}[{}])", t.dtype, 2 * half, 2 * half + 1)
+        w.unrolled(l.i, blocks, |w| match t.dtype {
+            Dtype::Bf16 | Dtype::F16 => w.unrolled(l.j, across / 16, |w| {
+                for register in 0..4 {
+                    let col = match first + register / 2 {
+                        0 => "2 * j".to_owned(),
+                        on => format!("2 * j + {on}"),
                     };
-                    w.unrolled(j, across / 16, |w| {
-                        let col = |more: u32| match first + more {
-                            0 => "2 * j".to_owned(),
-                            on => format!("2 * j + {on}"),
-                        };
-                        let (low, high) = (col(0), col(1));
-                        if transposed {
-                            w.line("const uint32 row = j * 16 + lane / 16 * 8 + lane % 8;");
-                            w.line(&format!("const uint32 piece = (row_of_warp{block}) / 8 + lane / 8 % 2;"));
-                        } else {
-                            w.line(&format!("const uint32 row = row_of_warp{block} + lane % 16;"));
-                            w.line("const uint32 piece = j * 2 + lane / 16;");
-                        }
-                        let suffix = if transposed { "_trans" } else { "" };
-                        for (at, value) in
-                            [pack(&low, 0), pack(&low, 1), pack(&high, 0), pack(&high, 1)].iter().enumerate()
-                        {
-                            w.line(&format!("const uint32 x{at} = {value};"));
-                        }
-                        let to = format!("{tile} + {}_piece(row, piece)", t.name);
-                        w.line(&format!("stmatrix_x4{suffix}({to}, x0, x1, x2, x3);"));
-                    });
+                    let (x, low) = (format!("{name}[i][{col}]"), register % 2 * 2);
+                    w.line(&format!("const uint32 x{register} = pack_{}({x}[{low}], {x}[{}]);", t.dtype, low + 1));
                 }
-                Dtype::F32 => w.unrolled(j, across / MMA_N, |w| {
-                    w.unrolled(half, 2, |w| {
-                        let col = if first == 0 { "j".to_owned() } else { format!("j + {first}") };
-                        let x = |e: u32| format!("{name}[i][{col}][2 * half + {e}]");
-                        w.line(&format!("const uint32 row = row_of_warp{block} + half * 8 + lane / 4;"));
-                        if transposed {
-                            w.line("const uint32 col = j * 8 + lane % 4 * 2;");
-                            for e in 0..2 {
-                                let at = format!("{tile} + {}_piece(col + {e}, row / 4) + row % 4 * 4", t.name);
-                                w.line(&format!("store_shared({at}, {});", x(e)));
-                            }
-                        } else {
-                            let at = format!("{tile} + {}_piece(row, j * 2 + lane % 4 / 2) + lane % 2 * 8", t.name);
-                            w.line(&format!("store_shared({at}, {}, {});", x(0), x(1)));
+                let at = epilogue::matrix(&mut w.exprs, transposed, row, l.j);
+                let suffix = if transposed { "_trans" } else { "" };
+                w.line(&format!("stmatrix_x4{suffix}({}, x0, x1, x2, x3);", address(w, &at)));
+            }),
+            Dtype::F32 => w.unrolled(l.j, across / MMA_N, |w| {
+                w.unrolled(l.half, 2, |w| {
+                    let col = if first == 0 { "j".to_owned() } else { format!("j + {first}") };
+                    for element in 0..2 {
+                        let at = if element == 0 { "2 * half" } else { "2 * half + 1" };
+                        w.line(&format!("const float x{element} = {name}[i][{col}][{at}];"));
+                    }
+                    if transposed {
+                        for which in 0..2 {
+                            let at = epilogue::transposed_element(&mut w.exprs, row, l.j, l.half, which);
+                            w.line(&format!("store_shared({}, x{which});", address(w, &at)));
                         }
-                    });
-                }),
-            }
+                    } else {
+                        let at = epilogue::pair(&mut w.exprs, row, l.j, l.half);
+                        w.line(&format!("store_shared({}, x0, x1);", address(w, &at)));
+                    }
+                });
+            }),
         });
     });
 }

@@ -4,6 +4,7 @@
 //! toolkit; what it needs of PTX are the thin wrappers of the prelude. It is meant to be read.
 
 mod addresses;
+mod epilogue;
 mod hopper;
 mod prelude;
 mod scalars;

@@ -81,6 +81,7 @@ pub(super) struct Locals {
     pub(super) half: ExprId,
     pub(super) row: ExprId,
     pub(super) piece: ExprId,
+    pub(super) row_of_warp: ExprId,
 }
 
 impl<'b> Writer<'b> {
@@ -211,6 +212,7 @@ impl Locals {
             half: local("half"),
             row: local("row"),
             piece: local("piece"),
+            row_of_warp: local("row_of_warp"),
         }
     }
 }

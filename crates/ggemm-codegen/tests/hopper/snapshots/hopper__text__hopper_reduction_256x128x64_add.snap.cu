@@ -79,19 +79,19 @@ __device__ __forceinline__ void named_barrier_pass(int id, int threads) {
 // ---- clusters of CTAs ----
 __device__ __forceinline__ int cluster_rank() {
     int rank;
-    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
     return rank;
 }
 
 __device__ __forceinline__ int cluster_index() {
     int index;
-    asm volatile("mov.u32 %0, %%clusterid.x;" : "=r"(index));
+    asm("mov.u32 %0, %%clusterid.x;" : "=r"(index));
     return index;
 }
 
 __device__ __forceinline__ int cluster_count() {
     int count;
-    asm volatile("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
+    asm("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
     return count;
 }
 
@@ -380,8 +380,8 @@ hopper_reduction_256x128x64_add(
             #pragma unroll 1
             for (int tile = 0; tile < tiles; ++tile) {
                 if ((number + tile) % cluster_count() == cluster_index()) {
-                    const int row_2 = tile / col_tiles * 256;
-                    const int col_2 = (tile % col_tiles + cluster_rank()) * 128;
+                    const int first_row = tile / col_tiles * 256;
+                    const int first_col = (tile % col_tiles + cluster_rank()) * 128;
                     const int blocks = ceil_div(rows, 64);
                     #pragma unroll
                     for (int i = 0; i < 2; ++i) {
@@ -447,8 +447,9 @@ hopper_reduction_256x128x64_add(
                             for (int j = 0; j < 16; ++j) {
                                 #pragma unroll
                                 for (int half = 0; half < 2; ++half) {
-                                    const uint32 row = row_of_warp + i * 64 + half * 8 + lane / 4;
-                                    store_shared(d_tiles + warpgroup * 65536 + d_tiles_piece(row, j * 2 + lane % 4 / 2) + lane % 2 * 8, sums[i][j][2 * half + 0], sums[i][j][2 * half + 1]);
+                                    const float x0 = sums[i][j][2 * half];
+                                    const float x1 = sums[i][j][2 * half + 1];
+                                    store_shared(d_tiles + warpgroup * 65536 + d_tiles_piece(row_of_warp + i * 64 + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                                 }
                             }
                         }
@@ -460,7 +461,7 @@ hopper_reduction_256x128x64_add(
                         if (elect_one()) {
                             #pragma unroll
                             for (int i = 0; i < 4; ++i) {
-                                tma_add(d_tiles + warpgroup * 65536 + i * 16384, d, col_2 + i * 32, warpgroup * 128 + row_2, group);
+                                tma_add(d_tiles + warpgroup * 65536 + i * 16384, d, first_col + i * 32, warpgroup * 128 + first_row, group);
                             }
                             tma_commit();
                         }
@@ -497,8 +498,8 @@ hopper_reduction_256x128x64_add(
                 #pragma unroll 1
                 for (int tile = 0; tile < tiles; ++tile) {
                     if ((number + tile) % cluster_count() == cluster_index()) {
-                        const int row_2 = tile / col_tiles * 256;
-                        const int col_2 = (tile % col_tiles + cluster_rank()) * 128;
+                        const int first_row = tile / col_tiles * 256;
+                        const int first_col = (tile % col_tiles + cluster_rank()) * 128;
                         const int blocks = ceil_div(rows, 64);
                         #pragma unroll 1
                         for (int block = 0; block < blocks; ++block) {
@@ -508,11 +509,11 @@ hopper_reduction_256x128x64_add(
                                 mbarrier_arrive_expect(stage_full + fill_slot * 8, 49152);
                                 #pragma unroll
                                 for (int i = 0; i < 4; ++i) {
-                                    tma_load(a_tiles + fill_slot * 32768 + i * 8192, a, stage_full + fill_slot * 8, row_2 + i * 64, 1073741824 - (rows - block * 64), start + rows, 1073741824);
+                                    tma_load(a_tiles + fill_slot * 32768 + i * 8192, a, stage_full + fill_slot * 8, first_row + i * 64, 1073741824 - (rows - block * 64), start + rows, 1073741824);
                                 }
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    tma_load(b_tiles + fill_slot * 16384 + i * 8192, b, stage_full + fill_slot * 8, col_2 + i * 64, 1073741824 - (rows - block * 64), start + rows, 1073741824);
+                                    tma_load(b_tiles + fill_slot * 16384 + i * 8192, b, stage_full + fill_slot * 8, first_col + i * 64, 1073741824 - (rows - block * 64), start + rows, 1073741824);
                                 }
                             }
                             __syncwarp();

@@ -79,19 +79,19 @@ __device__ __forceinline__ void named_barrier_pass(int id, int threads) {
 // ---- clusters of CTAs ----
 __device__ __forceinline__ int cluster_rank() {
     int rank;
-    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
     return rank;
 }
 
 __device__ __forceinline__ int cluster_index() {
     int index;
-    asm volatile("mov.u32 %0, %%clusterid.x;" : "=r"(index));
+    asm("mov.u32 %0, %%clusterid.x;" : "=r"(index));
     return index;
 }
 
 __device__ __forceinline__ int cluster_count() {
     int count;
-    asm volatile("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
+    asm("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
     return count;
 }
 
@@ -421,8 +421,8 @@ hopper_rows_128x128x64_cluster2_bn_f32(
             #pragma unroll 1
             for (int tile = 0; tile < tiles; ++tile) {
                 if ((number + tile) % cluster_count() == cluster_index()) {
-                    const int row_2 = tile / col_tiles * 128;
-                    const int col_2 = (tile % col_tiles * 2 + cluster_rank()) * 128;
+                    const int first_row = tile / col_tiles * 128;
+                    const int first_col = (tile % col_tiles * 2 + cluster_rank()) * 128;
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
@@ -481,8 +481,9 @@ hopper_rows_128x128x64_cluster2_bn_f32(
                             for (int j = 0; j < 16; ++j) {
                                 #pragma unroll
                                 for (int half = 0; half < 2; ++half) {
-                                    const uint32 row = row_of_warp + half * 8 + lane / 4;
-                                    store_shared(d_tiles + warpgroup * 32768 + d_tiles_piece(row, j * 2 + lane % 4 / 2) + lane % 2 * 8, sums[i][j][2 * half + 0], sums[i][j][2 * half + 1]);
+                                    const float x0 = sums[i][j][2 * half];
+                                    const float x1 = sums[i][j][2 * half + 1];
+                                    store_shared(d_tiles + warpgroup * 32768 + d_tiles_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                                 }
                             }
                         }
@@ -494,7 +495,7 @@ hopper_rows_128x128x64_cluster2_bn_f32(
                         if (elect_one()) {
                             #pragma unroll
                             for (int i = 0; i < 4; ++i) {
-                                tma_store(d_tiles + warpgroup * 32768 + i * 8192, d, col_2 + i * 32, 1073741824 - (rows - (warpgroup * 64 + row_2)), start + rows, 1073741824);
+                                tma_store(d_tiles + warpgroup * 32768 + i * 8192, d, first_col + i * 32, 1073741824 - (rows - (warpgroup * 64 + first_row)), start + rows, 1073741824);
                             }
                             tma_commit();
                         }
@@ -531,18 +532,18 @@ hopper_rows_128x128x64_cluster2_bn_f32(
                 #pragma unroll 1
                 for (int tile = 0; tile < tiles; ++tile) {
                     if ((number + tile) % cluster_count() == cluster_index()) {
-                        const int row_2 = tile / col_tiles * 128;
-                        const int col_2 = (tile % col_tiles * 2 + cluster_rank()) * 128;
+                        const int first_row = tile / col_tiles * 128;
+                        const int first_col = (tile % col_tiles * 2 + cluster_rank()) * 128;
                         #pragma unroll 1
                         for (int block = 0; block < blocks; ++block) {
                             mbarrier_wait_cluster(stage_empty + fill_slot * 8, fill_parity);
                             __syncwarp();
                             if (elect_one()) {
                                 mbarrier_arrive_expect(stage_full + fill_slot * 8, 32768);
-                                tma_load_multicast(a_tiles + fill_slot * 16384 + cluster_rank() * 64 * 128, a, stage_full + fill_slot * 8, uint16(3), block * 64, 1073741824 - (rows - (row_2 + cluster_rank() * 64)), start + rows, 1073741824);
+                                tma_load_multicast(a_tiles + fill_slot * 16384 + cluster_rank() * 64 * 128, a, stage_full + fill_slot * 8, uint16(3), block * 64, 1073741824 - (rows - (first_row + cluster_rank() * 64)), start + rows, 1073741824);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    tma_load(b_tiles + fill_slot * 16384 + i * 8192, b, stage_full + fill_slot * 8, col_2 + i * 64, block * 64, group);
+                                    tma_load(b_tiles + fill_slot * 16384 + i * 8192, b, stage_full + fill_slot * 8, first_col + i * 64, block * 64, group);
                                 }
                             }
                             __syncwarp();

@@ -79,19 +79,19 @@ __device__ __forceinline__ void named_barrier_pass(int id, int threads) {
 // ---- clusters of CTAs ----
 __device__ __forceinline__ int cluster_rank() {
     int rank;
-    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
     return rank;
 }
 
 __device__ __forceinline__ int cluster_index() {
     int index;
-    asm volatile("mov.u32 %0, %%clusterid.x;" : "=r"(index));
+    asm("mov.u32 %0, %%clusterid.x;" : "=r"(index));
     return index;
 }
 
 __device__ __forceinline__ int cluster_count() {
     int count;
-    asm volatile("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
+    asm("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
     return count;
 }
 
@@ -387,8 +387,8 @@ hopper_rows_128x256x64(
             #pragma unroll 1
             for (int tile = 0; tile < tiles; ++tile) {
                 if ((number + tile) % cluster_count() == cluster_index()) {
-                    const int row_2 = tile / col_tiles * 128;
-                    const int col_2 = (tile % col_tiles + cluster_rank()) * 256;
+                    const int first_row = tile / col_tiles * 128;
+                    const int first_col = (tile % col_tiles + cluster_rank()) * 256;
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
@@ -447,13 +447,11 @@ hopper_rows_128x256x64(
                         for (int i = 0; i < 1; ++i) {
                             #pragma unroll
                             for (int j = 0; j < 16; ++j) {
-                                const uint32 row = row_of_warp + lane % 16;
-                                const uint32 piece = j * 2 + lane / 16;
                                 const uint32 x0 = pack_bf16(sums[i][2 * j][0], sums[i][2 * j][1]);
                                 const uint32 x1 = pack_bf16(sums[i][2 * j][2], sums[i][2 * j][3]);
                                 const uint32 x2 = pack_bf16(sums[i][2 * j + 1][0], sums[i][2 * j + 1][1]);
                                 const uint32 x3 = pack_bf16(sums[i][2 * j + 1][2], sums[i][2 * j + 1][3]);
-                                stmatrix_x4(d_tiles + warpgroup * 32768 + d_tiles_piece(row, piece), x0, x1, x2, x3);
+                                stmatrix_x4(d_tiles + warpgroup * 32768 + d_tiles_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                             }
                         }
                     }
@@ -464,7 +462,7 @@ hopper_rows_128x256x64(
                         if (elect_one()) {
                             #pragma unroll
                             for (int i = 0; i < 4; ++i) {
-                                tma_store(d_tiles + warpgroup * 32768 + i * 8192, d, col_2 + i * 64, 1073741824 - (rows - (warpgroup * 64 + row_2)), start + rows, 1073741824);
+                                tma_store(d_tiles + warpgroup * 32768 + i * 8192, d, first_col + i * 64, 1073741824 - (rows - (warpgroup * 64 + first_row)), start + rows, 1073741824);
                             }
                             tma_commit();
                         }
@@ -501,16 +499,16 @@ hopper_rows_128x256x64(
                 #pragma unroll 1
                 for (int tile = 0; tile < tiles; ++tile) {
                     if ((number + tile) % cluster_count() == cluster_index()) {
-                        const int row_2 = tile / col_tiles * 128;
-                        const int col_2 = (tile % col_tiles + cluster_rank()) * 256;
+                        const int first_row = tile / col_tiles * 128;
+                        const int first_col = (tile % col_tiles + cluster_rank()) * 256;
                         #pragma unroll 1
                         for (int block = 0; block < blocks; ++block) {
                             mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
                             __syncwarp();
                             if (elect_one()) {
                                 mbarrier_arrive_expect(stage_full + fill_slot * 8, 49152);
-                                tma_load(a_tiles + fill_slot * 16384, a, stage_full + fill_slot * 8, block * 64, 1073741824 - (rows - row_2), start + rows, 1073741824);
-                                tma_load(b_tiles + fill_slot * 32768, b, stage_full + fill_slot * 8, block * 64, col_2, group);
+                                tma_load(a_tiles + fill_slot * 16384, a, stage_full + fill_slot * 8, block * 64, 1073741824 - (rows - first_row), start + rows, 1073741824);
+                                tma_load(b_tiles + fill_slot * 32768, b, stage_full + fill_slot * 8, block * 64, first_col, group);
                             }
                             __syncwarp();
                             fill_parity = fill_slot == 2 ? 1 - fill_parity : fill_parity;

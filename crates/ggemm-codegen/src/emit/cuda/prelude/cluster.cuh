@@ -1,19 +1,19 @@
 // ---- clusters of CTAs ----
 __device__ __forceinline__ int cluster_rank() {
     int rank;
-    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
     return rank;
 }
 
 __device__ __forceinline__ int cluster_index() {
     int index;
-    asm volatile("mov.u32 %0, %%clusterid.x;" : "=r"(index));
+    asm("mov.u32 %0, %%clusterid.x;" : "=r"(index));
     return index;
 }
 
 __device__ __forceinline__ int cluster_count() {
     int count;
-    asm volatile("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
+    asm("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
     return count;
 }
 
