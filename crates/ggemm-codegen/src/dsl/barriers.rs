@@ -200,6 +200,15 @@ impl<'k> Consumer<'k> {
         slot
     }
 
+    /// Passes over `count` slots that someone else reads and frees.
+    #[track_caller]
+    pub fn skip(&self, k: &mut KernelBuilder<'k>, count: Expr<'k, I32, Cta>) {
+        let beyond = k.let_("beyond", self.at.slot.get() + count);
+        k.set(self.at.parity, (self.at.parity.get() + beyond / self.ring.slots) % 2);
+        k.set(self.at.slot, beyond % self.ring.slots);
+        k.set(self.free, self.at.slot.get());
+    }
+
     /// Frees the oldest slot that was waited for and not freed: one lane of each warp arrives.
     #[track_caller]
     pub fn release(&self, k: &mut KernelBuilder<'k>) {

@@ -9,6 +9,9 @@ use ggemm_codegen::ir::{AtomicScope, Kernel, MemoryOrder, ParamRole, RegisterBud
 use ggemm_codegen::layout::Layout;
 use ggemm_codegen::{Dtype, Major};
 
+/// The named barrier at which the first of two consumers waits for its turn; the other's is the next.
+const PINGPONG: i32 = 4;
+
 /// Elements of the reduction in a stage.
 const BLOCK_K: u32 = 64;
 
@@ -28,6 +31,8 @@ pub(crate) struct Gemm {
     pub(crate) output: Dtype,
     /// Adds to what D holds.
     pub(crate) add: bool,
+    /// Two warpgroups take turns, each with a tile of its own: one multiplies while the other writes out.
+    pub(crate) pingpong: bool,
     /// Registers of the producer and of the consumers, where they change.
     pub(crate) registers: Option<(u32, u32)>,
 }
@@ -43,11 +48,17 @@ impl Gemm {
         b_major: Major::K,
         output: Dtype::Bf16,
         add: false,
+        pingpong: false,
         registers: None,
     };
 
     fn rows(&self) -> u32 {
-        64 * self.blocks * self.warpgroups
+        64 * self.blocks * self.sharing()
+    }
+
+    /// Warpgroups that share a tile.
+    fn sharing(&self) -> u32 {
+        if self.pingpong { 1 } else { self.warpgroups }
     }
 
     fn consumer_warps(&self) -> u32 {
@@ -209,7 +220,8 @@ fn write_out<'k>(
     k.comment("The tile is free once the last store has read it.");
     k.when(leader, |k| k.elect(|k| k.await_store_reads(0)));
     k.meet(warpgroup + 1, 128);
-    k.store_fragment(p.sums, &tile, warpgroup * (64 * s.blocks), 0);
+    let first_row = if s.pingpong { warpgroup * 0 } else { warpgroup * (64 * s.blocks) };
+    k.store_fragment(p.sums, &tile, first_row, 0);
     k.fence_proxy();
     k.meet(warpgroup + 1, 128);
     k.when(leader, |k| {
@@ -256,29 +268,60 @@ pub(crate) fn ragged_rows(s: &Gemm) -> Kernel {
             a_tiles: k.bulk_tiles("a_tiles", Dtype::Bf16, &a_layout, s.stages),
             b_tiles: k.bulk_tiles("b_tiles", Dtype::Bf16, &b_layout, s.stages),
             d_tiles: k.bulk_tiles("d_tiles", s.output, &d_layout, s.warpgroups),
-            sums: k.warpgroup_sums("sums", warpgroup_map(s.blocks, n, s.warpgroups)),
-            ring: Ring::declare(k, "stage", s.stages, s.consumer_warps() * s.cluster),
+            sums: k.warpgroup_sums("sums", warpgroup_map(s.blocks, n, s.sharing())),
+            ring: Ring::declare(k, "stage", s.stages, 4 * s.sharing() * s.cluster),
         };
         begin(k, s, &[a_map, b_map, d_map]);
         let blocks = k.let_("blocks", sizes.reduction.ceil_div(BLOCK_K));
-        consumers_role(k, s, |k| {
-            let ring = parts.ring.consumer(k);
-            each_tile(
-                k,
-                s,
-                &sizes,
-                |rows| rows.ceil_div(m),
-                |k, t| {
-                    multiply(k, s, &parts, &ring, blocks.within(), (Major::K, s.b_major));
+        let blocks_of_tile: Expr<'_, I32, Cta> = blocks.within();
+        fn rows_over<'k>(m: u32) -> impl Fn(Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta> + Copy {
+            move |rows| rows.ceil_div(m)
+        }
+        let along_rows = rows_over(m);
+        let majors = (Major::K, s.b_major);
+        if s.pingpong {
+            for turn in 0..2 {
+                let registers = s.registers.map_or(RegisterBudget::Launch, |r| RegisterBudget::Grow(r.1));
+                k.role(&format!("consumer {turn}"), 4 * turn..4 * turn + 4, registers, |k| {
+                    let ring = parts.ring.consumer(k);
+                    let tiles = k.var::<I32, Cta, _>("tiles_so_far", 0);
+                    // The other warpgroup's turn to multiply ends before it ever began.
+                    if turn == 1 {
+                        k.pass(PINGPONG, 256);
+                    }
+                    each_tile(k, s, &sizes, along_rows, |k, t| {
+                        let mine = (tiles.get() % 2).equals(turn);
+                        k.when_else(
+                            mine,
+                            |k| {
+                                k.meet(PINGPONG + turn as i32, 256);
+                                multiply(k, s, &parts, &ring, blocks_of_tile, majors);
+                                k.pass(PINGPONG + 1 - turn as i32, 256);
+                                write_out(k, s, &parts, |k, tile| {
+                                    k.bulk_store(tile, d_map, &k.ragged(t.col, t.row, t.start, t.rows));
+                                });
+                            },
+                            |k| ring.skip(k, blocks_of_tile),
+                        );
+                        k.set(tiles, tiles.get() + 1);
+                    });
+                    finish_stores(k);
+                });
+            }
+        } else {
+            consumers_role(k, s, |k| {
+                let ring = parts.ring.consumer(k);
+                each_tile(k, s, &sizes, along_rows, |k, t| {
+                    multiply(k, s, &parts, &ring, blocks_of_tile, majors);
                     let row = k.warpgroup() * (64 * s.blocks) + t.row;
                     write_out(k, s, &parts, |k, tile| {
                         let at = k.ragged(t.col, row, t.start, t.rows);
                         if s.add { k.bulk_add(tile, d_map, &at) } else { k.bulk_store(tile, d_map, &at) }
                     });
-                },
-            );
-            finish_stores(k);
-        });
+                });
+                finish_stores(k);
+            });
+        }
         producer_role(k, s, |k| {
             let ring = parts.ring.producer(k);
             each_tile(

@@ -36,6 +36,7 @@ fn shown() -> Vec<Kernel> {
             add: true,
             ..LARGE
         }),
+        kernels::ragged_rows(&Gemm { name: "hopper_pingpong_64x256x64", pingpong: true, ..LARGE }),
         kernels::swapped_rows(&Gemm { name: "hopper_swapped_128x176x64", n: 176, stages: 4, ..LARGE }),
         kernels::dynamic_copy(),
     ]
