@@ -16,7 +16,25 @@ impl<'k> KernelBuilder<'k> {
         let id = self.next_id();
         let body = self.inside(body);
         let (first_warp, warps) = (warps.start, warps.len() as u32);
-        self.push_with(id, Op::Role(Role { name: name.to_owned(), first_warp, warps, registers, body }));
+        self.push_with(
+            id,
+            Op::Role(Role { name: name.to_owned(), first_warp, warps, workers: warps, registers, body }),
+        );
+    }
+
+    /// The same for the first of these warps alone: the others change their registers with it and are done.
+    #[track_caller]
+    pub fn role_of_one(
+        &mut self,
+        name: &str,
+        warps: Range<u32>,
+        registers: RegisterBudget,
+        body: impl FnOnce(&mut Self),
+    ) {
+        let id = self.next_id();
+        let body = self.inside(body);
+        let (first_warp, warps) = (warps.start, warps.len() as u32);
+        self.push_with(id, Op::Role(Role { name: name.to_owned(), first_warp, warps, workers: 1, registers, body }));
     }
 
     /// One lane of the warp does it, the same each time; what the others did before is ordered before it, and what

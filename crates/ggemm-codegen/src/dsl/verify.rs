@@ -215,7 +215,7 @@ impl<'a> Check<'a> {
                 let role = role.name.clone();
                 self.defect(stmt.location, DefectKind::InRole { statement, required, role });
             }
-            if required == Scope::Warpgroup && !(role.first_warp.is_multiple_of(4) && role.warps.is_multiple_of(4)) {
+            if required == Scope::Warpgroup && !(role.first_warp.is_multiple_of(4) && role.workers.is_multiple_of(4)) {
                 self.defect(stmt.location, DefectKind::NoWarpgroups { statement, role: role.name.clone() });
             }
         }

@@ -470,7 +470,7 @@ impl<'k, 'm> Machine<'k, 'm> {
                 self.store_tile(cta, warp, *from, to, *accumulate, *paired)?;
             }
             Op::Role(role) => {
-                if (role.first_warp..role.first_warp + role.warps).contains(&(warp as u32)) {
+                if (role.first_warp..role.first_warp + role.workers).contains(&(warp as u32)) {
                     let frame = Frame { block: &role.body, next: 0, mask, repeat: Repeat::No };
                     self.ctas[cta].warps[warp].frames.push(frame);
                 }

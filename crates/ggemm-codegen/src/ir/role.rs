@@ -13,6 +13,9 @@ pub struct Role {
     pub first_warp: u32,
     /// Its warps.
     pub warps: u32,
+    /// Those of them, from the first on, that do what it does; the others only take part in the change of registers,
+    /// which whole warpgroups make.
+    pub workers: u32,
     /// What it does with its registers first.
     pub registers: RegisterBudget,
     /// What it does.

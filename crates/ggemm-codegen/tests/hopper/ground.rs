@@ -118,6 +118,12 @@ pub(crate) fn subjects() -> Vec<Subject> {
     ]
 }
 
+/// One tile of 128 × 256 a group, with five groups.
+pub(crate) fn large() -> Subject {
+    let gemm = Gemm { name: "large", n: 256, stages: 3, warpgroups: 2, registers: Some((40, 232)), ..Gemm::SMALL };
+    Subject::rows(gemm, &[(&[128, 1, 0, 100, 27], 0, 256, 64)])
+}
+
 /// Memory for the copying kernel: `rows` × 64 integers.
 pub(crate) fn copy_memory(rows: usize) -> (ggemm_codegen::Contraction, Memory) {
     let problem = Problem::forward(1, rows, 64, 64).contraction();

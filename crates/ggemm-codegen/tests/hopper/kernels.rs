@@ -159,13 +159,7 @@ fn begin(k: &mut KernelBuilder<'_>, s: &Gemm, maps: &[Map]) {
 fn producer_role<'k>(k: &mut KernelBuilder<'k>, s: &Gemm, body: impl FnOnce(&mut KernelBuilder<'k>)) {
     let first = s.consumer_warps();
     let registers = s.registers.map_or(RegisterBudget::Launch, |r| RegisterBudget::Shrink(r.0));
-    k.role("producer", first..first + s.producer_warps(), registers, |k| {
-        if s.producer_warps() == 1 {
-            return body(k);
-        }
-        let at_work = k.warp().equals(first);
-        k.when(at_work.agree::<Cta>(), body);
-    });
+    k.role_of_one("producer", first..first + s.producer_warps(), registers, body);
 }
 
 fn consumers_role<'k>(k: &mut KernelBuilder<'k>, s: &Gemm, body: impl FnOnce(&mut KernelBuilder<'k>)) {
@@ -220,8 +214,11 @@ fn write_out<'k>(
     k.comment("The tile is free once the last store has read it.");
     k.when(leader, |k| k.elect(|k| k.await_store_reads(0)));
     k.meet(warpgroup + 1, 128);
-    let first_row = if s.pingpong { warpgroup * 0 } else { warpgroup * (64 * s.blocks) };
-    k.store_fragment(p.sums, &tile, first_row, 0);
+    if s.pingpong {
+        k.store_fragment(p.sums, &tile, 0, 0);
+    } else {
+        k.store_fragment(p.sums, &tile, warpgroup * (64 * s.blocks), 0);
+    }
     k.fence_proxy();
     k.meet(warpgroup + 1, 128);
     k.when(leader, |k| {

@@ -43,3 +43,18 @@ fn a_counter_of_all_ctas_hands_out_each_tile_once() {
         }
     }
 }
+
+/// A tile as large as those that will ship takes no longer than a person waits.
+#[test]
+fn a_large_tile_runs_in_a_moment() {
+    let subject = ground::large();
+    let start = std::time::Instant::now();
+    for case in &subject.cases {
+        if let Err(wrong) = subject.run(&subject.kernel, case, schedules(1, 2).nth(2).expect("a schedule")) {
+            panic!("{wrong:?}");
+        }
+    }
+    let elapsed = start.elapsed();
+    println!("{elapsed:?}");
+    assert!(elapsed.as_secs() < 5, "{elapsed:?}");
+}

@@ -17,6 +17,9 @@ pub(super) fn write_indices(w: &mut Writer<'_>) {
     // Names are used below: a writer of its own finds out which.
     let mut probe = Writer::new(w.kernel);
     write_block(&mut probe, &w.kernel.body.block);
+    if probe.has_word("thread") {
+        w.line("const int thread = int(threadIdx.x);");
+    }
     if probe.has_word("lane") {
         w.line("const int lane = int(threadIdx.x) % 32;");
     }
@@ -157,7 +160,11 @@ pub(super) fn write_role(w: &mut Writer<'_>, role: &Role, follows: bool) {
             RegisterBudget::Shrink(n) => w.line(&format!("shrink_registers<{n}>();")),
             RegisterBudget::Grow(n) => w.line(&format!("grow_registers<{n}>();")),
         }
-        write_block(w, &role.body);
+        match role.workers {
+            all if all == role.warps => write_block(w, &role.body),
+            1 => w.block(&format!("if (warp == {first})"), |w| write_block(w, &role.body)),
+            some => w.block(&format!("if (warp < {})", first + some), |w| write_block(w, &role.body)),
+        }
     });
     w.sums = outer;
 }
