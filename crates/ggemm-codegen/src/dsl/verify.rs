@@ -254,8 +254,8 @@ impl<'a> Check<'a> {
                 let tile = &body.shared[to.tile.0 as usize];
                 let (rows, cols) = tile.layout.shape();
                 let across = if *transposed { rows } else { cols };
-                if !across.is_multiple_of(16) || col + across > n {
-                    let problem = format!("{across} columns from column {col} on are not 16 at a time of its {n}");
+                if !across.is_multiple_of(8) || !col.is_multiple_of(8) || col + across > n {
+                    let problem = format!("{across} columns from column {col} on are not 8 at a time of its {n}");
                     self.defect(stmt.location, DefectKind::Tile { tile: tile.name.clone(), statement, problem });
                 }
             }

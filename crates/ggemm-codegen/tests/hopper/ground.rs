@@ -101,7 +101,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
             Gemm { name: "pingpong", pingpong: true, warpgroups: 2, stages: 3, ..small },
             &[(&[65, 0, 3, 130], 5, 72, 200), (&[9], 0, 32, 64), (&[200], 0, 8, 328)],
         ),
-        // 16 and 48 rows of a group are wgmma's columns: two sums of 64 columns each, in a tile that both fill.
+        // 24 and 48 rows of a group are wgmma's columns: two sums of 64 columns each, in a tile that both fill.
         Subject::swapped(Gemm { name: "swapped", n: 16, ..small }, &[(&[17, 0, 3], 5, 72, 72), (&[5, 48], 0, 64, 200)]),
         Subject::swapped(
             Gemm { name: "swapped_f32", n: 48, warpgroups: 2, output: Dtype::F32, ..small },

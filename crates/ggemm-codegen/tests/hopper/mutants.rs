@@ -12,7 +12,7 @@ use crate::ground::{Subject, Wrong, copy_memory, subjects};
 use crate::kernels;
 
 /// Faults of each kernel on each run.
-const SAMPLE: usize = 40;
+const SAMPLE: usize = 24;
 
 /// Faults that change nothing, for one reason.
 struct Equivalent {

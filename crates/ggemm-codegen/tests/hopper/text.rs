@@ -38,6 +38,7 @@ fn shown() -> Vec<Kernel> {
         }),
         kernels::ragged_rows(&Gemm { name: "hopper_pingpong_64x256x64", pingpong: true, ..LARGE }),
         kernels::swapped_rows(&Gemm { name: "hopper_swapped_128x176x64", n: 176, stages: 4, ..LARGE }),
+        kernels::swapped_rows(&Gemm { name: "hopper_swapped_128x8x64", n: 8, stages: 4, ..LARGE }),
         kernels::dynamic_copy(),
     ]
 }

@@ -387,19 +387,35 @@ fn write_store_fragment(
     w.block("", |w| {
         w.line(&format!("const int row_of_warp = warp % 4 * {MMA_M}{share}{above};"));
         w.unrolled(l.i, blocks, |w| match t.dtype {
-            Dtype::Bf16 | Dtype::F16 => w.unrolled(l.j, across / 16, |w| {
-                for register in 0..4 {
-                    let col = match first + register / 2 {
-                        0 => "2 * j".to_owned(),
-                        on => format!("2 * j + {on}"),
-                    };
-                    let (x, low) = (format!("{name}[i][{col}]"), register % 2 * 2);
-                    w.line(&format!("const uint32 x{register} = pack_{}({x}[{low}], {x}[{}]);", t.dtype, low + 1));
-                }
-                let at = epilogue::matrix(&mut w.exprs, transposed, row, l.j);
+            Dtype::Bf16 | Dtype::F16 => {
                 let suffix = if transposed { "_trans" } else { "" };
-                w.line(&format!("stmatrix_x4{suffix}({}, x0, x1, x2, x3);", address(w, &at)));
-            }),
+                // 16 columns at a time, and 8 where they are left.
+                let matrices = |w: &mut Writer<'_>, j: ExprId, count: u32| {
+                    let pairs: Vec<String> = (0..count)
+                        .map(|register| {
+                            let twice = w.exprs.times(j, 2);
+                            let on = w.exprs.int(first + register / 2);
+                            let col = w.exprs.plus(twice, on);
+                            let (x, low) = (format!("{name}[i][{}]", w.text(col)), register % 2 * 2);
+                            w.line(&format!(
+                                "const uint32 x{register} = pack_{}({x}[{low}], {x}[{}]);",
+                                t.dtype,
+                                low + 1
+                            ));
+                            format!("x{register}")
+                        })
+                        .collect();
+                    let at = epilogue::matrix(&mut w.exprs, transposed, row, j);
+                    w.line(&format!("stmatrix_x{count}{suffix}({}, {});", address(w, &at), pairs.join(", ")));
+                };
+                if across >= 16 {
+                    w.unrolled(l.j, across / 16, |w| matrices(w, l.j, 4));
+                }
+                if across % 16 != 0 {
+                    let last = w.exprs.int(across / 16);
+                    w.block("", |w| matrices(w, last, 2));
+                }
+            }
             Dtype::F32 => w.unrolled(l.j, across / MMA_N, |w| {
                 w.unrolled(l.half, 2, |w| {
                     let col = if first == 0 { "j".to_owned() } else { format!("j + {first}") };

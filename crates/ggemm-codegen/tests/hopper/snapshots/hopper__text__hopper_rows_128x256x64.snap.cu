@@ -255,6 +255,16 @@ __device__ __forceinline__ void stmatrix_x4_trans(uint32 row, uint32 x0, uint32 
                  : "memory");
 }
 
+// Two matrices, whose rows lanes 0 to 15 name.
+__device__ __forceinline__ void stmatrix_x2(uint32 row, uint32 x0, uint32 x1) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x2.shared.b16 [%0], {%1, %2};" ::"r"(row), "r"(x0), "r"(x1) : "memory");
+}
+
+__device__ __forceinline__ void stmatrix_x2_trans(uint32 row, uint32 x0, uint32 x1) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(row), "r"(x0), "r"(x1)
+                 : "memory");
+}
+
 // ---- two f32 sums, rounded to the nearest bf16 (ties to even), the first in the low half ----
 __device__ __forceinline__ uint32 pack_bf16(float low, float high) {
     uint32 pair;
@@ -447,10 +457,10 @@ hopper_rows_128x256x64(
                         for (int i = 0; i < 1; ++i) {
                             #pragma unroll
                             for (int j = 0; j < 16; ++j) {
-                                const uint32 x0 = pack_bf16(sums[i][2 * j][0], sums[i][2 * j][1]);
-                                const uint32 x1 = pack_bf16(sums[i][2 * j][2], sums[i][2 * j][3]);
-                                const uint32 x2 = pack_bf16(sums[i][2 * j + 1][0], sums[i][2 * j + 1][1]);
-                                const uint32 x3 = pack_bf16(sums[i][2 * j + 1][2], sums[i][2 * j + 1][3]);
+                                const uint32 x0 = pack_bf16(sums[i][j * 2][0], sums[i][j * 2][1]);
+                                const uint32 x1 = pack_bf16(sums[i][j * 2][2], sums[i][j * 2][3]);
+                                const uint32 x2 = pack_bf16(sums[i][j * 2 + 1][0], sums[i][j * 2 + 1][1]);
+                                const uint32 x3 = pack_bf16(sums[i][j * 2 + 1][2], sums[i][j * 2 + 1][3]);
                                 stmatrix_x4(d_tiles + warpgroup * 32768 + d_tiles_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                             }
                         }
