@@ -178,7 +178,8 @@ impl Launch {
     fn new(gpu: &'static Gpu, variant: &'static Variant, contraction: &Contraction) -> Result<Self, Error> {
         let contract = variant.contract();
         let count = contract.params.len();
-        let unreadable = |reason: String| Error::UnreadableKernel { set: variant.set(), kernel: variant.name(), reason };
+        let unreadable =
+            |reason: String| Error::UnreadableKernel { set: variant.set(), kernel: variant.name(), reason };
         if count > MOST_PARAMETERS {
             return Err(unreadable(format!("it has {count} parameters, at most {MOST_PARAMETERS} can be launched")));
         }
