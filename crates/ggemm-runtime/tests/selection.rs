@@ -170,8 +170,9 @@ proptest! {
         prop_assert_eq!(spec(&plain), spec(&with));
         let known = mine::KERNELS.find(with.preferred().variant.name()).is_some();
         prop_assert_eq!(with.preferred().variant.set(), if known { "mine" } else { "shipped" });
-        // What both sets hold is one candidate.
-        prop_assert_eq!(plain.to_string(), with.to_string());
+        // What both sets hold is one candidate. Which variant is named as the next is a tie too, at times.
+        let counted = |selection: &Selection| selection.to_string().split("; next: ").next().map(str::to_owned);
+        prop_assert_eq!(counted(&plain), counted(&with));
     }
 }
 
