@@ -29,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) source: String,
     /// What it is compiled for.
     pub(crate) target: Target,
+    /// Whether it ships, and so is to be attested.
+    pub(crate) ships: bool,
 }
 
 /// The architectures that cubins are checked for: one of each kind of limits and instructions.
@@ -45,13 +47,13 @@ fn jobs() -> Result<Vec<Job>> {
     for path in shown.iter().map(fs::DirEntry::path).filter(|p| p.extension().is_some_and(|e| e == "cu")) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().replace(".snap.cu", "");
         let name = name.rsplit("__").next().unwrap_or_default().to_owned();
-        jobs.push(Job { name, source: fs::read_to_string(&path)?, target: Arch::Sm90a.name().parse()? });
+        jobs.push(Job { name, source: fs::read_to_string(&path)?, target: Arch::Sm90a.name().parse()?, ships: false });
     }
     for arch in TARGETS {
         let target: Target = arch.name().parse()?;
         for spec in catalogue::shipped_for(arch) {
             let generated = generate(&spec);
-            jobs.push(Job { source: generated.source(), name: generated.name, target: target.clone() });
+            jobs.push(Job { source: generated.source(), name: generated.name, target: target.clone(), ships: true });
         }
     }
     Ok(jobs)
@@ -153,7 +155,7 @@ pub(crate) struct Report {
     warned: usize,
     failed: usize,
     offenders: Vec<Offender>,
-    /// The hash of each cubin.
+    /// The hash of each cubin that ships.
     pub(crate) cubins: Cubins,
     wall: Duration,
 }
@@ -172,8 +174,10 @@ impl Report {
                     Origin::Bypassed(reason) => self.uncached = Some(reason.to_string()),
                     _ => {}
                 }
-                let cubins = self.cubins.entry(job.target.to_string()).or_default();
-                cubins.insert(job.name.clone(), CubinHash::of(&cubin.bytes));
+                if job.ships {
+                    let cubins = self.cubins.entry(job.target.to_string()).or_default();
+                    cubins.insert(job.name.clone(), CubinHash::of(&cubin.bytes));
+                }
                 self.judge(job, &cubin)
             }
         };
@@ -266,7 +270,7 @@ ptxas info    : Used 168 registers, used 1 barriers
 ";
 
     fn job(name: &str) -> Job {
-        Job { name: name.to_owned(), source: String::new(), target: "sm_90a".parse().unwrap() }
+        Job { name: name.to_owned(), source: String::new(), target: "sm_90a".parse().unwrap(), ships: true }
     }
 
     /// Checks one job whose compiler says so.
@@ -280,6 +284,14 @@ ptxas info    : Used 168 registers, used 1 barriers
         report.verdict().unwrap();
         assert_eq!(report.worst_registers, Some((168, "k sm_90a".to_owned())));
         assert_eq!(report.cubins["sm_90a"]["k"], CubinHash::of(&[1]));
+    }
+
+    #[test]
+    fn what_only_tests_show_owes_no_attestation() {
+        let shown = Job { ships: false, ..job("k") };
+        let report = check_with(vec![shown], 1, |_| Ok((Cubin::new(vec![1], CLEAN.to_owned()), Origin::Compiled)));
+        report.verdict().unwrap();
+        assert!(report.cubins.is_empty());
     }
 
     #[test]
@@ -340,6 +352,7 @@ ptxas info    : Used 168 registers, used 1 barriers
             name: name.to_owned(),
             source: source.to_owned(),
             target: target.parse().unwrap(),
+            ships: true,
         };
         let targets = ["sm_80", "sm_90a", "sm_100a", "sm_120a"];
         let report = check(targets.map(|target| job("saxpy", saxpy, target)).into(), 2).unwrap();
