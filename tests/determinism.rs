@@ -4,7 +4,7 @@ use ggemm::random::{Rng, Spread, Tensors, Values};
 use ggemm::{Args, Buffer, Device, Dtype, Error, Operation, Planner, Problem, Tail, WeightLayout, bf16};
 
 fn output(problem: &Problem, tensors: &Tensors, threads: usize) -> Result<Buffer, Error> {
-    let mut out = tensors.out.try_clone().unwrap();
+    let mut out = tensors.out.try_clone()?;
     let plan = Planner::new(Device::cpu()).plan(problem)?;
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
         Ok(pool) => pool.install(|| plan.run(tensors.args(&mut out)))?,

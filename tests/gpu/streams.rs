@@ -99,6 +99,11 @@ fn events(device: &Device) {
     let time = end.elapsed_since(&start).unwrap();
     assert!(time.as_nanos() > 5_000 && time.as_millis() < 100, "{time:?} for ten small launches");
     case.check();
+    // SAFETY: `end` outlives the wrap.
+    let wrapped = unsafe { Event::from_raw(device, end.raw()) }.unwrap();
+    assert_eq!(wrapped.elapsed_since(&start).unwrap(), time);
+    drop(wrapped);
+    Stream::new(device).unwrap().wait(&end).unwrap();
     assert!(matches!(Event::new(&Device::cpu()).unwrap_err(), Error::NotAGpu { .. }));
 }
 

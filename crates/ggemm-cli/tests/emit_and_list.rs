@@ -58,7 +58,7 @@ fn wrong_specs_are_explained() {
     The nearest that ship:
       ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk
       ggemm_rows_ak_bn_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk
-      ggemm_rows_ak_bk_f16_f32_f16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk
+      ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x32_w2x2_s6_multistage_cpasync_evenk
     "#);
     insta::assert_snapshot!(line(&format!("emit {} --target sm_89", NAME.replace("128x128", "128x256").replace("w2x2", "w2x4"))).refused(), @r#"
     ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x256x64_w2x4_s3_multistage_cpasync_evenk is not legal on sm_89:

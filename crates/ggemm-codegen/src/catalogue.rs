@@ -30,19 +30,24 @@ const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32)
 const SMALL_ROWS: [TileConfig; 3] =
     [config(16, 64, 64, 1, 4, 4), config(16, 128, 64, 1, 4, 4), config(32, 128, 64, 1, 4, 4)];
 
-/// For larger groups. The last holds what fits the 99 KiB of sm_89 and sm_120.
-const LARGE_ROWS: [TileConfig; 4] = [
+/// For larger groups. Those of depth 32 fit the 99 KiB of sm_89 and sm_120.
+const LARGE_ROWS: [TileConfig; 5] = [
     config(64, 128, 64, 2, 2, 4),
     config(128, 128, 64, 2, 2, 3),
+    config(128, 128, 32, 2, 2, 6),
     config(128, 256, 64, 2, 4, 3),
     config(128, 256, 32, 2, 4, 4),
 ];
 
-/// Ragged reductions.
-const REDUCTION: [TileConfig; 4] = [
+/// How many of them, from the first, also ship with masks on the reduction.
+const LARGE_ROWS_MASKED: usize = 2;
+
+/// Ragged reductions, the first for problems of few tiles.
+const REDUCTION: [TileConfig; 5] = [
+    config(64, 64, 64, 2, 2, 6),
     config(64, 128, 64, 2, 2, 4),
     config(128, 128, 64, 2, 2, 3),
-    config(128, 256, 64, 2, 4, 3),
+    config(128, 128, 32, 2, 2, 6),
     config(128, 256, 32, 2, 4, 4),
 ];
 
@@ -110,7 +115,10 @@ fn rows_family(specs: &mut Vec<KernelSpec>, operand: Dtype, b_major: Major) {
         let cp_async = |config, even_k| variant(family, (operand, output), config, CopyPath::CpAsync, even_k);
         if output == operand {
             specs.extend(SMALL_ROWS.map(|c| cp_async(c, false)));
-            specs.extend(LARGE_ROWS.into_iter().flat_map(|c| [cp_async(c, true), cp_async(c, false)]));
+            for (i, config) in LARGE_ROWS.into_iter().enumerate() {
+                specs.push(cp_async(config, true));
+                specs.extend((i < LARGE_ROWS_MASKED).then(|| cp_async(config, false)));
+            }
         } else if output == Dtype::F32 {
             specs.extend([SMALL_ROWS[2], LARGE_ROWS[1]].map(|c| cp_async(c, false)));
         }

@@ -1,6 +1,7 @@
 //! What a spec's tile means in shared memory and registers: the layouts that its kernel declares, that validation
 //! counts, and that tests inspect.
 
+use crate::dtype::Dtype;
 use crate::layout::{CHUNK_BYTES, Layout, Mode, ThreadValueMap};
 use crate::spec::{KernelSpec, Major, Tile, Warps};
 
@@ -111,6 +112,15 @@ pub fn b_fragment_map(tile: Tile, warps: Warps) -> ThreadValueMap {
             Mode { extent: wn / MMA_N, row: MMA_N, col: 0 },
         ],
     }
+}
+
+/// Neighbouring columns that a thread writes together where rows are aligned to 16 bytes.
+///
+/// The four lanes of a row hold two columns of each product. Where the output has 2 bytes and a warp owns fours of
+/// neighbouring products, they exchange them so that each writes 16 bytes. (With 4 bytes they write 32 in a row anyway.)
+pub fn columns_stored_together(accumulator: &ThreadValueMap, output: Dtype) -> u32 {
+    let products = accumulator.values[2].extent;
+    if output.size_bytes() == 2 && products.is_multiple_of(4) { MMA_N } else { 2 }
 }
 
 /// Bytes of one stage of the ring.

@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn a_pin_that_cannot_compute_is_refused_before_the_gpu_is_opened() {
         let problem = Problem::forward(8, 4096, 1536, 2048);
-        let reduction = "ggemm_reduction_am_bn_bf16_f32_bf16_sm80_128x256x64_w2x4_s3_multistage_cpasync";
+        let reduction = "ggemm_reduction_am_bn_bf16_f32_bf16_sm80_128x256x32_w2x4_s4_multistage_cpasync";
         let error = gpu().pin(reduction.parse().unwrap()).plan(&problem).unwrap_err();
         assert!(matches!(error, Error::Pin(_)), "{error}");
     }

@@ -207,7 +207,7 @@ fn a_pin_that_cannot_be_says_why_and_what_could() {
     let wide = name("128x256x64_w2x4_s3_multistage_cpasync_evenk");
     let pinned = planner().pin(wide.parse().unwrap());
     let forward = Problem::forward(8, 4096, 1536, 2048);
-    let reduction = "ggemm_reduction_am_bn_bf16_f32_bf16_sm80_128x256x64_w2x4_s3_multistage_cpasync";
+    let reduction = "ggemm_reduction_am_bn_bf16_f32_bf16_sm80_128x256x32_w2x4_s4_multistage_cpasync";
     let cases = [
         (
             forward.clone().with_operation(Operation::GradW),
@@ -270,7 +270,7 @@ fn a_pin_that_cannot_be_says_why_and_what_could() {
             Arch::Sm90a,
             "forward bf16->bf16 G=8 M=4096 N=1536 K=2056 w=[G,N,K] sizes:i32",
             "its reduction is a multiple of 64, and K = 2056 is not",
-            name("128x256x64_w2x4_s3_multistage_cpasync"),
+            name("128x128x64_w2x2_s3_multistage_cpasync"),
         ),
     ];
     for (p, arch, printed, unmet, nearest) in cases {

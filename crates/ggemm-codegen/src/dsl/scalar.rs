@@ -222,6 +222,12 @@ impl<'k, T: Number, S: ScopeTag> Expr<'k, T, S> {
 }
 
 impl<'k, S: ScopeTag> Expr<'k, U32, S> {
+    /// No lane is in the mask.
+    pub fn is_empty(self) -> Expr<'k, Bool, S> {
+        let none = self.arena.borrow_mut().constant(Type::U32, 0);
+        Expr::new(self.arena, self.arena.borrow_mut().binary(BinaryOp::Eq, self.id, none))
+    }
+
     /// The lowest lane in a mask that is not empty.
     pub fn first_lane(self) -> Expr<'k, I32, S> {
         Expr::new(self.arena, self.arena.borrow_mut().first_lane(self.id))

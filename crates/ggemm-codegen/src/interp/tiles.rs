@@ -8,7 +8,8 @@ use super::schedule::Policy;
 use super::shared::PIECE;
 use super::warp::Piece;
 use crate::dtype::Dtype;
-use crate::ir::{ExprId, FragmentId, GlobalTile, ParamId, SharedTile, Stmt, TileRef};
+use crate::geometry::columns_stored_together;
+use crate::ir::{ExprId, FragmentId, GlobalTile, ParamId, ParamType, SharedTile, Stmt, TileRef};
 use crate::layout::ThreadValueMap;
 use crate::problem::IndexType;
 
@@ -314,6 +315,10 @@ impl<'k> Machine<'k, '_> {
         let accumulate = accumulate.map_or(Ok(0), |e| self.uniform(cta, warp, e))? != 0;
         let f = &self.kernel.body.fragments[from.0 as usize];
         let (row0, col0) = f.map.coordinates((warp * LANES) as u32, 0);
+        let together = match self.kernel.contract.params[to.pointer.0 as usize].ty {
+            ParamType::Output(dtype) => columns_stored_together(&f.map, dtype),
+            _ => 1,
+        };
         if !self.ctas[cta].warps[warp].registers[from.0 as usize].filled[0] {
             return Err(FindingKind::UninitializedFragment { fragment: f.name.clone() });
         }
@@ -325,9 +330,9 @@ impl<'k> Machine<'k, '_> {
             let r = &self.ctas[cta].warps[warp].registers[from.0 as usize];
             let mut sum = r.values[0][(row - row0) as usize * r.cols + (col - col0) as usize];
             let index = block.origin + i64::from(row) * block.row_stride + i64::from(col);
-            // Two neighbouring columns that both exist are written together.
-            if paired && col % 2 == 0 && i64::from(col) + 1 < block.cols {
-                self.check_aligned("writes", block.pointer, index, 2)?;
+            // Neighbouring columns that all exist are written together.
+            if paired && col % together == 0 && i64::from(col + together) <= block.cols {
+                self.check_aligned("writes", block.pointer, index, together as usize)?;
             }
             if accumulate {
                 sum += decode(Dtype::F32, self.read_global(block.pointer, index)?);

@@ -286,7 +286,9 @@ pub enum Op {
         to: GlobalTile,
         /// Whether to add to what is there; `None`: never.
         accumulate: Option<ExprId>,
-        /// Neighbouring columns may be written together: rows are 16-byte aligned.
+        /// Neighbouring columns may be written together ([`geometry::columns_stored_together`]): rows are 16-byte aligned.
+        ///
+        /// [`geometry::columns_stored_together`]: crate::geometry::columns_stored_together
         paired: bool,
     },
 }

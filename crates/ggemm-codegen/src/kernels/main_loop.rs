@@ -95,9 +95,19 @@ impl MainLoop {
         reduction: Expr<'k, I32, Cta>,
         block: Expr<'k, I32, Cta>,
     ) -> (GlobalBlock<'k>, GlobalBlock<'k>) {
-        let offset = k.let_("k_offset", block * self.block_k);
-        let left = (!self.even_k).then(|| k.let_("k_left", reduction - offset));
+        let (offset, left) = self.place(k, reduction, block);
         (a.block(offset, left), b.block(offset, left))
+    }
+
+    /// Where a block lies along the reduction, and how much of the reduction remains there (`None`: a whole block).
+    fn place<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        reduction: Expr<'k, I32, Cta>,
+        block: Expr<'k, I32, Cta>,
+    ) -> (Expr<'k, I32, Cta>, Option<Expr<'k, I32, Cta>>) {
+        let offset = k.let_("k_offset", block * self.block_k);
+        (offset, (!self.even_k).then(|| k.let_("k_left", reduction - offset)))
     }
 
     /// Reads one k16 step of both operands into one of the two sets of registers.
@@ -139,21 +149,25 @@ impl MainLoop {
 
         let last_step = self.block_k / MMA_K - 1;
         k.for_("block", blocks, |k, block| {
-            k.comment("The slot read in the last iteration is free: every warp has passed the barrier since.");
+            k.comment(
+                "The slot read in the last iteration is free: every warp has passed the barrier since. Copies are",
+            );
+            k.comment("issued behind a step's reads, one operand a step, so that products hide them.");
             let coming = k.let_("coming", block + ahead);
-            k.when(coming.lt(blocks), |k| {
-                let (from_a, from_b) = self.blocks_at(k, a, b, reduction, coming);
-                k.copy(&from_a, &self.a_tiles.slot(write_slot.get()));
-                k.copy(&from_b, &self.b_tiles.slot(write_slot.get()));
-            });
+            let mut copies = [(a, &self.a_tiles), (b, &self.b_tiles)].into_iter();
+            for step in 0..last_step as i32 {
+                self.read_step(k, (step + 1) % 2, read_slot.get(), step + 1);
+                for (operand, tiles) in copies.by_ref().take(2usize.div_ceil(last_step as usize)) {
+                    k.when(coming.lt(blocks), |k| {
+                        let (offset, left) = self.place(k, reduction, coming);
+                        k.copy(&operand.block(offset, left), &tiles.slot(write_slot.get()));
+                    });
+                }
+                k.multiply(self.accumulator, self.a_fragment, self.b_fragment, step % 2);
+            }
             k.commit_copies();
             self.step_slot(k, write_slot);
 
-            k.comment("Two sets of registers take turns: one is read while the other multiplies.");
-            k.unroll("step", last_step, |k, step| {
-                self.read_step(k, (step + 1) % 2, read_slot.get(), step + 1);
-                k.multiply(self.accumulator, self.a_fragment, self.b_fragment, step % 2);
-            });
             k.comment(
                 "The next block has landed for this thread, and after the barrier for all. After the last block,",
             );

@@ -7,7 +7,9 @@
 //! forward, and no CTA ever runs through the groups one by one.
 
 use super::parameters::Parameters;
-use crate::dsl::{Bool, Cta, Expr, Grid, I32, I64, Join, KernelBuilder, Lane, Number, ScopeTag, Var, Warp, Within};
+use crate::dsl::{
+    Bool, Cta, Expr, Grid, I32, I64, Join, KernelBuilder, Lane, Number, ScopeTag, U32, Var, Warp, Within,
+};
 
 /// Groups of a window: the lanes of a warp.
 const WINDOW: i32 = 32;
@@ -66,10 +68,6 @@ pub(super) enum GroupsDivide<'k> {
 struct Window<'k> {
     /// First group of the window.
     first_group: Var<'k, I32, Warp>,
-    /// Where the last group so far ends.
-    rows_through: Var<'k, I32, Warp>,
-    /// The number of the tile after the window's last.
-    tiles_through: Var<'k, I32, Warp>,
     /// First row of the lane's group.
     start: Var<'k, I32, Lane>,
     /// Row after the lane's group.
@@ -89,8 +87,6 @@ impl<'k> Walk<'k> {
         k.comment("The window: 32 consecutive groups, one a lane.");
         let w = Window {
             first_group: k.var("first_group", -WINDOW),
-            rows_through: k.var("rows_through", 0),
-            tiles_through: k.var("tiles_through", 0),
             start: k.var("start", 0),
             end: k.var("end", 0),
             tiles_end: k.var("tiles_end", 0),
@@ -99,9 +95,10 @@ impl<'k> Walk<'k> {
         let number = k.var::<I32, Cta, _>("tile", cta);
         k.loop_(|k| {
             self.advance(k, p, &w, number);
-            let beyond = w.tiles_through.get().le(number.get()).agree::<Cta>();
-            k.break_if(beyond);
-            let tile = self.locate(k, &w, number);
+            k.comment("The first lane whose tiles end past this one has its group. Without one, no tile is left.");
+            let holders = k.ballot("holders", number.get().lt(w.tiles_end.get()));
+            k.break_if(holders.is_empty().agree::<Cta>());
+            let tile = self.locate(k, &w, number, holders);
             body(k, &tile);
             let next = number.get() + k.cta_count();
             k.set(number, next);
@@ -111,10 +108,10 @@ impl<'k> Walk<'k> {
     /// Moves the window forward until it holds the tile or no group is left.
     fn advance(&self, k: &mut KernelBuilder<'k>, p: &Parameters<'k>, w: &Window<'k>, number: Var<'k, I32, Cta>) {
         k.loop_(|k| {
-            let held = number.get().lt(w.tiles_through.get());
+            let past = k.ballot("past", number.get().lt(w.tiles_end.get()));
             // One more than the groups: the tail's turn.
             let last = p.group_count.lt(w.first_group.get() + WINDOW);
-            k.break_if(held | last);
+            k.break_if(!past.is_empty() | last);
             let next = w.first_group.get() + WINDOW;
             k.set(w.first_group, next);
             self.read_window(k, p, w);
@@ -134,15 +131,13 @@ impl<'k> Walk<'k> {
         let scanned = inclusive_scan(k, "running", entry, |_, so_far, below| {
             p.groups_are_ends.select(so_far.max(below), so_far + below)
         });
-        let through = w.rows_through.get();
+        let through = k.shuffle("rows_before", w.end.get(), WINDOW - 1);
         let before = through.cast::<I64>();
         let end = p.groups_are_ends.select(before.max(scanned), before + scanned).min(token_rows);
         let end = k.let_("end_of_lane", end.cast::<I32>());
         let below = k.shuffle_up("end_below", end, 1);
         k.set(w.start, lane.equals(0).select::<I32, _, _, _>(through, below));
         k.set(w.end, end);
-        let last_end = k.shuffle("last_end", end, WINDOW - 1);
-        k.set(w.rows_through, last_end);
     }
 
     /// Numbers the window's tiles.
@@ -158,9 +153,10 @@ impl<'k> Walk<'k> {
             GroupsDivide::Reduction { row_tiles, skip_empty, merge } => {
                 k.comment("Merged, there is one group: lane 0 of the last window has all rows.");
                 let is_last = p.group_count.lt(w.first_group.get() + WINDOW);
+                let rows_through = k.shuffle("rows_through", w.end.get(), WINDOW - 1);
                 k.when(merge, |k| {
                     k.set(w.start, 0);
-                    k.set(w.end, w.rows_through.get());
+                    k.set(w.end, rows_through);
                 });
                 let exists = merge.select(lane.equals(0) & is_last, group.lt(p.group_count));
                 let exists = match skip_empty {
@@ -172,9 +168,8 @@ impl<'k> Walk<'k> {
         };
         let tiles = k.let_("tiles_of_lane", tiles);
         let scanned = inclusive_scan(k, "tiles_running", tiles, |_, so_far, below| so_far + below);
-        k.set(w.tiles_end, w.tiles_through.get() + scanned);
-        let through = k.shuffle("last_tiles_end", w.tiles_end.get(), WINDOW - 1);
-        k.set(w.tiles_through, through);
+        let before = k.shuffle("tiles_before", w.tiles_end.get(), WINDOW - 1);
+        k.set(w.tiles_end, before + scanned);
     }
 
     /// Tiles along D's rows of a group with so many rows.
@@ -190,9 +185,13 @@ impl<'k> Walk<'k> {
     }
 
     /// Finds the tile's group in the window, and the tile's place in D.
-    fn locate(&self, k: &mut KernelBuilder<'k>, w: &Window<'k>, number: Var<'k, I32, Cta>) -> Tile<'k> {
-        k.comment("The first lane whose tiles end past this one has its group.");
-        let holders = k.ballot("holders", number.get().lt(w.tiles_end.get()));
+    fn locate(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        w: &Window<'k>,
+        number: Var<'k, I32, Cta>,
+        holders: Expr<'k, U32, Warp>,
+    ) -> Tile<'k> {
         let holder = k.let_("holder", holders.first_lane());
         let start = k.shuffle("start_of_group", w.start.get(), holder);
         let end = k.shuffle("end_of_group", w.end.get(), holder);

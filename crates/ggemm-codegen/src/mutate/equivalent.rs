@@ -1,8 +1,11 @@
 //! Faults that are none: changes after which a kernel does what it did, for every problem and schedule.
 
-use super::MutationKind::{AddSub, Comparison, Constant, Division, ForceBranch, LoopEnd, Pairing, Reorder, Slot};
+use super::MutationKind::{
+    AddSub, Comparison, Constant, Division, ForceBranch, LoopEnd, Pairing, Reorder, Shuffle, Slot,
+};
 use super::{Mutant, MutationKind, Subject};
-use crate::spec::{CopyPath, KernelSpec};
+use crate::dtype::Dtype;
+use crate::spec::{CopyPath, KernelSpec, Ragged};
 
 /// Faults that change nothing a program could observe, for one reason.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +44,7 @@ const SIGN_OF_OFFSET: &[&str] = &[
 pub const EQUIVALENT: &[Equivalent] = &[
     Equivalent {
         of: ANY,
-        sites: &["walk: let start", "walk: let end", "walk: let tiles_end"],
+        sites: &["walk: let start"],
         kinds: &[Constant],
         changes: &["value: 0"],
         reason: "the first window is read before any tile is looked for, and sets what a lane holds",
@@ -61,7 +64,14 @@ pub const EQUIVALENT: &[Equivalent] = &[
         reason: "merged, every lane has all rows, so that any one of them may hold the tiles",
     },
     Equivalent {
-        of: |s| matches!(s.ragged, crate::spec::Ragged::Rows),
+        of: |s| matches!(s.ragged, Ragged::Reduction) && s.output != Dtype::F32,
+        sites: &["walk: loop > loop > shuffle below #6"],
+        kinds: &[Shuffle],
+        changes: &["distance: 1 becomes 0"],
+        reason: "all groups have as many tiles, so that a lane's own count is its neighbour's; lanes without a group come last",
+    },
+    Equivalent {
+        of: |s| matches!(s.ragged, Ragged::Rows),
         sites: &["walk: loop > loop > break"],
         kinds: &[AddSub, Constant],
         changes: &["condition: (first_group + 32) becomes (first_group - 32)", "condition: 32 becomes 31"],
@@ -97,10 +107,10 @@ pub const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: CP_ASYNC,
-        sites: &["main_loop: loop > if > for block > await_copies"],
+        sites: &["main_loop: loop > if > for block > commit_copies"],
         kinds: &[Reorder],
         changes: &[""],
-        reason: "a wait that comes before the products instead of after them is only slower",
+        reason: "the products between the last copy and the group's end start no copy",
     },
     Equivalent {
         of: CP_ASYNC,
@@ -108,20 +118,6 @@ pub const EQUIVALENT: &[Equivalent] = &[
         kinds: &[Slot],
         changes: &["slot: read_slot becomes 0"],
         reason: "the ring has not turned yet: the slot is 0",
-    },
-    Equivalent {
-        of: |s| TWO_STEPS(s) && CP_ASYNC(s),
-        sites: &["main_loop: loop > if > for block > for step > *"],
-        kinds: &[Constant, Division],
-        changes: &["set: 2 becomes 3", "set: (step % 2)", "set: ((step + 1) % 2)"],
-        reason: "of two steps only the first is in this loop, so that no remainder is ever taken",
-    },
-    Equivalent {
-        of: |s| TWO_STEPS(s) && CP_ASYNC(s),
-        sites: &["main_loop: loop > if > for block > for step > multiply"],
-        kinds: &[Constant],
-        changes: &["set: 2 becomes 1"],
-        reason: "of two steps only the first is in this loop: its remainder is 0 by any divisor",
     },
     Equivalent {
         of: |s| TWO_STEPS(s) && PLAIN(s),
@@ -132,14 +128,14 @@ pub const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: |s| MASKED(s) && TWO_STAGES(s),
-        sites: &["main_loop: loop > if > for block > if"],
+        sites: &["main_loop: loop > if > for block > if", "main_loop: loop > if > for block > if #2"],
         kinds: &[ForceBranch],
         changes: &["the condition is always true"],
         reason: "blocks past the end are zeros in a free slot, and the wait for everything is yet to come",
     },
     Equivalent {
         of: |s| MASKED(s) && CP_ASYNC(s),
-        sites: &["main_loop: loop > if > for block > if"],
+        sites: &["main_loop: loop > if > for block > if", "main_loop: loop > if > for block > if #2"],
         kinds: &[Comparison],
         changes: &["condition: (coming < blocks)"],
         reason: "one block past the end is zeros in a free slot, and is waited for before the tile ends",

@@ -157,6 +157,7 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm80_128x128x64_w2x2_s3_multistage_cpasync(
     const bool accumulate)
 {
     const int thread = threadIdx.x;
+    __builtin_assume(0 <= thread && thread < 128);
     const int lane = thread % 32;
     const int warp = thread / 32;
     const int warp_m = warp % 2;  // 64 rows each
@@ -174,15 +175,14 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm80_128x128x64_w2x2_s3_multistage_cpasync(
     const int row_tiles_of_each = ceil_div(rows, 128);
     // The window: 32 consecutive groups, one a lane.
     int first_group = -32;
-    int rows_through = 0;
-    int tiles_through = 0;
     int start = 0;
     int end = 0;
     int tiles_end = 0;
     int tile = int(blockIdx.x);
     while (true) {
         while (true) {
-            if (tile < tiles_through || group_count < first_group + 32) break;
+            const uint32 past = __ballot_sync(ALL_LANES, tile < tiles_end);
+            if (past != 0u || group_count < first_group + 32) break;
             first_group = first_group + 32;
             const int group_of_lane = first_group + lane;
             const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
@@ -199,13 +199,13 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm80_128x128x64_w2x2_s3_multistage_cpasync(
             running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + below_4) : running;
             const int64 below_5 = __shfl_up_sync(ALL_LANES, running, 16);
             running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + below_5) : running;
-            const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_through), running) : int64(rows_through) + running, int64(reduction)));
+            const int rows_before = __shfl_sync(ALL_LANES, end, 31);
+            const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_before), running) : int64(rows_before) + running, int64(reduction)));
             const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
-            start = lane == 0 ? rows_through : end_below;
+            start = lane == 0 ? rows_before : end_below;
             end = end_of_lane;
-            const int last_end = __shfl_sync(ALL_LANES, end_of_lane, 31);
-            rows_through = last_end;
             // Merged, there is one group: lane 0 of the last window has all rows.
+            const int rows_through = __shfl_sync(ALL_LANES, end, 31);
             if (merge_groups) {
                 start = 0;
                 end = rows_through;
@@ -222,13 +222,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm80_128x128x64_w2x2_s3_multistage_cpasync(
             tiles_running = lane >= 8 ? tiles_running + below_9 : tiles_running;
             const int below_10 = __shfl_up_sync(ALL_LANES, tiles_running, 16);
             tiles_running = lane >= 16 ? tiles_running + below_10 : tiles_running;
-            tiles_end = tiles_through + tiles_running;
-            const int last_tiles_end = __shfl_sync(ALL_LANES, tiles_end, 31);
-            tiles_through = last_tiles_end;
+            const int tiles_before = __shfl_sync(ALL_LANES, tiles_end, 31);
+            tiles_end = tiles_before + tiles_running;
         }
-        if (tiles_through <= tile) break;
-        // The first lane whose tiles end past this one has its group.
+        // The first lane whose tiles end past this one has its group. Without one, no tile is left.
         const uint32 holders = __ballot_sync(ALL_LANES, tile < tiles_end);
+        if (holders == 0u) break;
         const int holder = first_lane(holders);
         const int start_of_group = __shfl_sync(ALL_LANES, start, holder);
         const int end_of_group = __shfl_sync(ALL_LANES, end, holder);
@@ -310,8 +309,23 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm80_128x128x64_w2x2_s3_multistage_cpasync(
             }
             #pragma unroll 1
             for (int block = 0; block < blocks; ++block) {
-                // The slot read in the last iteration is free: every warp has passed the barrier since.
+                // The slot read in the last iteration is free: every warp has passed the barrier since. Copies are
+                // issued behind a step's reads, one operand a step, so that products hide them.
                 const int coming = block + 2;
+                {
+                    const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(lane % 8 + lane / 16 * 8, warp_m * 8 + lane / 8 % 2);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4_trans(a_fragment[1][i], (from ^ i * 32) + 2048);
+                    }
+                }
+                {
+                    const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(lane % 16, warp_n * 8 + lane / 16);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4_trans(b_fragment[1][2 * i], b_fragment[1][2 * i + 1], (from ^ i * 32) + 2048);
+                    }
+                }
                 if (coming < blocks) {
                     const int k_offset = coming * 64;
                     const int k_left = group_rows - k_offset;
@@ -328,6 +342,31 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm80_128x128x64_w2x2_s3_multistage_cpasync(
                             from += 8 * a_row_stride;
                         }
                     }
+                }
+                #pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    #pragma unroll
+                    for (int j = 0; j < 8; ++j) {
+                        mma_m16n8k16(sums[i][j], a_fragment[0][i], b_fragment[0][j]);
+                    }
+                }
+                {
+                    const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(lane % 8 + lane / 16 * 8, warp_m * 8 + lane / 8 % 2);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4_trans(a_fragment[0][i], (from ^ i * 32) + 4096);
+                    }
+                }
+                {
+                    const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(lane % 16, warp_n * 8 + lane / 16);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4_trans(b_fragment[0][2 * i], b_fragment[0][2 * i + 1], (from ^ i * 32) + 4096);
+                    }
+                }
+                if (coming < blocks) {
+                    const int k_offset = coming * 64;
+                    const int k_left = group_rows - k_offset;
                     {
                         const int piece = thread % 16;
                         const int left = cols_left - piece * 8;
@@ -342,33 +381,36 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm80_128x128x64_w2x2_s3_multistage_cpasync(
                         }
                     }
                 }
-                cp_async_commit();
-                write_slot = write_slot + 1 == 3 ? 0 : write_slot + 1;
-                // Two sets of registers take turns: one is read while the other multiplies.
                 #pragma unroll
-                for (int step = 0; step < 3; ++step) {
-                    {
-                        const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(lane % 8 + lane / 16 * 8, warp_m * 8 + lane / 8 % 2);
-                        #pragma unroll
-                        for (int i = 0; i < 4; ++i) {
-                            ldmatrix_x4_trans(a_fragment[(step + 1) % 2][i], (from ^ i * 32) + (step + 1) * 2048);
-                        }
-                    }
-                    {
-                        const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(lane % 16, warp_n * 8 + lane / 16);
-                        #pragma unroll
-                        for (int i = 0; i < 4; ++i) {
-                            ldmatrix_x4_trans(b_fragment[(step + 1) % 2][2 * i], b_fragment[(step + 1) % 2][2 * i + 1], (from ^ i * 32) + (step + 1) * 2048);
-                        }
-                    }
+                for (int i = 0; i < 4; ++i) {
                     #pragma unroll
-                    for (int i = 0; i < 4; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 8; ++j) {
-                            mma_m16n8k16(sums[i][j], a_fragment[step % 2][i], b_fragment[step % 2][j]);
-                        }
+                    for (int j = 0; j < 8; ++j) {
+                        mma_m16n8k16(sums[i][j], a_fragment[1][i], b_fragment[1][j]);
                     }
                 }
+                {
+                    const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(lane % 8 + lane / 16 * 8, warp_m * 8 + lane / 8 % 2);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4_trans(a_fragment[1][i], (from ^ i * 32) + 6144);
+                    }
+                }
+                {
+                    const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(lane % 16, warp_n * 8 + lane / 16);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4_trans(b_fragment[1][2 * i], b_fragment[1][2 * i + 1], (from ^ i * 32) + 6144);
+                    }
+                }
+                #pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    #pragma unroll
+                    for (int j = 0; j < 8; ++j) {
+                        mma_m16n8k16(sums[i][j], a_fragment[0][i], b_fragment[0][j]);
+                    }
+                }
+                cp_async_commit();
+                write_slot = write_slot + 1 == 3 ? 0 : write_slot + 1;
                 // The next block has landed for this thread, and after the barrier for all. After the last block,
                 // read what was read before rather than a slot that nobody filled.
                 cp_async_wait<1>();

@@ -98,29 +98,51 @@ __device__ __forceinline__ void store_one(bf16* to, float x) {
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to->bits) : "f"(x));
 }
 
-__device__ __forceinline__ void store_two(bf16* to, float x0, float x1) {
+__device__ __forceinline__ uint32 round_pair(bf16*, float x0, float x1) {
     uint32 pair;
     asm("cvt.rn.bf16x2.f32 %0, %2, %1;" : "=r"(pair) : "f"(x0), "f"(x1));
-    *reinterpret_cast<uint32*>(to) = pair;
+    return pair;
 }
 
-// ---- stores of two neighbouring columns, of which `left` (any value) exist ----
+__device__ __forceinline__ void store_two(bf16* to, float x0, float x1) {
+    *reinterpret_cast<uint32*>(to) = round_pair(to, x0, x1);
+}
 
-// Both together: rows are 16-byte aligned.
-template <typename T>
-__device__ __forceinline__ void store_pair(T* to, float x0, float x1, int left) {
-    if (left >= 2) {
-        store_two(to, x0, x1);
-    } else if (left == 1) {
-        store_one(to, x0);
+// ---- stores of 16 bytes: the four lanes that share a row exchange columns ----
+
+// Of four neighbouring products, `first` the first, each lane holds two columns of each; it gets all eight columns of
+// product `first + lane % 4`. A transpose of 4 x 4 in two exchanges.
+template <typename T, int N>
+__device__ __forceinline__ void gather_eight(uint32 (&pairs)[4], const float (&sums)[N][4], int first, int half,
+                                             int lane) {
+    #pragma unroll
+    for (int j = 0; j < 4; ++j) {
+        pairs[j] = round_pair(static_cast<T*>(nullptr), sums[first + j][2 * half], sums[first + j][2 * half + 1]);
+    }
+    #pragma unroll
+    for (int bit = 1; bit <= 2; bit *= 2) {
+        const bool upper = lane & bit;
+        #pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            if (j & bit) continue;
+            const uint32 got = __shfl_xor_sync(ALL_LANES, upper ? pairs[j] : pairs[j | bit], bit);
+            if (upper) pairs[j] = got;
+            if (!upper) pairs[j | bit] = got;
+        }
     }
 }
 
-// One by one: rows may start anywhere.
+// Eight columns together, of which `left` (any value) exist: rows are 16-byte aligned.
 template <typename T>
-__device__ __forceinline__ void store_singly(T* to, float x0, float x1, int left) {
-    if (left >= 1) store_one(to, x0);
-    if (left >= 2) store_one(to + 1, x1);
+__device__ __forceinline__ void store_eight(T* to, const uint32 (&pairs)[4], int left) {
+    if (left >= 8) {
+        *reinterpret_cast<uint4*>(to) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+    } else {
+        #pragma unroll
+        for (int i = 0; i < 7; ++i) {
+            if (i < left) to[i].bits = static_cast<uint16>(pairs[i / 2] >> i % 2 * 16);
+        }
+    }
 }
 
 // Byte offset of a 16-byte piece in one of a_tiles, each [128, 64]:
@@ -154,6 +176,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
     const bool zero_tail)
 {
     const int thread = threadIdx.x;
+    __builtin_assume(0 <= thread && thread < 128);
     const int lane = thread % 32;
     const int warp = thread / 32;
     const int warp_m = warp % 2;  // 64 rows each
@@ -170,15 +193,14 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
     const int col_tiles = ceil_div(cols, 128);
     // The window: 32 consecutive groups, one a lane.
     int first_group = -32;
-    int rows_through = 0;
-    int tiles_through = 0;
     int start = 0;
     int end = 0;
     int tiles_end = 0;
     int tile = int(blockIdx.x);
     while (true) {
         while (true) {
-            if (tile < tiles_through || group_count < first_group + 32) break;
+            const uint32 past = __ballot_sync(ALL_LANES, tile < tiles_end);
+            if (past != 0u || group_count < first_group + 32) break;
             first_group = first_group + 32;
             const int group_of_lane = first_group + lane;
             const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
@@ -195,12 +217,11 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
             running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + below_4) : running;
             const int64 below_5 = __shfl_up_sync(ALL_LANES, running, 16);
             running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + below_5) : running;
-            const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_through), running) : int64(rows_through) + running, int64(rows)));
+            const int rows_before = __shfl_sync(ALL_LANES, end, 31);
+            const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_before), running) : int64(rows_before) + running, int64(rows)));
             const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
-            start = lane == 0 ? rows_through : end_below;
+            start = lane == 0 ? rows_before : end_below;
             end = end_of_lane;
-            const int last_end = __shfl_sync(ALL_LANES, end_of_lane, 31);
-            rows_through = last_end;
             // The rows past the last group are one more group's.
             if (first_group + lane == group_count && zero_tail) {
                 end = rows;
@@ -217,13 +238,12 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
             tiles_running = lane >= 8 ? tiles_running + below_9 : tiles_running;
             const int below_10 = __shfl_up_sync(ALL_LANES, tiles_running, 16);
             tiles_running = lane >= 16 ? tiles_running + below_10 : tiles_running;
-            tiles_end = tiles_through + tiles_running;
-            const int last_tiles_end = __shfl_sync(ALL_LANES, tiles_end, 31);
-            tiles_through = last_tiles_end;
+            const int tiles_before = __shfl_sync(ALL_LANES, tiles_end, 31);
+            tiles_end = tiles_before + tiles_running;
         }
-        if (tiles_through <= tile) break;
-        // The first lane whose tiles end past this one has its group.
+        // The first lane whose tiles end past this one has its group. Without one, no tile is left.
         const uint32 holders = __ballot_sync(ALL_LANES, tile < tiles_end);
+        if (holders == 0u) break;
         const int holder = first_lane(holders);
         const int start_of_group = __shfl_sync(ALL_LANES, start, holder);
         const int end_of_group = __shfl_sync(ALL_LANES, end, holder);
@@ -305,8 +325,23 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
             }
             #pragma unroll 1
             for (int block = 0; block < blocks; ++block) {
-                // The slot read in the last iteration is free: every warp has passed the barrier since.
+                // The slot read in the last iteration is free: every warp has passed the barrier since. Copies are
+                // issued behind a step's reads, one operand a step, so that products hide them.
                 const int coming = block + 2;
+                {
+                    const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(warp_m * 64 + lane % 16, lane / 16);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4(a_fragment[1][i], (from ^ 32) + i * 2048);
+                    }
+                }
+                {
+                    const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(warp_n * 64 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4(b_fragment[1][2 * i], b_fragment[1][2 * i + 1], (from ^ 32) + i * 2048);
+                    }
+                }
                 if (coming < blocks) {
                     const int k_offset = coming * 64;
                     {
@@ -321,6 +356,30 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
                             from += 16 * a_row_stride;
                         }
                     }
+                }
+                #pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    #pragma unroll
+                    for (int j = 0; j < 8; ++j) {
+                        mma_m16n8k16(sums[i][j], a_fragment[0][i], b_fragment[0][j]);
+                    }
+                }
+                {
+                    const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(warp_m * 64 + lane % 16, lane / 16);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4(a_fragment[0][i], (from ^ 64) + i * 2048);
+                    }
+                }
+                {
+                    const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(warp_n * 64 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4(b_fragment[0][2 * i], b_fragment[0][2 * i + 1], (from ^ 64) + i * 2048);
+                    }
+                }
+                if (coming < blocks) {
+                    const int k_offset = coming * 64;
                     {
                         const int piece = thread % 8;
                         const bf16* from = b + (int64(group) * b_group_stride + int64(tile_col) * b_row_stride + int64(k_offset))
@@ -334,33 +393,36 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
                         }
                     }
                 }
-                cp_async_commit();
-                write_slot = write_slot + 1 == 3 ? 0 : write_slot + 1;
-                // Two sets of registers take turns: one is read while the other multiplies.
                 #pragma unroll
-                for (int step = 0; step < 3; ++step) {
-                    {
-                        const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(warp_m * 64 + lane % 16, lane / 16);
-                        #pragma unroll
-                        for (int i = 0; i < 4; ++i) {
-                            ldmatrix_x4(a_fragment[(step + 1) % 2][i], (from ^ (step + 1) * 32) + i * 2048);
-                        }
-                    }
-                    {
-                        const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(warp_n * 64 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
-                        #pragma unroll
-                        for (int i = 0; i < 4; ++i) {
-                            ldmatrix_x4(b_fragment[(step + 1) % 2][2 * i], b_fragment[(step + 1) % 2][2 * i + 1], (from ^ (step + 1) * 32) + i * 2048);
-                        }
-                    }
+                for (int i = 0; i < 4; ++i) {
                     #pragma unroll
-                    for (int i = 0; i < 4; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 8; ++j) {
-                            mma_m16n8k16(sums[i][j], a_fragment[step % 2][i], b_fragment[step % 2][j]);
-                        }
+                    for (int j = 0; j < 8; ++j) {
+                        mma_m16n8k16(sums[i][j], a_fragment[1][i], b_fragment[1][j]);
                     }
                 }
+                {
+                    const uint32 from = a_tiles + read_slot * 16384 + a_tiles_piece(warp_m * 64 + lane % 16, lane / 16);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4(a_fragment[1][i], (from ^ 96) + i * 2048);
+                    }
+                }
+                {
+                    const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(warp_n * 64 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
+                    #pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        ldmatrix_x4(b_fragment[1][2 * i], b_fragment[1][2 * i + 1], (from ^ 96) + i * 2048);
+                    }
+                }
+                #pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    #pragma unroll
+                    for (int j = 0; j < 8; ++j) {
+                        mma_m16n8k16(sums[i][j], a_fragment[0][i], b_fragment[0][j]);
+                    }
+                }
+                cp_async_commit();
+                write_slot = write_slot + 1 == 3 ? 0 : write_slot + 1;
                 // The next block has landed for this thread, and after the barrier for all. After the last block,
                 // read what was read before rather than a slot that nobody filled.
                 cp_async_wait<1>();
@@ -400,12 +462,12 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk(
                 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     const int row = warp_m * 64 + i * 16 + half * 8 + lane / 4;
-                    if (row < rows_left) {
-                        #pragma unroll
-                        for (int j = 0; j < 8; ++j) {
-                            const int col = warp_n * 64 + j * 8 + lane % 4 * 2;
-                            store_pair(to + row * d_row_stride + col, sums[i][j][2 * half], sums[i][j][2 * half + 1], cols_left - col);
-                        }
+                    #pragma unroll
+                    for (int j = 0; j < 2; ++j) {
+                        const int col = warp_n * 64 + j * 32 + lane % 4 * 8;
+                        uint32 pairs[4];
+                        gather_eight<bf16>(pairs, sums[i], 4 * j, half, lane);
+                        if (row < rows_left) store_eight(to + row * d_row_stride + col, pairs, cols_left - col);
                     }
                 }
             }

@@ -99,10 +99,14 @@ __device__ __forceinline__ void store_one(f16* to, float x) {
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(to->bits) : "f"(x));
 }
 
-__device__ __forceinline__ void store_two(f16* to, float x0, float x1) {
+__device__ __forceinline__ uint32 round_pair(f16*, float x0, float x1) {
     uint32 pair;
     asm("cvt.rn.f16x2.f32 %0, %2, %1;" : "=r"(pair) : "f"(x0), "f"(x1));
-    *reinterpret_cast<uint32*>(to) = pair;
+    return pair;
+}
+
+__device__ __forceinline__ void store_two(f16* to, float x0, float x1) {
+    *reinterpret_cast<uint32*>(to) = round_pair(to, x0, x1);
 }
 
 // ---- stores of two neighbouring columns, of which `left` (any value) exist ----
@@ -155,6 +159,7 @@ ggemm_rows_ak_bk_bf16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain(
     const bool zero_tail)
 {
     const int thread = threadIdx.x;
+    __builtin_assume(0 <= thread && thread < 128);
     const int lane = thread % 32;
     const int warp = thread / 32;
     const int warp_m = warp % 2;  // 32 rows each
@@ -173,15 +178,14 @@ ggemm_rows_ak_bk_bf16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain(
     const int col_tiles = ceil_div(cols, 64);
     // The window: 32 consecutive groups, one a lane.
     int first_group = -32;
-    int rows_through = 0;
-    int tiles_through = 0;
     int start = 0;
     int end = 0;
     int tiles_end = 0;
     int tile = int(blockIdx.x);
     while (true) {
         while (true) {
-            if (tile < tiles_through || group_count < first_group + 32) break;
+            const uint32 past = __ballot_sync(ALL_LANES, tile < tiles_end);
+            if (past != 0u || group_count < first_group + 32) break;
             first_group = first_group + 32;
             const int group_of_lane = first_group + lane;
             const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
@@ -198,12 +202,11 @@ ggemm_rows_ak_bk_bf16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain(
             running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + below_4) : running;
             const int64 below_5 = __shfl_up_sync(ALL_LANES, running, 16);
             running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + below_5) : running;
-            const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_through), running) : int64(rows_through) + running, int64(rows)));
+            const int rows_before = __shfl_sync(ALL_LANES, end, 31);
+            const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_before), running) : int64(rows_before) + running, int64(rows)));
             const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
-            start = lane == 0 ? rows_through : end_below;
+            start = lane == 0 ? rows_before : end_below;
             end = end_of_lane;
-            const int last_end = __shfl_sync(ALL_LANES, end_of_lane, 31);
-            rows_through = last_end;
             // The rows past the last group are one more group's.
             if (first_group + lane == group_count && zero_tail) {
                 end = rows;
@@ -220,13 +223,12 @@ ggemm_rows_ak_bk_bf16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain(
             tiles_running = lane >= 8 ? tiles_running + below_9 : tiles_running;
             const int below_10 = __shfl_up_sync(ALL_LANES, tiles_running, 16);
             tiles_running = lane >= 16 ? tiles_running + below_10 : tiles_running;
-            tiles_end = tiles_through + tiles_running;
-            const int last_tiles_end = __shfl_sync(ALL_LANES, tiles_end, 31);
-            tiles_through = last_tiles_end;
+            const int tiles_before = __shfl_sync(ALL_LANES, tiles_end, 31);
+            tiles_end = tiles_before + tiles_running;
         }
-        if (tiles_through <= tile) break;
-        // The first lane whose tiles end past this one has its group.
+        // The first lane whose tiles end past this one has its group. Without one, no tile is left.
         const uint32 holders = __ballot_sync(ALL_LANES, tile < tiles_end);
+        if (holders == 0u) break;
         const int holder = first_lane(holders);
         const int start_of_group = __shfl_sync(ALL_LANES, start, holder);
         const int end_of_group = __shfl_sync(ALL_LANES, end, holder);

@@ -150,6 +150,7 @@ ggemm_rows_ak_bk_f16_f32_f32_sm80_32x128x64_w1x4_s4_multistage_cpasync(
     const bool zero_tail)
 {
     const int thread = threadIdx.x;
+    __builtin_assume(0 <= thread && thread < 128);
     const int lane = thread % 32;
     const int warp = thread / 32;
     const int warp_m = warp % 1;  // 32 rows each
@@ -166,15 +167,14 @@ ggemm_rows_ak_bk_f16_f32_f32_sm80_32x128x64_w1x4_s4_multistage_cpasync(
     const int col_tiles = ceil_div(cols, 128);
     // The window: 32 consecutive groups, one a lane.
     int first_group = -32;
-    int rows_through = 0;
-    int tiles_through = 0;
     int start = 0;
     int end = 0;
     int tiles_end = 0;
     int tile = int(blockIdx.x);
     while (true) {
         while (true) {
-            if (tile < tiles_through || group_count < first_group + 32) break;
+            const uint32 past = __ballot_sync(ALL_LANES, tile < tiles_end);
+            if (past != 0u || group_count < first_group + 32) break;
             first_group = first_group + 32;
             const int group_of_lane = first_group + lane;
             const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
@@ -191,12 +191,11 @@ ggemm_rows_ak_bk_f16_f32_f32_sm80_32x128x64_w1x4_s4_multistage_cpasync(
             running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + below_4) : running;
             const int64 below_5 = __shfl_up_sync(ALL_LANES, running, 16);
             running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + below_5) : running;
-            const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_through), running) : int64(rows_through) + running, int64(rows)));
+            const int rows_before = __shfl_sync(ALL_LANES, end, 31);
+            const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_before), running) : int64(rows_before) + running, int64(rows)));
             const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
-            start = lane == 0 ? rows_through : end_below;
+            start = lane == 0 ? rows_before : end_below;
             end = end_of_lane;
-            const int last_end = __shfl_sync(ALL_LANES, end_of_lane, 31);
-            rows_through = last_end;
             // The rows past the last group are one more group's.
             if (first_group + lane == group_count && zero_tail) {
                 end = rows;
@@ -213,13 +212,12 @@ ggemm_rows_ak_bk_f16_f32_f32_sm80_32x128x64_w1x4_s4_multistage_cpasync(
             tiles_running = lane >= 8 ? tiles_running + below_9 : tiles_running;
             const int below_10 = __shfl_up_sync(ALL_LANES, tiles_running, 16);
             tiles_running = lane >= 16 ? tiles_running + below_10 : tiles_running;
-            tiles_end = tiles_through + tiles_running;
-            const int last_tiles_end = __shfl_sync(ALL_LANES, tiles_end, 31);
-            tiles_through = last_tiles_end;
+            const int tiles_before = __shfl_sync(ALL_LANES, tiles_end, 31);
+            tiles_end = tiles_before + tiles_running;
         }
-        if (tiles_through <= tile) break;
-        // The first lane whose tiles end past this one has its group.
+        // The first lane whose tiles end past this one has its group. Without one, no tile is left.
         const uint32 holders = __ballot_sync(ALL_LANES, tile < tiles_end);
+        if (holders == 0u) break;
         const int holder = first_lane(holders);
         const int start_of_group = __shfl_sync(ALL_LANES, start, holder);
         const int end_of_group = __shfl_sync(ALL_LANES, end, holder);
@@ -304,8 +302,23 @@ ggemm_rows_ak_bk_f16_f32_f32_sm80_32x128x64_w1x4_s4_multistage_cpasync(
             }
             #pragma unroll 1
             for (int block = 0; block < blocks; ++block) {
-                // The slot read in the last iteration is free: every warp has passed the barrier since.
+                // The slot read in the last iteration is free: every warp has passed the barrier since. Copies are
+                // issued behind a step's reads, one operand a step, so that products hide them.
                 const int coming = block + 3;
+                {
+                    const uint32 from = a_tiles + read_slot * 4096 + a_tiles_piece(warp_m * 32 + lane % 16, lane / 16);
+                    #pragma unroll
+                    for (int i = 0; i < 2; ++i) {
+                        ldmatrix_x4(a_fragment[1][i], (from ^ 32) + i * 2048);
+                    }
+                }
+                {
+                    const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(warp_n * 32 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
+                    #pragma unroll
+                    for (int i = 0; i < 2; ++i) {
+                        ldmatrix_x4(b_fragment[1][2 * i], b_fragment[1][2 * i + 1], (from ^ 32) + i * 2048);
+                    }
+                }
                 if (coming < blocks) {
                     const int k_offset = coming * 64;
                     const int k_left = reduction_of_tile - k_offset;
@@ -322,6 +335,31 @@ ggemm_rows_ak_bk_f16_f32_f32_sm80_32x128x64_w1x4_s4_multistage_cpasync(
                             from += 16 * a_row_stride;
                         }
                     }
+                }
+                #pragma unroll
+                for (int i = 0; i < 2; ++i) {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        mma_m16n8k16(sums[i][j], a_fragment[0][i], b_fragment[0][j]);
+                    }
+                }
+                {
+                    const uint32 from = a_tiles + read_slot * 4096 + a_tiles_piece(warp_m * 32 + lane % 16, lane / 16);
+                    #pragma unroll
+                    for (int i = 0; i < 2; ++i) {
+                        ldmatrix_x4(a_fragment[0][i], (from ^ 64) + i * 2048);
+                    }
+                }
+                {
+                    const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(warp_n * 32 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
+                    #pragma unroll
+                    for (int i = 0; i < 2; ++i) {
+                        ldmatrix_x4(b_fragment[0][2 * i], b_fragment[0][2 * i + 1], (from ^ 64) + i * 2048);
+                    }
+                }
+                if (coming < blocks) {
+                    const int k_offset = coming * 64;
+                    const int k_left = reduction_of_tile - k_offset;
                     {
                         const int piece = thread % 8;
                         const int left = k_left - piece * 8;
@@ -336,33 +374,36 @@ ggemm_rows_ak_bk_f16_f32_f32_sm80_32x128x64_w1x4_s4_multistage_cpasync(
                         }
                     }
                 }
-                cp_async_commit();
-                write_slot = write_slot + 1 == 4 ? 0 : write_slot + 1;
-                // Two sets of registers take turns: one is read while the other multiplies.
                 #pragma unroll
-                for (int step = 0; step < 3; ++step) {
-                    {
-                        const uint32 from = a_tiles + read_slot * 4096 + a_tiles_piece(warp_m * 32 + lane % 16, lane / 16);
-                        #pragma unroll
-                        for (int i = 0; i < 2; ++i) {
-                            ldmatrix_x4(a_fragment[(step + 1) % 2][i], (from ^ (step + 1) * 32) + i * 2048);
-                        }
-                    }
-                    {
-                        const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(warp_n * 32 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
-                        #pragma unroll
-                        for (int i = 0; i < 2; ++i) {
-                            ldmatrix_x4(b_fragment[(step + 1) % 2][2 * i], b_fragment[(step + 1) % 2][2 * i + 1], (from ^ (step + 1) * 32) + i * 2048);
-                        }
-                    }
+                for (int i = 0; i < 2; ++i) {
                     #pragma unroll
-                    for (int i = 0; i < 2; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            mma_m16n8k16(sums[i][j], a_fragment[step % 2][i], b_fragment[step % 2][j]);
-                        }
+                    for (int j = 0; j < 4; ++j) {
+                        mma_m16n8k16(sums[i][j], a_fragment[1][i], b_fragment[1][j]);
                     }
                 }
+                {
+                    const uint32 from = a_tiles + read_slot * 4096 + a_tiles_piece(warp_m * 32 + lane % 16, lane / 16);
+                    #pragma unroll
+                    for (int i = 0; i < 2; ++i) {
+                        ldmatrix_x4(a_fragment[1][i], (from ^ 96) + i * 2048);
+                    }
+                }
+                {
+                    const uint32 from = b_tiles + read_slot * 16384 + b_tiles_piece(warp_n * 32 + lane % 8 + lane / 16 * 8, lane / 8 % 2);
+                    #pragma unroll
+                    for (int i = 0; i < 2; ++i) {
+                        ldmatrix_x4(b_fragment[1][2 * i], b_fragment[1][2 * i + 1], (from ^ 96) + i * 2048);
+                    }
+                }
+                #pragma unroll
+                for (int i = 0; i < 2; ++i) {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        mma_m16n8k16(sums[i][j], a_fragment[0][i], b_fragment[0][j]);
+                    }
+                }
+                cp_async_commit();
+                write_slot = write_slot + 1 == 4 ? 0 : write_slot + 1;
                 // The next block has landed for this thread, and after the barrier for all. After the last block,
                 // read what was read before rather than a slot that nobody filled.
                 cp_async_wait<2>();

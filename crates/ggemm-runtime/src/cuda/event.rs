@@ -28,6 +28,7 @@ use crate::error::Error;
 pub struct Event {
     gpu: &'static Gpu,
     raw: sys::CUevent,
+    foreign: bool,
 }
 
 // SAFETY: an event is a handle that the driver lets any thread use.
@@ -52,7 +53,18 @@ impl Event {
     fn create(gpu: &'static Gpu, flags: sys::CUevent_flags) -> Result<Self, Failure> {
         let _current = gpu.enter()?;
         let raw = gpu.check("cuEventCreate", result::event::create(flags))?;
-        Ok(Event { gpu, raw })
+        Ok(Event { gpu, raw, foreign: false })
+    }
+
+    /// Another framework's event, which stays that framework's to destroy.
+    ///
+    /// # Errors
+    /// [`Error::NotAGpu`] for the CPU, [`Error::Cuda`] where the driver refuses.
+    ///
+    /// # Safety
+    /// `raw` is an event of the GPU's primary context and lives at least as long as this.
+    pub unsafe fn from_raw(device: &Device, raw: sys::CUevent) -> Result<Self, Error> {
+        Ok(Event { gpu: device.gpu()?, raw, foreign: true })
     }
 
     /// Moves the event to behind all that `stream` was asked for so far.
@@ -65,7 +77,7 @@ impl Event {
 
     pub(super) fn record_on(&self, stream: &Stream) -> Result<(), Failure> {
         let _current = self.gpu.enter()?;
-        // SAFETY: both handles are live: each is destroyed only when what holds it is dropped.
+        // SAFETY: both handles are live: ours until what holds it is dropped, another framework's by `from_raw`.
         self.gpu.check("cuEventRecord", unsafe { result::event::record(self.raw, stream.raw()) })
     }
 
@@ -92,7 +104,7 @@ impl Event {
         Ok(Duration::try_from_secs_f64(f64::from(milliseconds) / 1e3).unwrap_or_default())
     }
 
-    /// The driver's handle. It is live as long as this.
+    /// The driver's handle. That of ggemm's own event is live as long as this.
     pub fn raw(&self) -> sys::CUevent {
         self.raw
     }
@@ -100,6 +112,9 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
+        if self.foreign {
+            return;
+        }
         let Ok(_current) = self.gpu.enter() else { return };
         // SAFETY: nothing uses the handle after this; the driver defers the destruction of a pending event.
         if let Err(failure) = self.gpu.check("cuEventDestroy", unsafe { result::event::destroy(self.raw) }) {

@@ -22,6 +22,9 @@ mod memory;
 pub(crate) mod probe;
 mod stream;
 
+/// The driver's bindings: for the types of raw handles.
+pub use cudarc;
+
 pub use code::{CodeError, CodeOrigin};
 pub use event::Event;
 pub use failure::Failure;

@@ -2,7 +2,8 @@
 //! uses.
 
 use crate::dtype::Dtype;
-use crate::ir::{FragmentRole, Kernel, Op, ParamType};
+use crate::geometry;
+use crate::ir::{FragmentId, FragmentRole, GlobalTile, Kernel, Op, ParamType};
 
 const TYPES: &str = include_str!("prelude/types.cuh");
 const WARP: &str = include_str!("prelude/warp.cuh");
@@ -15,6 +16,7 @@ const STORE_BF16: &str = include_str!("prelude/store_bf16.cuh");
 const STORE_F16: &str = include_str!("prelude/store_f16.cuh");
 const STORE_F32: &str = include_str!("prelude/store_f32.cuh");
 const STORE: &str = include_str!("prelude/store.cuh");
+const STORE_WIDE: &str = include_str!("prelude/store_wide.cuh");
 const ADD: &str = include_str!("prelude/add.cuh");
 
 /// The files that the text of `kernel` needs, in the order in which it needs them.
@@ -25,8 +27,9 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
         Op::CopyTile { .. } | Op::CommitCopies | Op::AwaitCopies { .. } => uses.cp_async = true,
         Op::LoadStaging { .. } | Op::StoreStaging { .. } => uses.staging = true,
         Op::LoadMatrix { .. } => uses.ldmatrix = true,
-        Op::StoreTile { to, accumulate, .. } => {
+        Op::StoreTile { from, to, accumulate, paired } => {
             uses.add |= accumulate.is_some();
+            uses.store_wide |= stores_eight(kernel, *from, to, *paired);
             if let ParamType::Output(t) = kernel.contract.params[to.pointer.0 as usize].ty {
                 uses.store = Some(t);
             }
@@ -53,12 +56,21 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
             Dtype::F16 => STORE_F16,
             Dtype::F32 => STORE_F32,
         });
-        files.push(STORE);
+        files.push(if uses.store_wide { STORE_WIDE } else { STORE });
     }
     if uses.add {
         files.push(ADD);
     }
     files
+}
+
+/// Whether a store writes the eight columns of a product together.
+pub(super) fn stores_eight(kernel: &Kernel, from: FragmentId, to: &GlobalTile, paired: bool) -> bool {
+    let map = &kernel.body.fragments[from.0 as usize].map;
+    match kernel.contract.params[to.pointer.0 as usize].ty {
+        ParamType::Output(dtype) => paired && geometry::columns_stored_together(map, dtype) == geometry::MMA_N,
+        _ => false,
+    }
 }
 
 #[derive(Default)]
@@ -68,5 +80,6 @@ struct Uses {
     staging: bool,
     ldmatrix: bool,
     store: Option<Dtype>,
+    store_wide: bool,
     add: bool,
 }

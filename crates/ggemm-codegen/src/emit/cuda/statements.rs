@@ -1,6 +1,7 @@
 //! Statements as C++.
 
 use super::addresses::{self, Arithmetic};
+use super::prelude::stores_eight;
 use super::scalars::type_name;
 use super::writer::Writer;
 use crate::geometry::{MMA_K, MMA_M, MMA_N};
@@ -14,6 +15,8 @@ use crate::layout::ThreadValueMap;
 pub(super) fn write_declarations(w: &mut Writer<'_>) {
     let kernel = w.kernel;
     w.line("const int thread = threadIdx.x;");
+    // Quotients of what may be negative take several instructions, and compilers keep them in registers for that.
+    w.line(&format!("__builtin_assume(0 <= thread && thread < {});", kernel.contract.threads));
     w.line("const int lane = thread % 32;");
     if let Some(f) = kernel.body.fragments.iter().find(|f| f.role == FragmentRole::Accumulator) {
         let [_, _, m, n] = f.map.threads[..] else { unreachable!("an accumulator's threads are lanes and warps") };
@@ -337,14 +340,17 @@ fn write_store(w: &mut Writer<'_>, from: FragmentId, to: &GlobalTile, accumulate
     let zero = e.constant(Type::I32, 0);
     let row = parts.into_iter().fold(zero, |sum, part| e.op(BinaryOp::Add, sum, part));
     let pair = e.modulo(lane, 4);
-    let parts = [e.times(l.warp_n, warps_n.col), e.times(l.j, along_n.col), e.times(pair, 2)];
+    // A lane writes two columns of each product, or all eight of every fourth.
+    let eight = stores_eight(w.kernel, from, to, paired);
+    let (products, columns) = if eight { (4, along_n.col) } else { (1, 2) };
+    let parts = [e.times(l.warp_n, warps_n.col), e.times(l.j, products * along_n.col), e.times(pair, columns)];
     let col = parts.into_iter().fold(zero, |sum, part| e.op(BinaryOp::Add, sum, part));
 
     let pointer = &w.kernel.contract.params[to.pointer.0 as usize];
     let ty = element_name(pointer.ty);
     let (row, col, origin, stride) = (w.text(row), w.text(col), w.text(to.origin), w.text(to.row_stride));
     let inside = to.rows.map_or("true".to_owned(), |r| format!("row < {}", w.text(r)));
-    let left = to.cols.map_or("2".to_owned(), |c| format!("{} - col", w.text(c)));
+    let left = to.cols.map_or((2 * products).to_string(), |c| format!("{} - col", w.text(c)));
     let accumulate = accumulate.map(|a| w.text(a));
     let store = if paired { "store_pair" } else { "store_singly" };
     w.block("", |w| {
@@ -352,6 +358,15 @@ fn write_store(w: &mut Writer<'_>, from: FragmentId, to: &GlobalTile, accumulate
         w.unrolled(l.i, along_m.extent, |w| {
             w.unrolled(l.half, halves.extent, |w| {
                 w.line(&format!("const int row = {row};"));
+                if eight {
+                    w.unrolled(l.j, along_n.extent / 4, |w| {
+                        w.line(&format!("const int col = {col};"));
+                        w.line("uint32 pairs[4];");
+                        w.line(&format!("gather_eight<{ty}>(pairs, {}[i], 4 * j, half, lane);", f.name));
+                        w.line(&format!("if ({inside}) store_eight(to + row * {stride} + col, pairs, {left});"));
+                    });
+                    return;
+                }
                 w.block(&format!("if ({inside})"), |w| {
                     w.unrolled(l.j, along_n.extent, |w| {
                         w.line(&format!("const int col = {col};"));

@@ -3,9 +3,13 @@ __device__ __forceinline__ void store_one(f16* to, float x) {
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(to->bits) : "f"(x));
 }
 
-__device__ __forceinline__ void store_two(f16* to, float x0, float x1) {
+__device__ __forceinline__ uint32 round_pair(f16*, float x0, float x1) {
     uint32 pair;
     asm("cvt.rn.f16x2.f32 %0, %2, %1;" : "=r"(pair) : "f"(x0), "f"(x1));
-    *reinterpret_cast<uint32*>(to) = pair;
+    return pair;
+}
+
+__device__ __forceinline__ void store_two(f16* to, float x0, float x1) {
+    *reinterpret_cast<uint32*>(to) = round_pair(to, x0, x1);
 }
 
