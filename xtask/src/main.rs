@@ -7,6 +7,7 @@ mod check_cubins;
 mod cuda;
 mod mutants;
 mod python;
+mod report;
 mod test;
 
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ enum Chore {
     Bundle(bundle::Options),
     /// Build the Python package's wheel and run its tests, in an environment under target/
     Python(python::Options),
+    /// Write the README's table of the race and its chart from benches/results
+    Report(report::Options),
     /// Run all that must pass before a change is merged, stopping at the first failure
     Test,
 }
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Chore::ReleaseCheck { threads } => attestations::release_check(threads),
         Chore::Bundle(options) => bundle::run(&options),
         Chore::Python(options) => python::run(&options),
+        Chore::Report(options) => report::run(&options),
         Chore::Test => test::run(),
     };
     match result {

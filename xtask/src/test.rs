@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use crate::cargo::cargo;
-use crate::{Result, check_cubins, cuda, python};
+use crate::{Result, check_cubins, cuda, python, report};
 
 /// Runs every step in order, and stops at the first that fails.
 pub(crate) fn run() -> Result<()> {
@@ -19,6 +19,7 @@ pub(crate) fn run() -> Result<()> {
         cargo(&["test", "--package", "ggemm-compile", "--package", "xtask", "--", "--ignored"], &[home])
     })?;
     step("the Python package", python::run_if_possible)?;
+    step("reports", || report::run(&report::Options { check: true }))?;
     step("check-cubins", || check_cubins::run(2))?;
     println!("all passed in {}", seconds(start.elapsed()));
     Ok(())
