@@ -214,7 +214,7 @@ fn draw(race: &Race) -> Result<String> {
     let panels: Vec<&str> =
         OPERATIONS.into_iter().filter(|operation| race.rows.iter().any(|row| row.operation == *operation)).collect();
     let widest = cases(race).len().max(1);
-    let width = u32::try_from(160 + widest * (peers.len() * 11 + 24)).unwrap_or(u32::MAX).max(760);
+    let width = u32::try_from(60 + (widest + 1) * (peers.len() * 11 + 24).max(96)).unwrap_or(u32::MAX).max(760);
     let height = 290 * u32::try_from(panels.len().max(1)).unwrap_or(1);
     let mut svg = String::new();
     {
@@ -232,8 +232,8 @@ fn draw(race: &Race) -> Result<String> {
                 .margin(8)
                 .x_label_area_size(34)
                 .y_label_area_size(46)
-                .right_y_label_area_size(90)
-                .build_cartesian_2d(0.0..layers.len() as f64, 0.0..most)?;
+                .build_cartesian_2d(0.0..(layers.len() + 1) as f64, 0.0..most)?;
+            // The names of the peers stand in a column of their own, behind the last layer.
             let label = |at: &f64| {
                 let centre = at.fract() > 0.4 && at.fract() < 0.6;
                 let layer = layers.get(*at as usize).filter(|_| centre);
@@ -242,7 +242,7 @@ fn draw(race: &Race) -> Result<String> {
             chart
                 .configure_mesh()
                 .disable_x_mesh()
-                .x_labels(layers.len() * 2 + 1)
+                .x_labels(layers.len() * 2 + 3)
                 .x_label_formatter(&label)
                 .x_label_style(("sans-serif", 11))
                 .y_labels(6)

@@ -14,7 +14,8 @@ use crate::plan::Plan;
 use crate::plans;
 use crate::tensor::{HOST, Tensor};
 
-/// The shape of the output of these operands: Python allocates it where the caller gave none.
+/// The shape of the output of these operands, and the strides of a dense one: Python allocates it where the caller gave
+/// none.
 #[pyfunction]
 pub(crate) fn out_shape<'py>(
     py: Python<'py>,
@@ -24,10 +25,18 @@ pub(crate) fn out_shape<'py>(
     groups: Tensor,
     w_layout: &str,
     shared: bool,
-) -> PyResult<Bound<'py, PyTuple>> {
+) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyTuple>)> {
     let (operation, layout) = (form::operation(operation)?, form::layout(w_layout)?);
     let extents = Extents::of(operation, layout, shared, [&lhs, &rhs, &groups])?;
-    PyTuple::new(py, extents.out(operation, layout))
+    let shape = extents.out(operation, layout);
+    let mut strides = shape.clone();
+    let mut elements = 1_usize;
+    for stride in strides.iter_mut().rev() {
+        let extent = std::mem::replace(stride, elements);
+        // As frameworks count them, whose empty dimensions do not make strides 0.
+        elements = elements.saturating_mul(extent.max(1));
+    }
+    Ok((PyTuple::new(py, shape)?, PyTuple::new(py, strides)?))
 }
 
 /// Asks for the product on `stream`, a handle of the tensors' GPU; on the host it is done when this returns. Returns 0,

@@ -108,6 +108,11 @@ class Torch:
             return like.new_empty(shape)
         return like.new_empty(shape, dtype=self.dtypes[code])
 
+    def new(self, like: Any, shape: tuple, strides: tuple, raw: tuple, code: int | None, stream: int) -> tuple:
+        """A new tensor and what the native part is told of it: torch need not be asked for what was asked of it."""
+        tensor = self.empty(like, shape, code)
+        return tensor, (tensor.data_ptr(), raw[1] if code is None else code, shape, strides, raw[4])
+
     def dense(self, tensor: Any) -> Any:
         return tensor.contiguous()
 
@@ -164,6 +169,10 @@ class NumPy:
 
     def empty(self, like: Any, shape: tuple, code: int | None) -> Any:
         return self.numpy.empty(shape, like.dtype if code is None else self.dtype(code))
+
+    def new(self, like: Any, shape: tuple, strides: tuple, raw: Any, code: int | None, stream: int) -> tuple:
+        tensor = self.empty(like, shape, code)
+        return tensor, self.raw(tensor, "out", stream)
 
     def dtype(self, code: int) -> Any:
         if code == BF16:
@@ -222,6 +231,10 @@ class DLPack:
 
     def empty(self, like: Any, shape: tuple, code: int | None) -> Any:
         raise ArgumentError(f"out is missing, and ggemm cannot make a {type(like).__name__}: pass out of shape {shape}")
+
+    def new(self, like: Any, shape: tuple, strides: tuple, raw: Any, code: int | None, stream: int) -> tuple:
+        tensor = self.empty(like, shape, code)
+        return tensor, self.raw(tensor, "out", stream)
 
     def dense(self, tensor: Any) -> Any:
         raise ArgumentError(

@@ -51,7 +51,7 @@ def probe() -> Device:
 
 def out_shape(
     operation: int, lhs: _Tensor, rhs: _Tensor, groups: _Tensor, w_layout: str, shared: bool
-) -> tuple[int, ...]: ...
+) -> tuple[tuple[int, ...], tuple[int, ...]]: ...
 def run(
     operation: int,
     lhs: _Tensor,

@@ -145,8 +145,8 @@ def launch(
     code = None if out_dtype is None else _frameworks.dtype_code(out_dtype, "out_dtype")
     result = out
     if out is None:
-        result = framework.empty(lhs, _ggemm.out_shape(operation, a, b, g, w_layout, shared), code)
-        d = raw(result, "out", stream)
+        shape, strides = _ggemm.out_shape(operation, a, b, g, w_layout, shared)
+        result, d = framework.new(lhs, shape, strides, a, code, stream)
     else:
         framework.place(out, "out")
         framework.check(out)
