@@ -139,8 +139,8 @@ fn readme(commit: &str, targets: &[Arch]) -> String {
          ./ggemm run --backend cuda                 one problem, timed and checked\n  \
          ./ggemm verify                             200 random problems for every variant\n  \
          ./ggemm verify --attest nvidia-h200.json   the same, on record: commit the file in attestations/<target>/\n  \
-         bash sanitize.sh                           memcheck, racecheck, initcheck and synccheck\n  \
-         bash sanitize.sh --each 'ggemm_rows_*'     the same for each variant alone\n\n\
+         bash sanitize.sh                           memcheck, racecheck, initcheck and synccheck of every variant\n  \
+         bash sanitize.sh 'ggemm_rows_*'            the same of some\n\n\
          Every command exits with 0 where all is well.\n",
         targets.join(", "),
         files.concat()
@@ -202,37 +202,41 @@ mod tests {
     }
 
     const CLEAN: &str = r#"echo "========= ERROR SUMMARY: 0 errors" > "$log""#;
+    const FLAGS: &str = "verify --extent tiles --cases 2 --seed 1 --variant";
 
     #[cfg(unix)]
     #[test]
-    fn a_clean_run_is_four_tools_over_everything() {
+    fn a_clean_run_is_four_tools_over_each_variant() {
         let (code, text) = sanitize(CLEAN, &[]);
         assert_eq!(code, 0, "{text}");
-        assert_eq!(text.matches(" clean ").count(), 4, "{text}");
-        assert_eq!(text.matches("verify --cases 2 --seed 1\n").count(), 4, "{text}");
-        assert!(text.contains("clean: 4 runs"), "{text}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn each_variant_of_a_pattern_is_run_alone() {
-        let (code, text) = sanitize(CLEAN, &["--each", "rows_*", "reduction"]);
-        assert_eq!(code, 0, "{text}");
-        for name in ["rows_a", "rows_b", "reduction"] {
-            assert_eq!(text.matches(&format!("verify --cases 2 --seed 1 --variant {name}\n")).count(), 4, "{text}");
+        for tool in ["memcheck", "racecheck", "initcheck", "synccheck"] {
+            let line = text.lines().find(|line| line.starts_with(tool)).unwrap();
+            assert!(line.split_whitespace().eq([tool, "3", "0"]), "{text}");
         }
-        assert_eq!(sanitize(CLEAN, &["--each", "nothing_*"]).0, 2);
+        for name in ["rows_a", "rows_b", "reduction"] {
+            assert_eq!(text.matches(&format!("{FLAGS} {name}\n")).count(), 4, "{text}");
+        }
+        assert!(text.contains("clean: 12 runs of 3 variants"), "{text}");
     }
 
     #[cfg(unix)]
     #[test]
-    fn what_a_tool_finds_fails() {
-        let finding = r#"[ $tool != racecheck ] || { echo "========= RACECHECK SUMMARY: 3 hazards displayed" > "$log"; exit 99; }"#;
+    fn patterns_pick_variants() {
+        let (code, text) = sanitize(CLEAN, &["rows_*"]);
+        assert!(code == 0 && text.contains("clean: 8 runs of 2 variants"), "{text}");
+        let (code, text) = sanitize(CLEAN, &["*_b", "reduction"]);
+        assert!(code == 0 && text.contains("clean: 8 runs of 2 variants"), "{text}");
+        assert_eq!(sanitize(CLEAN, &["nothing_*"]).0, 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_tool_finds_fails_and_is_named() {
+        let finding = r#"[ $tool${10} != racecheckrows_b ] || { echo "========= RACECHECK SUMMARY: 3 hazards displayed" > "$log"; exit 99; }"#;
         let (code, text) = sanitize(&format!("{CLEAN}; {finding}"), &["rows_*"]);
         assert_eq!(code, 1, "{text}");
-        assert!(text.contains("racecheck   FAIL     RACECHECK SUMMARY: 3 hazards displayed"), "{text}");
-        assert!(text.contains("FAIL: 1 of 4 runs"), "{text}");
-        assert_eq!(text.matches("verify --cases 2 --seed 1 --variant rows_*\n").count(), 4, "{text}");
+        assert!(text.contains("FAIL  racecheck  rows_b: RACECHECK SUMMARY: 3 hazards displayed"), "{text}");
+        assert!(text.contains("FAIL: 1 of 8 runs"), "{text}");
     }
 
     /// A wrong result, and a tool that watched nothing.
@@ -242,7 +246,7 @@ mod tests {
         for sanitizer in ["true", &format!("{CLEAN}; exit 1"), "exit 2"] {
             let (code, text) = sanitize(sanitizer, &[]);
             assert_eq!(code, 1, "{sanitizer}: {text}");
-            assert_eq!(text.matches(" FAIL ").count(), 4, "{sanitizer}: {text}");
+            assert!(text.contains("FAIL: 12 of 12 runs"), "{sanitizer}: {text}");
         }
     }
 }

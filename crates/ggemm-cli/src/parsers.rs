@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use ggemm_codegen::scenario::Extent;
 use ggemm_codegen::{Arch, Dtype, GroupForm, IndexType, Operation, Tail, WeightLayout, WeightSharing};
 
 /// Types of operands.
@@ -19,6 +20,12 @@ pub(crate) fn output() -> impl TypedValueParser<Value = Dtype> {
 /// Architectures.
 pub(crate) fn arch() -> impl TypedValueParser<Value = Arch> {
     PossibleValuesParser::new(Arch::ALL.map(Arch::name)).try_map(|name| Arch::from_str(&name))
+}
+
+/// How large random problems are.
+pub(crate) fn extent() -> impl TypedValueParser<Value = Extent> {
+    PossibleValuesParser::new(Extent::ALL.map(Extent::name))
+        .map(|name| Extent::ALL.into_iter().find(|extent| extent.name() == name).unwrap_or(Extent::Tiles))
 }
 
 /// Operations.

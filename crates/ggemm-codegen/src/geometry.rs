@@ -1,6 +1,7 @@
 //! What a spec's tile means in shared memory and registers: the layouts that its kernel declares, that validation
 //! counts, and that tests inspect.
 
+use crate::descriptor::WGMMA_M;
 use crate::dtype::Dtype;
 use crate::layout::{CHUNK_BYTES, Layout, Mode, ThreadValueMap};
 use crate::spec::{KernelSpec, Major, Tile, Warps};
@@ -69,6 +70,27 @@ pub fn accumulator_map(tile: Tile, warps: Warps) -> ThreadValueMap {
             Mode { extent: 2, row: MMA_M / 2, col: 0 },
             Mode { extent: wn / MMA_N, row: 0, col: MMA_N },
             Mode { extent: wm / MMA_M, row: MMA_M, col: 0 },
+        ],
+    }
+}
+
+/// The accumulator of `warpgroups` warpgroups that divide the rows of a tile among them, `blocks` times 64 rows of `n`
+/// columns each, as `wgmma` leaves it (PTX ISA, "Register Fragments and Shared Memory Matrix Layouts").
+///
+/// Values: column pair, row half, 8 columns at a time, blocks of 64 rows.
+pub fn warpgroup_map(blocks: u32, n: u32, warpgroups: u32) -> ThreadValueMap {
+    ThreadValueMap {
+        threads: vec![
+            Mode { extent: 4, row: 0, col: 2 },
+            Mode { extent: 8, row: 1, col: 0 },
+            Mode { extent: 4, row: MMA_M, col: 0 },
+            Mode { extent: warpgroups, row: blocks * WGMMA_M, col: 0 },
+        ],
+        values: vec![
+            Mode { extent: 2, row: 0, col: 1 },
+            Mode { extent: 2, row: MMA_M / 2, col: 0 },
+            Mode { extent: n / MMA_N, row: 0, col: MMA_N },
+            Mode { extent: blocks, row: WGMMA_M, col: 0 },
         ],
     }
 }

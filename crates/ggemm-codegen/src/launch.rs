@@ -25,6 +25,8 @@ pub enum Operand {
     D,
     /// The array of sizes or ends.
     Groups,
+    /// Words that the launch finds at 0.
+    Workspace,
 }
 
 /// How many CTAs to launch where `resident` of the kernel run at once; 0 where there is nothing to write.
@@ -61,6 +63,7 @@ pub fn argument(role: ParamRole, problem: &Contraction) -> Argument {
         ParamRole::B => Argument::Pointer(Operand::B),
         ParamRole::D => Argument::Pointer(Operand::D),
         ParamRole::Groups => Argument::Pointer(Operand::Groups),
+        ParamRole::Workspace => Argument::Pointer(Operand::Workspace),
         ParamRole::GroupCount => size(c.groups),
         ParamRole::GroupsAreEnds => flag(c.group_form == GroupForm::Ends),
         ParamRole::GroupsAreI64 => flag(c.group_index == IndexType::I64),

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Bytes of a shared-memory transaction unit: `cp.async`, `ldmatrix` rows and swizzles move 16 bytes.
 pub const CHUNK_BYTES: u32 = 16;
 
+/// Bytes after which the 128-byte swizzle repeats: tiles that it is applied to by address start at multiples of it.
+pub const SWIZZLE_ATOM_BYTES: u32 = 1024;
+
 /// One dimension of a layout: a mixed-radix index, fastest digit first, each digit with its extent and byte stride.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Axis(pub Vec<Digit>);

@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod constraints;
 pub mod contraction;
 pub mod cost;
+pub mod descriptor;
 pub mod dsl;
 pub mod dtype;
 pub mod emit;

@@ -6,6 +6,7 @@
 
 mod equivalent;
 mod expressions;
+mod hopper;
 mod hunt;
 mod plant;
 mod site;
@@ -114,6 +115,22 @@ kinds! {
     Accumulate "accumulate";
     /// Columns are written in pairs, or not, against the kernel's alignment.
     Pairing "pairing";
+    /// All lanes do what one was elected for.
+    EveryLane "every lane";
+    /// A wait asks for the other phase.
+    Phase "phase";
+    /// A barrier expects other bytes, or none.
+    Bytes "bytes";
+    /// A barrier expects one arrival more or less.
+    Arrivals "arrivals";
+    /// An arrival goes to the own CTA, or a load to other CTAs.
+    Rank "rank";
+    /// A named barrier is another, has other threads, or is not waited at.
+    Meeting "meeting";
+    /// Sums start anew, or do not.
+    Keep "keep";
+    /// An atomic leaves others out.
+    AtomicScope "atomic scope";
 }
 
 impl fmt::Display for MutationKind {

@@ -24,6 +24,13 @@ pub fn of(kernel: &Kernel) -> Resources {
         count(body, block, kernel.contract.threads, 1, &mut work);
         work
     });
+    // Where a role of its own loads, its loop runs as often as the one that multiplies.
+    let mut work = work;
+    if work.global_bytes == 0
+        && let Some(block) = loading_loop(&body.block)
+    {
+        count(body, block, kernel.contract.threads, 1, &mut work);
+    }
     Resources { registers: fragment_registers + ADDRESS_REGISTERS, work }
 }
 
@@ -37,9 +44,26 @@ fn main_loop(block: &Block) -> Option<&Block> {
 
 fn multiplies(block: &Block) -> bool {
     block.0.iter().any(|s| match &s.op {
-        Op::Multiply { .. } => true,
+        Op::Multiply { .. } | Op::WarpgroupMultiply(_) => true,
         Op::For { body, unroll: true, .. } => multiplies(body),
+        Op::If { then, .. } => multiplies(then),
         _ => false,
+    })
+}
+
+/// The innermost loop that is not written out and starts bulk loads.
+fn loading_loop(block: &Block) -> Option<&Block> {
+    fn loads(block: &Block) -> bool {
+        block.0.iter().any(|s| match &s.op {
+            Op::BulkLoad(_) => true,
+            Op::If { then, .. } => loads(then),
+            Op::Elect { body } => loads(body),
+            _ => false,
+        })
+    }
+    block.0.iter().find_map(|s| match &s.op {
+        Op::For { body, unroll: false, .. } if loads(body) => Some(body),
+        op => op.blocks().find_map(loading_loop),
     })
 }
 
@@ -63,6 +87,23 @@ fn count(body: &Body, block: &Block, threads: u32, times: u64, work: &mut LoopWo
             }
             Op::LoadStaging { to, .. } => work.global_bytes += times * bytes(*to),
             Op::StoreStaging { from, .. } => work.shared_bytes += times * bytes(*from),
+            Op::WarpgroupMultiply(p) => {
+                let f = fragment(p.accumulator);
+                let threads = f.map.thread_count();
+                let sums = u64::from(f.map.value_count()) * u64::from(threads);
+                work.multiply_adds += times * sums * u64::from(crate::descriptor::WGMMA_K);
+                // Each warpgroup reads its rows of A and all of B.
+                let warpgroups = f.map.threads[3].extent;
+                let n = f.map.values[2].extent * crate::geometry::MMA_N;
+                let rows = warpgroups * f.map.values[3].extent * crate::descriptor::WGMMA_M;
+                let elements = rows + warpgroups * n;
+                work.shared_bytes += times * u64::from(elements * crate::descriptor::WGMMA_K * 2);
+            }
+            Op::BulkLoad(load) => {
+                let tile = u64::from(body.shared[load.to.tile.0 as usize].layout.bytes());
+                work.global_bytes += times * tile;
+                work.shared_bytes += times * tile;
+            }
             Op::LoadMatrix { to, .. } => work.shared_bytes += times * bytes(*to),
             Op::For { end, body: inner, unroll: true, .. } => {
                 let n = body.exprs.as_constant(*end).unwrap_or(1).max(0) as u64;

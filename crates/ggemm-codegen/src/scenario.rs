@@ -29,6 +29,19 @@ pub enum Extent {
     Hundreds,
 }
 
+impl Extent {
+    /// All, from the smallest.
+    pub const ALL: [Extent; 2] = [Extent::Tiles, Extent::Hundreds];
+
+    /// `tiles` or `hundreds`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Extent::Tiles => "tiles",
+            Extent::Hundreds => "hundreds",
+        }
+    }
+}
+
 /// Multiply-adds of the largest scenario, about.
 const MOST_WORK: usize = 1 << 26;
 

@@ -7,9 +7,9 @@ use super::tiles::Pointer;
 use super::verify::{self, KernelDefect};
 use crate::dtype::Dtype;
 use crate::ir::{
-    Block, Body, Builtin, Contract, Expressions, Fragment, FragmentId, FragmentRole, GridRule, Kernel, Location,
-    LoopWork, Op, Param, ParamId, ParamRole, ParamType, ScalarVar, Scope, SharedId, SharedTile, ShuffleFrom, Stmt,
-    StmtId, VarId,
+    BARRIER_BYTES, Barrier, BarrierId, Block, Body, Builtin, Contract, Expressions, Fragment, FragmentId, FragmentRole,
+    GridRule, Kernel, Location, LoopWork, Op, Param, ParamId, ParamRole, ParamType, ScalarVar, Scope, SharedId,
+    SharedTile, ShuffleFrom, Stmt, StmtId, TensorMap, TensorMapId, VarId,
 };
 use crate::layout::{Layout, ThreadValueMap};
 
@@ -24,6 +24,11 @@ pub struct KernelBuilder<'k> {
     vars: Vec<ScalarVar>,
     shared: Vec<SharedTile>,
     shared_bytes: u32,
+    barriers: Vec<Barrier>,
+    tensor_maps: Vec<TensorMap>,
+    cluster: u32,
+    workspace_words: u32,
+    dependent_launch: bool,
     fragments: Vec<Fragment>,
     /// The blocks that are open, innermost last.
     open: Vec<Block>,
@@ -55,28 +60,37 @@ impl KernelBuilder<'_> {
                 vars: Vec::new(),
                 shared: Vec::new(),
                 shared_bytes: 0,
+                barriers: Vec::new(),
+                tensor_maps: Vec::new(),
+                cluster: 1,
+                workspace_words: 0,
+                dependent_launch: false,
                 fragments: Vec::new(),
                 open: vec![Block::default()],
                 statements: 0,
             };
             write(&mut k);
+            k.place_barriers();
             let block = k.open.pop().unwrap_or_default();
             let contract = Contract {
                 name: k.name,
                 params: k.params,
+                tensor_maps: k.tensor_maps,
                 threads,
-                cluster: 1,
+                cluster: k.cluster,
                 shared_bytes: k.shared_bytes,
                 grid: GridRule::Persistent,
-                workspace_bytes: 0,
+                workspace_bytes: u64::from(k.workspace_words) * 4,
                 alignment,
                 registers: 0,
                 work: LoopWork::default(),
+                dependent_launch: k.dependent_launch,
             };
             let body = Body {
                 summary: k.summary,
                 vars: k.vars,
                 shared: k.shared,
+                barriers: k.barriers,
                 fragments: k.fragments,
                 exprs: Expressions::default(),
                 block: Block::default(),
@@ -85,7 +99,7 @@ impl KernelBuilder<'_> {
         };
         kernel.body.block = block;
         kernel.body.exprs = arena.into_inner();
-        let defects = verify::defects(&kernel.body);
+        let defects = verify::defects(&kernel);
         if !defects.is_empty() {
             return Err(defects);
         }
@@ -160,6 +174,55 @@ impl<'k> KernelBuilder<'k> {
         SharedId(self.shared.len() as u32 - 1)
     }
 
+    /// Tiles that the copy engine or the tensor cores see start where the 128-byte swizzle does.
+    pub(super) fn align_shared(&mut self, bytes: u32) {
+        self.shared_bytes = self.shared_bytes.next_multiple_of(bytes);
+    }
+
+    pub(super) fn declare_barrier(&mut self, name: &str, slots: u32, arrivals: u32) -> BarrierId {
+        self.barriers.push(Barrier { name: name.to_owned(), slots, arrivals, offset: 0 });
+        BarrierId(self.barriers.len() as u32 - 1)
+    }
+
+    pub(super) fn declared_barriers(&self) -> u32 {
+        self.barriers.len() as u32
+    }
+
+    /// Barriers come after all tiles, so that they cost no alignment.
+    fn place_barriers(&mut self) {
+        for barrier in &mut self.barriers {
+            self.shared_bytes = self.shared_bytes.next_multiple_of(BARRIER_BYTES);
+            barrier.offset = self.shared_bytes;
+            self.shared_bytes += barrier.slots * BARRIER_BYTES;
+        }
+    }
+
+    pub(super) fn declare_map(&mut self, name: &str, recipe: TensorMap, role: ParamRole) -> ParamId {
+        self.tensor_maps.push(recipe);
+        let id = TensorMapId(self.tensor_maps.len() as u32 - 1);
+        self.param(name, ParamType::TensorMap(id), role)
+    }
+
+    /// The kernel's CTAs come in clusters of so many.
+    pub fn clusters_of(&mut self, ctas: u32) {
+        self.cluster = ctas;
+    }
+
+    pub(super) fn may_overlap_earlier_grids(&mut self) {
+        self.dependent_launch = true;
+    }
+
+    /// CTAs of a cluster.
+    pub fn cluster_size(&self) -> u32 {
+        self.cluster
+    }
+
+    /// A pointer parameter to `words` 32-bit words of workspace, which the launch finds at 0.
+    pub fn workspace(&mut self, name: &str, words: u32) -> Pointer {
+        self.workspace_words += words;
+        Pointer(self.param(name, ParamType::Words, ParamRole::Workspace))
+    }
+
     pub(super) fn declare_fragment(
         &mut self,
         name: &str,
@@ -184,6 +247,11 @@ impl<'k> KernelBuilder<'k> {
         Expr::new(self.arena, Operand::<I64>::expr(value, self.arena))
     }
 
+    /// What holds.
+    pub fn always(&self) -> Expr<'k, Bool, Grid> {
+        Expr::new(self.arena, self.arena.borrow_mut().constant(crate::ir::Type::Bool, 1))
+    }
+
     /// The lane's index in its warp.
     pub fn lane(&self) -> Expr<'k, I32, Lane> {
         Expr::new(self.arena, self.arena.borrow_mut().builtin(Builtin::Lane))
@@ -204,6 +272,11 @@ impl<'k> KernelBuilder<'k> {
         self.vars.push(ScalarVar { name: name.to_owned(), ty: T::TYPE, scope: S::SCOPE, mutable });
         let value = Expr::new(self.arena, self.arena.borrow_mut().var(T::TYPE, S::SCOPE, var));
         Var { var, value }
+    }
+
+    pub(super) fn declare_value<T: Scalar, S: ScopeTag>(&mut self, name: &str) -> (VarId, Expr<'k, T, S>) {
+        let var = self.declare(name, false);
+        (var.var, var.get())
     }
 
     /// Gives a value a name.
@@ -293,7 +366,7 @@ impl<'k> KernelBuilder<'k> {
     }
 
     #[track_caller]
-    fn push_with(&mut self, id: StmtId, op: Op) {
+    pub(super) fn push_with(&mut self, id: StmtId, op: Op) {
         let caller = Caller::caller();
         let location = Location { file: caller.file(), line: caller.line() };
         if let Some(block) = self.open.last_mut() {
@@ -301,13 +374,13 @@ impl<'k> KernelBuilder<'k> {
         }
     }
 
-    fn inside(&mut self, write: impl FnOnce(&mut Self)) -> Block {
+    pub(super) fn inside(&mut self, write: impl FnOnce(&mut Self)) -> Block {
         self.open.push(Block::default());
         write(self);
         self.open.pop().unwrap_or_default()
     }
 
-    fn next_id(&mut self) -> StmtId {
+    pub(super) fn next_id(&mut self) -> StmtId {
         self.statements += 1;
         StmtId(self.statements - 1)
     }

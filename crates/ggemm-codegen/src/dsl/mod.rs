@@ -4,13 +4,22 @@
 //! [`KernelBuilder::for_`] emits a loop. Mutable state is declared and named ([`KernelBuilder::var`]). A statement that
 //! threads must reach together, under a condition on which they may disagree, is refused when the kernel is finished.
 
+mod barriers;
 mod builder;
+mod bulk;
+mod cluster;
+mod products;
+mod roles;
 mod scalar;
 mod tiles;
 pub mod verify;
 
+pub use barriers::{BarrierSlot, Barriers, Consumer, Producer, Ring, RingSlot};
 pub use builder::KernelBuilder;
+pub use bulk::{Coordinate, Map};
+pub use products::{SharedOperand, WarpgroupSums};
 pub use scalar::{
-    Bool, Cta, Expr, Grid, I32, I64, Join, Lane, Number, Operand, Scalar, ScopeTag, U32, Var, Warp, Warpgroup, Within,
+    Bool, Cluster, Cta, Expr, Grid, I32, I64, Join, Lane, Number, Operand, Scalar, ScopeTag, U32, Var, Warp, Warpgroup,
+    Within,
 };
 pub use tiles::{AccumulatorFragment, GlobalBlock, OperandFragment, Pointer, SharedTiles, Slot, StagingFragment};

@@ -59,7 +59,9 @@ impl Number for I64 {}
 markers! { ScopeTag SCOPE:
     /// The same in all threads of the launch.
     Grid = Scope::Grid;
-    /// The same in the threads of a CTA.
+    /// The same in the threads of a cluster of CTAs.
+    Cluster = Scope::Cluster;
+    /// The same in the threads of a CTA; inside a role, in the role's.
     Cta = Scope::Cta;
     /// The same in four consecutive warps.
     Warpgroup = Scope::Warpgroup;
@@ -83,7 +85,8 @@ macro_rules! scopes {
 }
 
 scopes! {
-    Grid > Cta Warpgroup Warp Lane;
+    Grid > Cluster Cta Warpgroup Warp Lane;
+    Cluster > Cta Warpgroup Warp Lane;
     Cta > Warpgroup Warp Lane;
     Warpgroup > Warp Lane;
     Warp > Lane;

@@ -1,15 +1,21 @@
 //! Tiles of the DSL: device memory, shared memory and fragments, and the statements that move and multiply them.
 
 use super::builder::KernelBuilder;
-use super::scalar::{Bool, Cta, Expr, Grid, I32, I64, Operand, ScopeTag, Within};
+use super::scalar::{Bool, Cta, Expr, Grid, I32, I64, Operand, ScopeTag, Warp, Within};
 use crate::dtype::Dtype;
 use crate::geometry;
-use crate::ir::{FragmentId, FragmentRole, GlobalTile, Op, ParamId, SharedId, TileRef};
-use crate::layout::{Layout, ThreadValueMap};
+use crate::ir::{ExprId, FragmentId, FragmentRole, GlobalTile, Op, ParamId, SharedId, TileRef};
+use crate::layout::{CHUNK_BYTES, Layout, SWIZZLE_ATOM_BYTES, ThreadValueMap};
 
 /// A pointer parameter.
 #[derive(Clone, Copy)]
 pub struct Pointer(pub(super) ParamId);
+
+impl Pointer {
+    pub(super) fn param(self) -> ParamId {
+        self.0
+    }
+}
 
 /// A block of a row-major matrix in device memory, and how much of it exists.
 #[derive(Clone, Copy)]
@@ -50,12 +56,46 @@ pub struct SharedTiles {
 pub struct Slot {
     tile: TileRef,
     layout: Layout,
+    /// The first row that a bulk copy moves; `None`: the first.
+    row: Option<ExprId>,
 }
 
 impl SharedTiles {
     /// The tile with this index.
     pub fn slot<'k, S: ScopeTag + Within<Cta>>(&self, index: Expr<'k, I32, S>) -> Slot {
-        Slot { tile: TileRef { tile: self.id, slot: index.id }, layout: self.layout.clone() }
+        Slot { tile: TileRef { tile: self.id, slot: index.id }, layout: self.layout.clone(), row: None }
+    }
+}
+
+impl SharedTiles {
+    /// The tile with an index that only a warp or a warpgroup agrees on, for what is theirs alone.
+    pub fn own<'k, S: ScopeTag + Within<Warp>>(&self, index: Expr<'k, I32, S>) -> Slot {
+        Slot { tile: TileRef { tile: self.id, slot: index.id }, layout: self.layout.clone(), row: None }
+    }
+
+    /// The only tile.
+    pub fn only(&self, k: &KernelBuilder<'_>) -> Slot {
+        self.slot(k.int(0))
+    }
+
+    /// Where elements lie in one tile.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+impl Slot {
+    pub(super) fn tile(&self) -> TileRef {
+        self.tile
+    }
+
+    /// The tile from this row on, for bulk copies of some of its rows; a multiple of 8.
+    pub fn from_row<'k, S: ScopeTag>(&self, row: Expr<'k, I32, S>) -> Slot {
+        Slot { row: Some(row.id), ..self.clone() }
+    }
+
+    pub(super) fn row(&self) -> Option<ExprId> {
+        self.row
     }
 }
 
@@ -78,6 +118,18 @@ impl<'k> KernelBuilder<'k> {
     /// Declares `slots` tiles of this layout in shared memory.
     pub fn shared_tiles(&mut self, name: &str, dtype: Dtype, layout: &Layout, slots: u32) -> SharedTiles {
         SharedTiles { id: self.declare_shared(name, dtype, layout.clone(), slots), layout: layout.clone() }
+    }
+
+    /// Declares `slots` tiles that the copy engine or the tensor cores read or write.
+    pub fn bulk_tiles(&mut self, name: &str, dtype: Dtype, layout: &Layout, slots: u32) -> SharedTiles {
+        self.align_shared(SWIZZLE_ATOM_BYTES);
+        self.shared_tiles(name, dtype, layout, slots)
+    }
+
+    /// Declares `slots` words of shared memory, each in 16 bytes of its own.
+    pub fn shared_words(&mut self, name: &str, slots: u32) -> SharedTiles {
+        self.align_shared(CHUNK_BYTES);
+        self.shared_tiles(name, Dtype::F32, &Layout::swizzled_panels(1, 4, 4), slots)
     }
 
     /// Declares the accumulator of the CTA's tile.

@@ -3,7 +3,12 @@
 
 use std::fmt;
 
-use crate::ir::{Block, Body, Location, Op, Scope};
+use crate::descriptor;
+use crate::ir::{
+    Block, Body, BulkLoad, BulkStore, Kernel, Location, Op, ParamId, ParamType, RegisterBudget, Role, Scope, TileRef,
+    VarId, WarpgroupMultiply,
+};
+use crate::layout::SWIZZLE_ATOM_BYTES;
 
 /// A defect of a kernel, with the line of Rust that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +67,80 @@ pub enum DefectKind {
     /// A `Break` outside any `Loop`.
     #[error("`break` outside a loop")]
     StrayBreak,
+    /// A role stands inside something else than the kernel's own block.
+    #[error("the role {role} is inside another statement, where not all its warps may arrive")]
+    NestedRole {
+        /// The role.
+        role: String,
+    },
+    /// A role's warps are not the CTA's, or another role's that runs beside it.
+    #[error("the role {role} has warps {first} to {last}, of which {problem}")]
+    RoleWarps {
+        /// The role.
+        role: String,
+        /// Its first warp.
+        first: u32,
+        /// Its last warp.
+        last: u32,
+        /// What is wrong with them.
+        problem: &'static str,
+    },
+    /// A role changes its registers to a number that `setmaxnreg` does not take.
+    #[error("the role {role} asks for {registers} registers: {rule}")]
+    RoleRegisters {
+        /// The role.
+        role: String,
+        /// How many.
+        registers: u32,
+        /// The rule.
+        rule: &'static str,
+    },
+    /// A statement that all threads of the CTA (or the cluster) must reach stands inside a role.
+    #[error("`{statement}` needs all threads of the {required}, and the role {role} has only some")]
+    InRole {
+        /// The statement.
+        statement: &'static str,
+        /// The threads it needs.
+        required: Scope,
+        /// The role.
+        role: String,
+    },
+    /// A role assigns a variable that others hold as well.
+    #[error("`{variable}` is declared outside the role {role}, whose warps alone would see the new value")]
+    RoleAssignsOuter {
+        /// The variable.
+        variable: String,
+        /// The role.
+        role: String,
+    },
+    /// A statement that is one warpgroup's stands where warps are no whole warpgroups.
+    #[error("`{statement}` is done by whole warpgroups, and the role {role} is not made of them")]
+    NoWarpgroups {
+        /// The statement.
+        statement: &'static str,
+        /// The role.
+        role: String,
+    },
+    /// A tile that the copy engine or the tensor cores cannot take.
+    #[error("the tile {tile} cannot be used by `{statement}`: {problem}")]
+    Tile {
+        /// The tile.
+        tile: String,
+        /// The statement.
+        statement: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A tensor map that does not fit its use.
+    #[error("the tensor map {map} does not fit `{statement}`: {problem}")]
+    TensorMap {
+        /// The parameter.
+        map: String,
+        /// The statement.
+        statement: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Copies that are never committed or never waited for.
     #[error("{operation} is started, but the kernel never {missing}")]
     NeverCompleted {
@@ -72,52 +151,237 @@ pub enum DefectKind {
     },
 }
 
-/// All defects of a body; empty for a right one.
-pub fn defects(body: &Body) -> Vec<KernelDefect> {
-    let mut found = Vec::new();
-    check_block(body, &body.block, Scope::Grid, false, &mut found);
-    check_completion(body, &mut found);
+/// All defects of a kernel; empty for a right one.
+pub fn defects(kernel: &Kernel) -> Vec<KernelDefect> {
+    let mut check = Check { kernel, found: Vec::new(), role: None, declared_outside: Vec::new() };
+    check.block(&kernel.body.block, Scope::Grid, false);
+    let mut found = check.found;
+    check_completion(&kernel.body, &mut found);
     found
 }
 
-fn check_block(body: &Body, block: &Block, control: Scope, in_loop: bool, found: &mut Vec<KernelDefect>) {
-    let scope_of = |id| body.exprs[id].scope;
-    for stmt in &block.0 {
-        let mut defect = |kind| found.push(KernelDefect { kind, location: At(stmt.location) });
-        let required = stmt.op.required_scope();
-        if control < required {
-            defect(DefectKind::Divergent { statement: stmt.op.name(), required, control });
+struct Check<'a> {
+    kernel: &'a Kernel,
+    found: Vec<KernelDefect>,
+    /// The role at hand.
+    role: Option<&'a Role>,
+    /// Variables that were declared before the role began.
+    declared_outside: Vec<VarId>,
+}
+
+impl<'a> Check<'a> {
+    fn block(&mut self, block: &'a Block, control: Scope, in_loop: bool) {
+        let body = &self.kernel.body;
+        let scope_of = |id| body.exprs[id].scope;
+        // The warps of the roles that stand side by side here.
+        let mut beside: Vec<u32> = Vec::new();
+        for stmt in &block.0 {
+            if !matches!(stmt.op, Op::Role(_) | Op::Comment(_)) {
+                beside.clear();
+            }
+            self.statement(stmt, control);
+            match &stmt.op {
+                Op::If { condition, then, otherwise } => {
+                    let inner = control.min(scope_of(*condition));
+                    self.block(then, inner, in_loop);
+                    self.block(otherwise, inner, in_loop);
+                }
+                Op::For { end, body: inside, .. } => self.block(inside, control.min(scope_of(*end)), false),
+                Op::Loop { body: inside } => {
+                    // Who leaves early misses every later iteration, so a break narrows the whole loop.
+                    let inner = break_scope(body, inside, control);
+                    self.block(inside, inner, true);
+                }
+                Op::Break { .. } if !in_loop => self.defect(stmt.location, DefectKind::StrayBreak),
+                Op::Elect { body: inside } => self.block(inside, Scope::Lane, false),
+                Op::Role(role) => self.role(role, stmt.location, &mut beside),
+                _ => {}
+            }
+        }
+    }
+
+    fn defect(&mut self, location: Location, kind: DefectKind) {
+        self.found.push(KernelDefect { kind, location: At(location) });
+    }
+
+    fn statement(&mut self, stmt: &'a crate::ir::Stmt, control: Scope) {
+        let body = &self.kernel.body;
+        let (required, statement) = (stmt.op.required_scope(), stmt.op.name());
+        if control < required && !matches!(stmt.op, Op::Role(_)) {
+            self.defect(stmt.location, DefectKind::Divergent { statement, required, control });
+        }
+        if let Some(role) = self.role {
+            if required >= Scope::Cta && !matches!(stmt.op, Op::Role(_)) {
+                let role = role.name.clone();
+                self.defect(stmt.location, DefectKind::InRole { statement, required, role });
+            }
+            if required == Scope::Warpgroup && !(role.first_warp.is_multiple_of(4) && role.workers.is_multiple_of(4)) {
+                self.defect(stmt.location, DefectKind::NoWarpgroups { statement, role: role.name.clone() });
+            }
         }
         match &stmt.op {
             Op::Let { var, value } | Op::Assign { var, value } => {
                 let v = &body.vars[var.0 as usize];
                 // The grid never assigns: no thread of another CTA can see a variable.
                 let scope = v.scope.min(Scope::Cta);
-                if matches!(stmt.op, Op::Assign { .. }) && control < scope {
-                    defect(DefectKind::DivergentAssignment { variable: v.name.clone(), required: scope, control });
+                let assigns = matches!(stmt.op, Op::Assign { .. });
+                if assigns && control < scope {
+                    let kind = DefectKind::DivergentAssignment { variable: v.name.clone(), required: scope, control };
+                    self.defect(stmt.location, kind);
                 }
-                if scope_of(*value) < v.scope {
-                    let value = scope_of(*value);
-                    defect(DefectKind::NarrowValue { variable: v.name.clone(), required: v.scope, value });
+                let value = body.exprs[*value].scope;
+                if value < v.scope {
+                    let kind = DefectKind::NarrowValue { variable: v.name.clone(), required: v.scope, value };
+                    self.defect(stmt.location, kind);
+                }
+                match self.role {
+                    Some(role) if assigns && self.declared_outside.contains(var) => {
+                        let kind = DefectKind::RoleAssignsOuter { variable: v.name.clone(), role: role.name.clone() };
+                        self.defect(stmt.location, kind);
+                    }
+                    None if !assigns => self.declared_outside.push(*var),
+                    _ => {}
                 }
             }
-            Op::If { condition, then, otherwise } => {
-                let inner = control.min(scope_of(*condition));
-                check_block(body, then, inner, in_loop, found);
-                check_block(body, otherwise, inner, in_loop, found);
+            Op::BulkLoad(BulkLoad { map, coordinates, to: tile, .. })
+            | Op::BulkStore(BulkStore { map, coordinates, from: tile, .. }) => {
+                self.bulk_tile(stmt.location, statement, tile);
+                self.tensor_map(stmt.location, statement, *map, coordinates.len(), tile);
             }
-            Op::For { end, body: inside, .. } => {
-                check_block(body, inside, control.min(scope_of(*end)), false, found);
+            Op::WarpgroupMultiply(product) => self.product(stmt.location, product),
+            Op::StoreFragment { from, to, col, transposed, .. } => {
+                let n = body.fragments[from.0 as usize].map.values[2].extent * crate::geometry::MMA_N;
+                let tile = &body.shared[to.tile.0 as usize];
+                let (rows, cols) = tile.layout.shape();
+                let across = if *transposed { rows } else { cols };
+                if !across.is_multiple_of(8) || !col.is_multiple_of(8) || col + across > n {
+                    let problem = format!("{across} columns from column {col} on are not 8 at a time of its {n}");
+                    self.defect(stmt.location, DefectKind::Tile { tile: tile.name.clone(), statement, problem });
+                }
             }
-            Op::Loop { body: inside } => {
-                // Who leaves early misses every later iteration, so a break narrows the whole loop.
-                let inner = break_scope(body, inside, control);
-                check_block(body, inside, inner, true, found);
-            }
-            Op::Break { .. } if !in_loop => defect(DefectKind::StrayBreak),
             _ => {}
         }
     }
+
+    fn role(&mut self, role: &'a Role, location: Location, beside: &mut Vec<u32>) {
+        let name = || role.name.clone();
+        if self.role.is_some() || !self.is_outermost(role) {
+            self.defect(location, DefectKind::NestedRole { role: name() });
+        }
+        let range = role.first_warp..role.first_warp + role.warps;
+        let in_launch = range.end * 32 <= self.kernel.contract.threads && role.warps > 0;
+        let problem = if !in_launch {
+            Some("some do not exist")
+        } else if range.clone().any(|w| beside.contains(&w)) {
+            Some("some have another role at the same time")
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            let (first, last) = (range.start, range.end.saturating_sub(1));
+            self.defect(location, DefectKind::RoleWarps { role: name(), first, last, problem });
+        }
+        beside.extend(range);
+        if let RegisterBudget::Shrink(registers) | RegisterBudget::Grow(registers) = role.registers {
+            let rule = if !(24..=256).contains(&registers) || !registers.is_multiple_of(8) {
+                Some("it must be a multiple of 8 from 24 to 256")
+            } else if !(role.first_warp.is_multiple_of(4) && role.warps.is_multiple_of(4)) {
+                Some("only whole warpgroups change theirs")
+            } else {
+                None
+            };
+            if let Some(rule) = rule {
+                self.defect(location, DefectKind::RoleRegisters { role: name(), registers, rule });
+            }
+        }
+        self.role = Some(role);
+        self.block(&role.body, Scope::Cta, false);
+        self.role = None;
+    }
+
+    fn is_outermost(&self, role: &Role) -> bool {
+        self.kernel.body.block.0.iter().any(|s| matches!(&s.op, Op::Role(r) if std::ptr::eq(r, role)))
+    }
+
+    fn bulk_tile(&mut self, location: Location, statement: &'static str, tile: &TileRef) {
+        let t = &self.kernel.body.shared[tile.tile.0 as usize];
+        let apart = if t.slots > 1 { t.layout.bytes() } else { 0 };
+        let needed = if t.layout.swizzle.bits == 3 { SWIZZLE_ATOM_BYTES } else { 128 };
+        if !t.offset.is_multiple_of(needed) || !apart.is_multiple_of(needed) {
+            let problem = format!("it does not start at a multiple of {needed} bytes");
+            self.defect(location, DefectKind::Tile { tile: t.name.clone(), statement, problem });
+        }
+    }
+
+    /// The box is one panel of the tile.
+    fn tensor_map(
+        &mut self,
+        location: Location,
+        statement: &'static str,
+        map: ParamId,
+        coordinates: usize,
+        tile: &TileRef,
+    ) {
+        let contract = &self.kernel.contract;
+        let param = &contract.params[map.0 as usize];
+        let t = &self.kernel.body.shared[tile.tile.0 as usize];
+        let recipe = match param.ty {
+            ParamType::TensorMap(id) => contract.tensor_maps.get(id.0 as usize),
+            _ => None,
+        };
+        let (rows, _) = t.layout.shape();
+        let panel = t.layout.cols.0.first().map_or(0, |d| d.extent);
+        let problem = match recipe {
+            None => Some("the parameter is no tensor map".to_owned()),
+            Some(r) if r.rank() != coordinates => Some(format!("{coordinates} coordinates for a rank of {}", r.rank())),
+            Some(r) if !(2..=5).contains(&r.rank()) => Some(format!("a rank of {}", r.rank())),
+            Some(r) if r.dtype != t.dtype => Some(format!("{} in a tile of {}", r.dtype, t.dtype)),
+            Some(r) if r.dims[0].count != panel || r.dims[1].count > rows => {
+                let (c, r) = (r.dims[0].count, r.dims[1].count);
+                Some(format!("a box of {r} x {c} in panels of {rows} x {panel}"))
+            }
+            Some(r) if r.dims[1].count != rows && !r.dims[1].count.is_multiple_of(8) => {
+                Some(format!("boxes of {} rows cut through the swizzle", r.dims[1].count))
+            }
+            Some(r) if r.dims.iter().any(|d| d.count > 256) => Some("a side of the box is over 256".to_owned()),
+            Some(r) if r.swizzle_bytes != t.layout.rows.0[0].stride && t.layout.swizzle.bits > 0 => {
+                Some("another swizzle".to_owned())
+            }
+            Some(_) => None,
+        };
+        if let Some(problem) = problem {
+            self.defect(location, DefectKind::TensorMap { map: param.name.clone(), statement, problem });
+        }
+    }
+
+    fn product(&mut self, location: Location, product: &WarpgroupMultiply) {
+        let statement = "warpgroup_multiply";
+        let body = &self.kernel.body;
+        let n = body.fragments[product.accumulator.0 as usize].map.values[2].extent * crate::geometry::MMA_N;
+        let rows = product_rows(&body.fragments[product.accumulator.0 as usize].map);
+        let operands = [(product.a, product.a_is_mn_major, rows), (product.b, product.b_is_mn_major, n)];
+        for (tile, mn_major, side) in operands {
+            self.bulk_tile(location, statement, &tile);
+            let t = &self.kernel.body.shared[tile.tile.0 as usize];
+            let (r, c) = t.layout.shape();
+            let has = if mn_major { c } else { r };
+            let problem = match descriptor::of(&t.layout, mn_major) {
+                Err(why) => Some(why.to_string()),
+                Ok(_) if has < side => Some(format!("it has {has} of the accumulator's {side}")),
+                Ok(_) if n > descriptor::WGMMA_MAX_N => Some(format!("{n} columns are more than a product has")),
+                Ok(_) => None,
+            };
+            if let Some(problem) = problem {
+                self.defect(location, DefectKind::Tile { tile: t.name.clone(), statement, problem });
+            }
+        }
+    }
+}
+
+/// Rows of the whole accumulator.
+fn product_rows(map: &crate::layout::ThreadValueMap) -> u32 {
+    let along = |m: &crate::layout::Mode| (m.extent - 1) * m.row;
+    1 + map.threads.iter().chain(&map.values).map(along).sum::<u32>()
 }
 
 /// The scope in which all threads make the same number of iterations.
@@ -149,14 +413,29 @@ fn contains_break(block: &Block) -> bool {
 }
 
 fn check_completion(body: &Body, found: &mut Vec<KernelDefect>) {
-    let (mut started, mut committed, mut awaited) = (None, false, false);
-    body.for_each_stmt(|s| match s.op {
-        Op::CopyTile { .. } => started = started.or(s.op.asynchrony().map(|a| (a.operation, s.location))),
-        Op::CommitCopies => committed = true,
-        Op::AwaitCopies { .. } => awaited = true,
-        _ => {}
+    #[derive(Default)]
+    struct Group {
+        started: Option<(&'static str, Location)>,
+        committed: bool,
+        awaited: bool,
+    }
+    let mut groups: [Group; 3] = Default::default();
+    body.for_each_stmt(|s| {
+        let kind = match s.op {
+            Op::CopyTile { .. } | Op::CommitCopies | Op::AwaitCopies { .. } => 0,
+            Op::WarpgroupMultiply(_) | Op::CommitProducts | Op::AwaitProducts { .. } => 1,
+            Op::BulkStore(_) | Op::CommitStores | Op::AwaitStores { .. } => 2,
+            _ => return,
+        };
+        let group = &mut groups[kind];
+        match s.op {
+            Op::CommitCopies | Op::CommitProducts | Op::CommitStores => group.committed = true,
+            Op::AwaitCopies { .. } | Op::AwaitProducts { .. } | Op::AwaitStores { .. } => group.awaited = true,
+            _ => group.started = group.started.or(s.op.asynchrony().map(|a| (a.operation, s.location))),
+        }
     });
-    if let Some((operation, location)) = started {
+    for Group { started, committed, awaited } in groups {
+        let Some((operation, location)) = started else { continue };
         for (done, missing) in [(committed, "commits a group"), (awaited, "waits for a group")] {
             if !done {
                 found.push(KernelDefect {

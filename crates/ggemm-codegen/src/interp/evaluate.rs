@@ -15,6 +15,9 @@ pub(super) struct Environment<'a> {
     pub(super) params: &'a [i64],
     pub(super) cta: i64,
     pub(super) ctas: i64,
+    pub(super) warp: i64,
+    /// CTAs of a cluster.
+    pub(super) cluster: i64,
 }
 
 impl Environment<'_> {
@@ -27,6 +30,11 @@ impl Environment<'_> {
             ExprKind::Builtin(Builtin::Lane) => lane as i64,
             ExprKind::Builtin(Builtin::Cta) => self.cta,
             ExprKind::Builtin(Builtin::CtaCount) => self.ctas,
+            ExprKind::Builtin(Builtin::Warp) => self.warp,
+            ExprKind::Builtin(Builtin::Warpgroup) => self.warp / 4,
+            ExprKind::Builtin(Builtin::ClusterRank) => self.cta % self.cluster,
+            ExprKind::Builtin(Builtin::Cluster) => self.cta / self.cluster,
+            ExprKind::Builtin(Builtin::ClusterCount) => self.ctas / self.cluster,
             ExprKind::Binary(op, a, b) => {
                 let a = self.lane_value(*a, lane)?;
                 // As in the text, the right side of a decided `and` or `or` is not evaluated.

@@ -121,6 +121,145 @@ pub enum FindingKind {
         /// The element.
         index: i64,
     },
+    /// Shared memory is written while an asynchronous operation may still read it.
+    #[error("writes {place} while {operation} may still be reading it: nobody has waited for it")]
+    OverwriteInFlight {
+        /// What is written.
+        place: Place,
+        /// What reads it.
+        operation: &'static str,
+    },
+    /// An ordinary write is not fenced before the async proxy touches the same bytes.
+    #[error("{operation} touches {place}, which warp {writer} wrote by ordinary stores without a proxy fence since")]
+    MissingProxyFence {
+        /// What is touched.
+        place: Place,
+        /// The warp that wrote it, counted through the cluster.
+        writer: usize,
+        /// What touches it.
+        operation: &'static str,
+    },
+    /// A barrier is used that is not known to be initialized.
+    #[error("uses {at}, but {why}")]
+    BarrierNotReady {
+        /// The barrier.
+        at: BarrierPlace,
+        /// What is missing.
+        why: &'static str,
+    },
+    /// The bytes that loads bring to a phase are not those that it expects.
+    #[error("{at} gets {excess} bytes more than it expects (less, where that is negative)")]
+    ByteMismatch {
+        /// The barrier.
+        at: BarrierPlace,
+        /// Bytes that came less bytes that were expected.
+        excess: i64,
+    },
+    /// The arrivals of a phase are not those that complete it.
+    #[error("{at} has {arrived} arrivals, and {expected} complete a phase")]
+    ArrivalMismatch {
+        /// The barrier.
+        at: BarrierPlace,
+        /// Arrivals there were.
+        arrived: u32,
+        /// Arrivals of a phase.
+        expected: u32,
+    },
+    /// A barrier slot that does not exist.
+    #[error("slot {slot} of the barrier {barrier}, which has {slots}")]
+    NoSuchBarrier {
+        /// The barrier's name.
+        barrier: String,
+        /// The slot asked for.
+        slot: i64,
+        /// How many there are.
+        slots: u32,
+    },
+    /// A named barrier that does not exist, or is `__syncthreads`' own.
+    #[error("the named barrier {id}: there are 1 to 15")]
+    NoSuchNamedBarrier {
+        /// The number asked for.
+        id: i64,
+    },
+    /// Threads at a named barrier that do not add up.
+    #[error("the named barrier {id} has {arrived} threads of {expected}, and this warp expects {asked}")]
+    NamedBarrierMismatch {
+        /// Its number.
+        id: i64,
+        /// Threads that came.
+        arrived: u32,
+        /// Threads that the first to come said complete it.
+        expected: u32,
+        /// Threads that this warp says complete it.
+        asked: u32,
+    },
+    /// Arrivals and waits at the cluster's barrier that do not take turns.
+    #[error("{what} at the cluster's barrier")]
+    ClusterBarrierOrder {
+        /// What the warp does.
+        what: &'static str,
+    },
+    /// A rank that the cluster does not have.
+    #[error("rank or mask {rank} in a cluster of {size}")]
+    NoSuchRank {
+        /// The rank, or the mask of ranks.
+        rank: i64,
+        /// CTAs of the cluster.
+        size: usize,
+    },
+    /// A CTA has ended, or may have, when something comes to its shared memory.
+    #[error("{what} the CTA of rank {rank}, which does not have to be there any more")]
+    CtaGone {
+        /// The CTA's rank in its cluster.
+        rank: usize,
+        /// What comes.
+        what: &'static str,
+    },
+    /// An accumulator is touched while products own it.
+    #[error("touches the accumulator {fragment} while products in flight own it")]
+    AccumulatorInFlight {
+        /// Its name.
+        fragment: String,
+    },
+    /// Products start on an accumulator that a thread touched, or that nobody did, without a fence.
+    #[error("starts products on the accumulator {fragment} without a fence after its threads touched it")]
+    MissingProductFence {
+        /// Its name.
+        fragment: String,
+    },
+    /// Products or stores are still running when their warp ends.
+    #[error("ends with {count} of {operation} never waited for")]
+    LeftRunning {
+        /// What runs.
+        operation: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// Memory that an earlier grid may still write is touched.
+    #[error("touches device memory before the wait for the grids that come before")]
+    GridNotAwaited,
+    /// An atomic whose scope does not take in all who use the word.
+    #[error("adds to element {index} of {operand} in a scope that leaves out others who do")]
+    NarrowAtomic {
+        /// The parameter's name.
+        operand: String,
+        /// The word.
+        index: i64,
+    },
+    /// A parameter is used as a tensor map and is none.
+    #[error("{operand} is no tensor map")]
+    NoTensorMap {
+        /// The parameter's name.
+        operand: String,
+    },
+    /// A tensor map with a stride that the copy engine cannot take.
+    #[error("{operand} has a stride of {stride} bytes, which is no multiple of 16")]
+    MisalignedStride {
+        /// The parameter's name.
+        operand: String,
+        /// Bytes.
+        stride: u64,
+    },
     /// No warp can go on.
     #[error("deadlock: {waiting}")]
     Deadlock {
@@ -180,6 +319,24 @@ impl FindingKind {
             FindingKind::WrongWidth { .. } => "wrong width",
             FindingKind::OutOfBounds { .. } => "out of bounds",
             FindingKind::WrittenTwice { .. } => "written twice",
+            FindingKind::OverwriteInFlight { .. } => "overwrite in flight",
+            FindingKind::MissingProxyFence { .. } => "missing proxy fence",
+            FindingKind::BarrierNotReady { .. } => "barrier not ready",
+            FindingKind::ByteMismatch { .. } => "byte mismatch",
+            FindingKind::ArrivalMismatch { .. } => "arrival mismatch",
+            FindingKind::NoSuchBarrier { .. } => "no such barrier",
+            FindingKind::NoSuchNamedBarrier { .. } => "no such named barrier",
+            FindingKind::NamedBarrierMismatch { .. } => "named barrier mismatch",
+            FindingKind::ClusterBarrierOrder { .. } => "cluster barrier order",
+            FindingKind::NoSuchRank { .. } => "no such rank",
+            FindingKind::CtaGone { .. } => "CTA gone",
+            FindingKind::AccumulatorInFlight { .. } => "accumulator in flight",
+            FindingKind::MissingProductFence { .. } => "missing product fence",
+            FindingKind::LeftRunning { .. } => "left running",
+            FindingKind::GridNotAwaited => "grid not awaited",
+            FindingKind::NarrowAtomic { .. } => "narrow atomic",
+            FindingKind::NoTensorMap { .. } => "no tensor map",
+            FindingKind::MisalignedStride { .. } => "misaligned stride",
             FindingKind::Deadlock { .. } => "deadlock",
             FindingKind::LeftInFlight { .. } => "left in flight",
             FindingKind::Disagreement { .. } => "disagreement",
@@ -204,6 +361,25 @@ pub struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}] at byte {}", self.tile, self.slot, self.offset)
+    }
+}
+
+/// An mbarrier in one of its phases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BarrierPlace {
+    /// The CTA whose barrier it is.
+    pub cta: usize,
+    /// The barriers' name.
+    pub barrier: String,
+    /// Which of them.
+    pub slot: usize,
+    /// The phase, counted from 0.
+    pub phase: u32,
+}
+
+impl fmt::Display for BarrierPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}] of CTA {} in phase {}", self.barrier, self.slot, self.cta, self.phase)
     }
 }
 

@@ -3,15 +3,19 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::Statistics;
+use super::barriers::{ClusterBarrier, Mbarrier, Named};
+use super::bulk::Load;
+use super::cluster::{Signal, Word};
 use super::evaluate::{Environment, LANES};
 use super::finding::{Event, Finding, FindingKind};
+use super::knowledge::{Knowledge, Participants};
 use super::memory::Memory;
 use super::schedule::{Dice, Policy, Settings};
 use super::shared::SharedMemory;
 use super::warp::{ALL_LANES, Frame, Mask, Repeat, State, Warp};
 use crate::contraction::Contraction;
 use crate::emit::cuda;
-use crate::ir::{ExprId, ExprKind, Kernel, Op, ShuffleFrom, Stmt, StmtId, VarId};
+use crate::ir::{EncodedMap, ExprId, ExprKind, Kernel, Op, ParamType, ShuffleFrom, Stmt, StmtId, VarId};
 use crate::launch::{Argument, Operand, argument};
 
 /// Statements between two calls of the observer.
@@ -26,7 +30,13 @@ pub(super) struct Cta<'k> {
     /// Values that warps must agree on, by statement and visit, with how many warps have computed them.
     agreements: HashMap<(StmtId, u64), (Vec<i64>, usize)>,
     history: VecDeque<Event>,
-    pub(super) next_copy: u64,
+    /// The CTA's mbarriers, all slots of all of them.
+    pub(super) barriers: Vec<Mbarrier>,
+    pub(super) named: Vec<Named>,
+    /// Loads on their way into this CTA.
+    pub(super) loads: Vec<Load>,
+    /// What its warps knew together when the last of them ended.
+    pub(super) gone: Option<Knowledge>,
 }
 
 pub(super) struct Machine<'k, 'm> {
@@ -40,6 +50,16 @@ pub(super) struct Machine<'k, 'm> {
     pub(super) statistics: Statistics,
     /// For each expression, whether an agreement is inside.
     has_agreement: Vec<bool>,
+    pub(super) participants: Participants,
+    pub(super) clusters: Vec<ClusterBarrier>,
+    /// Arrivals from CTA to CTA.
+    pub(super) signals: Vec<Signal>,
+    /// Operations started.
+    pub(super) operations: u64,
+    /// Tensor maps, by parameter.
+    pub(super) maps: Vec<Option<EncodedMap>>,
+    /// The workspace.
+    pub(super) words: Vec<Word>,
 }
 
 /// Why a step could not be made, before it is known where.
@@ -49,30 +69,64 @@ impl<'k, 'm> Machine<'k, 'm> {
     pub(super) fn new(kernel: &'k Kernel, problem: &Contraction, memory: &'m mut Memory, settings: Settings) -> Self {
         let arguments: Vec<Argument> = kernel.contract.params.iter().map(|p| argument(p.role, problem)).collect();
         let warps = kernel.contract.threads as usize / LANES;
-        let cta = || Cta {
-            warps: (0..warps).map(|w| Warp::new(&kernel.body, w, warps)).collect(),
-            shared: SharedMemory::new(kernel.contract.shared_bytes, warps),
+        let size = kernel.contract.cluster.max(1) as usize;
+        let barriers = kernel.body.barriers.iter().map(|b| b.slots as usize).sum();
+        let participants = Participants { ctas: size, warps, barriers };
+        let ctas = settings.ctas.max(1).next_multiple_of(size);
+        let cta = |index: usize| Cta {
+            warps: (0..warps)
+                .map(|w| Warp::new(&kernel.body, Knowledge::of_warp(&participants, participants.warp(index % size, w))))
+                .collect(),
+            shared: SharedMemory::new(kernel.contract.shared_bytes, warps, index % size, size * warps),
             agreements: HashMap::new(),
             history: VecDeque::new(),
-            next_copy: 0,
+            barriers: vec![Mbarrier::new(&participants); barriers],
+            named: Named::all(&participants),
+            loads: Vec::new(),
+            gone: None,
+        };
+        let map_of = |p: &crate::ir::Param| match (p.ty, argument(p.role, problem)) {
+            (ParamType::TensorMap(id), Argument::Pointer(operand)) => {
+                let shape = match operand {
+                    Operand::A => &problem.a,
+                    Operand::B => &problem.b,
+                    Operand::D => &problem.d,
+                    Operand::Groups | Operand::Workspace => return None,
+                };
+                kernel.contract.tensor_maps.get(id.0 as usize).map(|map| map.encode(shape))
+            }
+            _ => None,
         };
         Machine {
             kernel,
             memory,
             settings,
             dice: Dice::new(settings.seed),
-            ctas: (0..settings.ctas.max(1)).map(|_| cta()).collect(),
+            ctas: (0..ctas).map(cta).collect(),
             params: arguments.iter().map(|a| if let Argument::Integer(v) = a { *v } else { 0 }).collect(),
             pointers: arguments.iter().map(|a| if let Argument::Pointer(p) = a { Some(*p) } else { None }).collect(),
             statistics: Statistics::default(),
             has_agreement: agreements_of(kernel),
+            participants,
+            clusters: vec![ClusterBarrier::new(&participants); ctas / size],
+            signals: Vec::new(),
+            operations: 0,
+            maps: kernel.contract.params.iter().map(map_of).collect(),
+            words: vec![Word::default(); kernel.contract.workspace_bytes as usize / 4],
         }
     }
 
     /// `observe` is called now and then with the elements of the output that have been written.
     pub(super) fn run(mut self, observe: &dyn Fn(usize)) -> Result<Statistics, Box<Finding>> {
         let mut observed = 0;
-        while let Some((cta, warp)) = self.pick() {
+        loop {
+            let Some((cta, warp)) = self.pick() else {
+                if self.ctas.iter().all(|c| c.gone.is_some()) {
+                    break;
+                }
+                self.land_one_or_give_up()?;
+                continue;
+            };
             if self.statistics.statements >= observed + OBSERVED {
                 observed = self.statistics.statements;
                 observe(self.memory.d.written());
@@ -82,26 +136,36 @@ impl<'k, 'm> Machine<'k, 'm> {
                 Policy::Random | Policy::Starve => 1 + self.dice.below(12),
             };
             for _ in 0..burst {
-                if self.ctas[cta].warps[warp].state != State::Ready {
+                if !self.can_go_on(cta, warp) {
                     break;
                 }
+                self.go_on(cta, warp);
                 self.step(cta, warp)?;
             }
-            self.land_some(cta);
+            self.land_some(cta)?;
             self.meet(cta)?;
         }
+        self.finish()?;
         Ok(self.statistics)
     }
 
-    /// The next warp to run; `None` when all are done.
+    /// Whether a warp can make a step.
+    fn can_go_on(&self, cta: usize, warp: usize) -> bool {
+        let c = &self.ctas[cta];
+        let w = &c.warps[warp];
+        match w.state {
+            State::Ready => true,
+            State::AtPhase { barrier, parity, .. } => c.barriers[barrier].has_ended(parity),
+            State::AtCluster(_) => w.cluster_generation != Some(self.clusters[self.cluster_of(cta)].generation),
+            State::AtBarrier(_) | State::AtNamed { .. } | State::Done => false,
+        }
+    }
+
+    /// The next warp to run; `None` when none can.
     fn pick(&mut self) -> Option<(usize, usize)> {
-        let ready: Vec<(usize, usize)> = self
-            .ctas
-            .iter()
-            .enumerate()
-            .flat_map(|(c, cta)| cta.warps.iter().enumerate().map(move |(w, warp)| (c, w, warp.state)))
-            .filter(|(_, _, state)| *state == State::Ready)
-            .map(|(c, w, _)| (c, w))
+        let ready: Vec<(usize, usize)> = (0..self.ctas.len())
+            .flat_map(|c| (0..self.ctas[c].warps.len()).map(move |w| (c, w)))
+            .filter(|(c, w)| self.can_go_on(*c, *w))
             .collect();
         let favoured: Vec<(usize, usize)> = match self.settings.policy {
             Policy::Starve => {
@@ -115,45 +179,121 @@ impl<'k, 'm> Machine<'k, 'm> {
         if from.is_empty() { None } else { Some(from[self.dice.below(from.len())]) }
     }
 
-    /// Lets random pieces of a CTA's copies land.
-    fn land_some(&mut self, cta: usize) {
+    /// Lets random parts of a CTA's asynchronous operations happen.
+    fn land_some(&mut self, index: usize) -> Result<(), Box<Finding>> {
         if !matches!(self.settings.policy, Policy::Random | Policy::Starve) {
-            return;
+            return Ok(());
         }
-        let cta = &mut self.ctas[cta];
+        let cta = &mut self.ctas[index];
         // Now and then a random share of one warp's pieces, from a single one to all.
         let chosen = self.dice.below(4 * cta.warps.len());
-        let Some(warp) = cta.warps.get_mut(chosen) else { return };
-        let share = 1 + self.dice.below(8);
-        for piece in warp.in_flight().filter(|p| !p.landed) {
-            if self.dice.below(share) == 0 {
-                cta.shared.land(piece.address, piece.bytes);
-                piece.landed = true;
-                self.statistics.landed += 1;
+        if let Some(warp) = cta.warps.get_mut(chosen) {
+            let share = 1 + self.dice.below(8);
+            for piece in warp.in_flight().filter(|p| !p.landed) {
+                if self.dice.below(share) == 0 {
+                    cta.shared.land(piece.address, piece.bytes);
+                    piece.landed = true;
+                    self.statistics.landed += 1;
+                }
             }
+            let running: usize = warp.products.iter().map(Vec::len).sum::<usize>() + warp.products_open.len();
+            let stores = warp.stores.len() + warp.stores_open.len();
+            if running > 0 {
+                let count = self.dice.below(running + 1);
+                self.progress_products(index, chosen, count);
+            }
+            if stores > 0 {
+                let progress = self.progress_some_store(index, chosen);
+                progress.map_err(|kind| self.finding(index, chosen, StmtId(0), kind))?;
+            }
+        }
+        let loads = self.ctas[index].loads.len();
+        if loads > 0 && self.dice.below(2) == 0 {
+            let (load, count) = (self.dice.below(loads), 1 + self.dice.below(2048));
+            self.land(index, load, count)?;
+        }
+        Ok(())
+    }
+
+    /// Lets pieces of a load land; what is wrong with that is wrong with the load.
+    fn land(&mut self, cta: usize, load: usize, count: usize) -> Result<(), Box<Finding>> {
+        let (issuer, stmt) = (self.ctas[cta].loads[load].issuer, self.ctas[cta].loads[load].stmt);
+        self.land_load(cta, load, count).map_err(|kind| self.finding(issuer.0, issuer.1, stmt, kind))
+    }
+
+    /// Nobody can go on: a load lands, or all are stuck for good.
+    fn land_one_or_give_up(&mut self) -> Result<(), Box<Finding>> {
+        let loads: Vec<(usize, usize)> =
+            (0..self.ctas.len()).flat_map(|c| (0..self.ctas[c].loads.len()).map(move |l| (c, l))).collect();
+        if !loads.is_empty() {
+            let (cta, load) = loads[self.dice.below(loads.len())];
+            return self.land(cta, load, usize::MAX);
+        }
+        let stuck: Vec<(usize, usize)> = (0..self.ctas.len())
+            .flat_map(|c| (0..self.ctas[c].warps.len()).map(move |w| (c, w)))
+            .filter(|(c, w)| self.ctas[*c].warps[*w].state != State::Done)
+            .collect();
+        let (cta, warp) = stuck.first().copied().unwrap_or((0, 0));
+        let starved = stuck.iter().find_map(|(c, w)| self.starved_of_bytes(*c, *w).map(|kind| (*c, *w, kind)));
+        let (cta, warp, kind) = starved.unwrap_or_else(|| {
+            let waiting: Vec<String> = stuck.iter().filter_map(|(c, w)| self.describe(*c, *w)).collect();
+            (cta, warp, FindingKind::Deadlock { waiting: waiting.join("; ") })
+        });
+        let at = match self.ctas[cta].warps[warp].state {
+            State::AtBarrier(stmt)
+            | State::AtCluster(stmt)
+            | State::AtPhase { stmt, .. }
+            | State::AtNamed { stmt, .. } => stmt,
+            State::Ready | State::Done => StmtId(0),
+        };
+        Err(self.finding(cta, warp, at, kind))
+    }
+
+    /// What must hold when all have ended.
+    fn finish(&mut self) -> Result<(), Box<Finding>> {
+        let warps = self.participants.warps;
+        for (cta, warp) in (0..self.ctas.len()).flat_map(|c| (0..warps).map(move |w| (c, w))) {
+            let last = self.last_of(cta, warp);
+            self.finish_stores(cta, warp).map_err(|kind| self.finding(cta, warp, last, kind))?;
+        }
+        for cta in 0..self.ctas.len() {
+            let complete = self.check_phases_complete(cta);
+            complete.map_err(|kind| self.finding(cta, 0, self.last_of(cta, 0), kind))?;
+        }
+        match self.unheard() {
+            Some((signal, kind)) => Err(self.finding(signal.from.0, signal.from.1, signal.stmt, kind)),
+            None => Ok(()),
         }
     }
 
-    /// Opens the CTA's barrier if all its warps are there; notices a CTA in which none can go on.
+    /// The last statement of note that a warp executed.
+    fn last_of(&self, cta: usize, warp: usize) -> StmtId {
+        self.ctas[cta].history.iter().rev().find(|e| e.warp == warp).map_or(StmtId(0), |e| e.stmt)
+    }
+
+    /// Opens the CTA's barrier if all its warps are there; notices a CTA in which some never will be.
     fn meet(&mut self, index: usize) -> Result<(), Box<Finding>> {
         let cta = &mut self.ctas[index];
-        if cta.warps.iter().any(|w| w.state == State::Ready) || cta.warps.iter().all(|w| w.state == State::Done) {
+        let settled = |w: &Warp<'_>| matches!(w.state, State::AtBarrier(_) | State::Done);
+        if !cta.warps.iter().all(settled) || cta.warps.iter().all(|w| w.state == State::Done) {
             return Ok(());
         }
-        let states: Vec<State> = cta.warps.iter().map(|w| w.state).collect();
-        let together = states.iter().all(|s| matches!(s, State::AtBarrier(_)) && *s == states[0]);
-        if !together {
-            let waiting = describe(&states);
-            let at = states.iter().find_map(|s| if let State::AtBarrier(id) = s { Some(*id) } else { None });
-            let warp = states.iter().position(|s| *s != State::Done).unwrap_or(0);
-            return Err(self.finding(index, warp, at.unwrap_or(StmtId(0)), FindingKind::Deadlock { waiting }));
+        let first = cta.warps[0].state;
+        if !cta.warps.iter().all(|w| matches!(w.state, State::AtBarrier(_)) && w.state == first) {
+            let waiting: Vec<String> = (0..cta.warps.len()).filter_map(|w| self.describe(index, w)).collect();
+            let states = self.ctas[index].warps.iter().map(|w| w.state);
+            let at = states.clone().find_map(|s| if let State::AtBarrier(id) = s { Some(id) } else { None });
+            let warp = states.clone().position(|s| s != State::Done).unwrap_or(0);
+            let kind = FindingKind::Deadlock { waiting: waiting.join(", ") };
+            return Err(self.finding(index, warp, at.unwrap_or(StmtId(0)), kind));
         }
-        let joined = (0..cta.warps.len())
-            .map(|w| cta.warps.iter().map(|other| other.clock[w]).max().unwrap_or(0))
-            .collect::<Vec<u32>>();
-        for (w, warp) in cta.warps.iter_mut().enumerate() {
-            warp.clock.clone_from(&joined);
-            warp.clock[w] += 1;
+        let mut together = cta.warps[0].known.clone();
+        cta.warps.iter().for_each(|w| together.join(&w.known));
+        let first = self.rank(index) * self.participants.warps;
+        for (w, warp) in self.ctas[index].warps.iter_mut().enumerate() {
+            warp.known.clock.clone_from(&together.clock);
+            warp.known.fenced.clone_from(&together.fenced);
+            warp.known.clock[first + w] += 1;
             warp.state = State::Ready;
         }
         self.statistics.barriers += 1;
@@ -184,9 +324,38 @@ impl<'k, 'm> Machine<'k, 'm> {
         let w = &mut self.ctas[cta].warps[warp];
         w.state = State::Done;
         let pieces = w.in_flight().count();
-        if pieces > 0 {
-            let last = self.ctas[cta].history.iter().rev().find(|e| e.warp == warp).map_or(StmtId(0), |e| e.stmt);
-            return Err(self.finding(cta, warp, last, FindingKind::LeftInFlight { pieces }));
+        let products = w.products.iter().map(Vec::len).sum::<usize>() + w.products_open.len();
+        let stores = w.stores.iter().flatten().chain(&w.stores_open).filter(|s| s.may_read()).count();
+        let left = if pieces > 0 {
+            Some(FindingKind::LeftInFlight { pieces })
+        } else if products > 0 {
+            Some(FindingKind::LeftRunning { operation: "its products", count: products })
+        } else if stores > 0 {
+            Some(FindingKind::LeftRunning { operation: "its bulk stores", count: stores })
+        } else {
+            None
+        };
+        if let Some(kind) = left {
+            return Err(self.finding(cta, warp, self.last_of(cta, warp), kind));
+        }
+        self.settle_cluster(self.cluster_of(cta));
+        if self.ctas[cta].warps.iter().all(|w| w.state == State::Done) {
+            self.end_cta(cta, warp)?;
+        }
+        Ok(())
+    }
+
+    /// The CTA's shared memory goes: nothing may come to it any more.
+    fn end_cta(&mut self, cta: usize, warp: usize) -> Result<(), Box<Finding>> {
+        let mut known = Knowledge::none(&self.participants);
+        self.ctas[cta].warps.iter().for_each(|w| known.join(&w.known));
+        let unseen =
+            |b: &usize| known.clock[self.barrier_participant(cta, *b)] < self.ctas[cta].barriers[*b].loaded_through;
+        let count = (0..self.participants.barriers).filter(unseen).count();
+        self.ctas[cta].gone = Some(known);
+        if count > 0 {
+            let kind = FindingKind::LeftRunning { operation: "the barriers that bulk loads count on", count };
+            return Err(self.finding(cta, warp, self.last_of(cta, warp), kind));
         }
         Ok(())
     }
@@ -209,6 +378,7 @@ impl<'k, 'm> Machine<'k, 'm> {
 
     fn execute(&mut self, cta: usize, warp: usize, stmt: &'k Stmt, mask: Mask) -> Step {
         self.check_agreements(cta, warp, stmt)?;
+        self.check_grid(cta, warp, &stmt.op)?;
         match &stmt.op {
             Op::Comment(_) => {}
             Op::Let { var, value } | Op::Assign { var, value } => {
@@ -296,6 +466,7 @@ impl<'k, 'm> Machine<'k, 'm> {
             Op::LoadStaging { to, from } => self.load_staging(cta, warp, *to, from)?,
             Op::StoreStaging { from, to } => self.store_staging(cta, warp, stmt, *from, to)?,
             Op::Zero { fragment } => {
+                self.touch(cta, warp, *fragment)?;
                 let registers = &mut self.ctas[cta].warps[warp].registers[fragment.0 as usize];
                 registers.values.iter_mut().for_each(|slot| slot.fill(0.0));
                 registers.filled.fill(true);
@@ -307,6 +478,56 @@ impl<'k, 'm> Machine<'k, 'm> {
             Op::StoreTile { from, to, accumulate, paired } => {
                 self.store_tile(cta, warp, *from, to, *accumulate, *paired)?;
             }
+            Op::Role(role) => {
+                if (role.first_warp..role.first_warp + role.workers).contains(&(warp as u32)) {
+                    let frame = Frame { block: &role.body, next: 0, mask, repeat: Repeat::No };
+                    self.ctas[cta].warps[warp].frames.push(frame);
+                }
+            }
+            Op::Elect { body } => {
+                let lane = mask & mask.wrapping_neg();
+                let frame = Frame { block: body, next: 0, mask: lane, repeat: Repeat::No };
+                self.ctas[cta].warps[warp].frames.push(frame);
+            }
+            Op::InitBarrier { barrier } => self.init_barrier(cta, warp, *barrier),
+            Op::FenceBarrierInit => self.fence_barrier_init(cta, warp),
+            Op::Arrive(arrive) => self.arrive(cta, warp, stmt, arrive, mask)?,
+            Op::Await { at, parity } => self.await_phase(cta, warp, stmt, at, *parity, mask)?,
+            Op::NamedBarrier { id, threads, wait } => self.named_barrier(cta, warp, stmt, (*id, *threads, *wait))?,
+            Op::ClusterArrive => self.cluster_arrive(cta, warp, stmt)?,
+            Op::ClusterWait => self.cluster_wait(cta, warp, stmt)?,
+            Op::BulkLoad(load) => self.bulk_load(cta, warp, stmt, load, mask)?,
+            Op::BulkStore(store) => self.bulk_store(cta, warp, stmt, store, mask)?,
+            Op::CommitStores => {
+                let w = &mut self.ctas[cta].warps[warp];
+                let group = std::mem::take(&mut w.stores_open);
+                w.stores.push_back(group);
+                self.note(cta, warp, stmt, String::new());
+            }
+            Op::AwaitStores { pending, reads } => {
+                self.await_stores(cta, warp, *pending as usize, *reads)?;
+                self.note(cta, warp, stmt, format!(" (pending {pending})"));
+            }
+            Op::FenceProducts => self.fence_products(cta, warp),
+            Op::WarpgroupMultiply(product) => self.warpgroup_multiply(cta, warp, stmt, product)?,
+            Op::CommitProducts => {
+                self.commit_products(cta, warp);
+                self.note(cta, warp, stmt, String::new());
+            }
+            Op::AwaitProducts { pending } => {
+                self.await_products(cta, warp, *pending as usize);
+                self.note(cta, warp, stmt, format!(" (pending {pending})"));
+            }
+            Op::FenceProxy => self.fence_proxy(cta, warp),
+            Op::StoreFragment { from, to, row, col, transposed } => {
+                self.store_fragment(cta, warp, stmt, *from, to, *row, *col, *transposed)?;
+            }
+            Op::WriteWord { to, value } => self.write_word(cta, warp, stmt, to, *value, mask)?,
+            Op::ReadWord { var, from } => self.read_word(cta, warp, stmt, *var, from, mask)?,
+            Op::FetchAdd(add) => self.fetch_add(cta, warp, add, mask)?,
+            Op::AwaitGrid => self.await_grid(cta, warp),
+            // What a prefetch brings and who starts early changes no result.
+            Op::PrefetchMap { .. } | Op::LaunchDependents => {}
         }
         Ok(())
     }
@@ -320,7 +541,14 @@ impl<'k, 'm> Machine<'k, 'm> {
             params: &self.params,
             cta: cta as i64,
             ctas: self.ctas.len() as i64,
+            warp: warp as i64,
+            cluster: self.participants.ctas as i64,
         }
+    }
+
+    /// A lane's value.
+    pub(super) fn lane_value(&self, cta: usize, warp: usize, id: ExprId, lane: usize) -> Step<i64> {
+        self.environment(cta, warp).lane_value(id, lane)
     }
 
     /// A value that is the same in all lanes.
@@ -341,12 +569,12 @@ impl<'k, 'm> Machine<'k, 'm> {
         Ok(values)
     }
 
-    fn mask_of(&self, cta: usize, warp: usize, id: ExprId, mask: Mask) -> Step<Mask> {
+    pub(super) fn mask_of(&self, cta: usize, warp: usize, id: ExprId, mask: Mask) -> Step<Mask> {
         let values = self.lanes(cta, warp, id, mask)?;
         Ok(lanes_of(mask).filter(|l| values[*l] != 0).fold(0, |m, l| m | 1 << l))
     }
 
-    fn assign(&mut self, cta: usize, warp: usize, var: VarId, values: [i64; LANES], mask: Mask) {
+    pub(super) fn assign(&mut self, cta: usize, warp: usize, var: VarId, values: [i64; LANES], mask: Mask) {
         let target = &mut self.ctas[cta].warps[warp].vars[var.0 as usize];
         for lane in lanes_of(mask) {
             target[lane] = values[lane];
@@ -447,17 +675,4 @@ fn agreements_of(kernel: &Kernel) -> Vec<bool> {
         has.push(inside);
     }
     has
-}
-
-fn describe(states: &[State]) -> String {
-    let parts: Vec<String> = states
-        .iter()
-        .enumerate()
-        .map(|(w, s)| match s {
-            State::Ready => format!("warp {w} could go on"),
-            State::AtBarrier(id) => format!("warp {w} waits for all warps at the barrier #{}", id.0),
-            State::Done => format!("warp {w} has ended"),
-        })
-        .collect();
-    parts.join(", ")
 }

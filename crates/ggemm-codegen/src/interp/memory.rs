@@ -160,21 +160,24 @@ impl Memory {
         }
     }
 
-    pub(super) fn operand(&self, operand: Operand) -> &Buffer {
+    /// The buffer of an operand; the workspace is the launch's own.
+    pub(super) fn operand(&self, operand: Operand) -> Option<&Buffer> {
         match operand {
-            Operand::A => &self.a,
-            Operand::B => &self.b,
-            Operand::D => &self.d,
-            Operand::Groups => &self.groups,
+            Operand::A => Some(&self.a),
+            Operand::B => Some(&self.b),
+            Operand::D => Some(&self.d),
+            Operand::Groups => Some(&self.groups),
+            Operand::Workspace => None,
         }
     }
 
-    pub(super) fn operand_mut(&mut self, operand: Operand) -> &mut Buffer {
+    pub(super) fn operand_mut(&mut self, operand: Operand) -> Option<&mut Buffer> {
         match operand {
-            Operand::A => &mut self.a,
-            Operand::B => &mut self.b,
-            Operand::D => &mut self.d,
-            Operand::Groups => &mut self.groups,
+            Operand::A => Some(&mut self.a),
+            Operand::B => Some(&mut self.b),
+            Operand::D => Some(&mut self.d),
+            Operand::Groups => Some(&mut self.groups),
+            Operand::Workspace => None,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Runs a kernel's IR on the CPU and checks its protocol.
 //!
-//! CTAs and warps are coroutines of statements, interleaved by a seeded [`Policy`]. Asynchronous copies land at any
-//! moment that the [asynchrony table](crate::ir::asynchrony) allows, in pieces. Beside values, every access to shared
-//! memory is held against vector clocks that only barriers join: a read of what has not arrived, or a write of what is
-//! still being read, is a [`Finding`] whatever the schedule happened to be.
+//! CTAs and warps are coroutines of statements, interleaved by a seeded [`Policy`]. Asynchronous copies land, and
+//! products and stores happen, at any moment that the [asynchrony table](crate::ir::asynchrony) allows, in pieces.
+//! Beside values, every access to shared memory is held against vector clocks that only synchronization joins: a read
+//! of what has not arrived, or a write of what is still being read, is a [`Finding`] whatever the schedule happened to
+//! be. `docs/memory-model.md` goes through the table row by row.
 //!
 //! ```
 //! use ggemm_codegen::interp::{Memory, Settings, run};
@@ -22,17 +23,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod barriers;
+mod bulk;
 pub mod cases;
+mod cluster;
 mod evaluate;
 mod finding;
+mod knowledge;
 mod machine;
 mod memory;
+mod products;
 mod schedule;
 mod shared;
 mod tiles;
 mod warp;
 
-pub use finding::{Event, Finding, FindingKind};
+pub use finding::{BarrierPlace, Event, Finding, FindingKind, Place};
 pub use memory::{Buffer, ElementKind, Memory};
 pub(crate) use schedule::Dice;
 pub use schedule::{Policy, Settings};

@@ -1,51 +1,99 @@
 //! Shared memory of a CTA, and the order of its accesses.
 //!
-//! Order is kept as vector clocks (Mattern 1989; FastTrack, Flanagan and Freund 2009): every warp counts its own
-//! barrier intervals and knows how far it is ordered after each other warp. A piece of 16 bytes remembers who wrote it
-//! last and when, and when each warp read it last. Two accesses that no barrier orders are a breach in any schedule.
+//! A piece of 16 bytes remembers who wrote it last and when, through which proxy, when each warp read it last, and
+//! what is reading it behind the warps' backs. Two accesses that no [knowledge](super::knowledge) orders are a breach
+//! in any schedule.
 
 use super::finding::{FindingKind, Place};
+use super::knowledge::Knowledge;
 
-/// Bytes that one access touches: `cp.async`, `ldmatrix` rows and staged stores alike.
+/// Bytes that one access touches: `cp.async`, `ldmatrix` rows, staged stores and swizzled boxes alike.
 pub(super) const PIECE: u32 = 16;
 
-/// One warp's knowledge of all: entry w is the interval of warp w up to which it is ordered after w.
-pub(super) type Clock = Vec<u32>;
+/// An asynchronous operation's number, unique in the launch.
+pub(super) type OperationId = u64;
 
-/// An asynchronous copy's number, unique in its CTA.
-pub(super) type CopyId = u64;
+/// The bytes of a piece.
+pub(super) type Bytes = [u8; PIECE as usize];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum LastWrite {
     Never,
-    /// By a warp, in its interval.
+    /// By a participant, in its interval; `ordinary`: through the generic proxy.
     At {
-        warp: usize,
+        writer: usize,
         interval: u32,
+        ordinary: bool,
     },
     /// On its way; not known to have landed even if it has.
     InFlight {
-        warp: usize,
-        copy: CopyId,
+        writer: usize,
+        operation: OperationId,
     },
 }
 
 #[derive(Clone, Debug)]
 struct Piece {
-    bytes: [u8; PIECE as usize],
+    bytes: Bytes,
     write: LastWrite,
     /// The interval of each warp's last read, counted from 1; 0: none.
     reads: Vec<u32>,
+    /// What is reading it, and what that is.
+    readers: Vec<(OperationId, &'static str)>,
 }
 
 pub(super) struct SharedMemory {
     pieces: Vec<Piece>,
+    /// The participant that the CTA's first warp is.
+    first_warp: usize,
+    /// Participants from here on are no warps.
+    warps_end: usize,
 }
 
 impl SharedMemory {
-    pub(super) fn new(bytes: u32, warps: usize) -> Self {
-        let piece = Piece { bytes: [0xff; PIECE as usize], write: LastWrite::Never, reads: vec![0; warps] };
-        SharedMemory { pieces: vec![piece; bytes.div_ceil(PIECE) as usize] }
+    pub(super) fn new(bytes: u32, warps: usize, rank: usize, warps_of_cluster: usize) -> Self {
+        let piece = Piece {
+            bytes: [0xff; PIECE as usize],
+            write: LastWrite::Never,
+            reads: vec![0; warps],
+            readers: Vec::new(),
+        };
+        SharedMemory {
+            pieces: vec![piece; bytes.div_ceil(PIECE) as usize],
+            first_warp: rank * warps,
+            warps_end: warps_of_cluster,
+        }
+    }
+
+    /// Checks that what `warp` knows lets it read a piece.
+    fn may_read(
+        &self,
+        piece: &Piece,
+        warp: usize,
+        known: &Knowledge,
+        place: &impl Fn() -> Place,
+    ) -> Result<(), FindingKind> {
+        match piece.write {
+            LastWrite::Never => Err(FindingKind::UninitializedRead { place: place() }),
+            LastWrite::InFlight { writer, .. } => {
+                let why = if writer == self.first_warp + warp {
+                    "this warp did not wait for its group"
+                } else if writer < self.warps_end {
+                    "the warp that copies it has not waited for its group"
+                } else {
+                    "it is on its way, and this warp did not wait for the barrier that counts it"
+                };
+                Err(FindingKind::UseBeforeArrival { place: place(), why })
+            }
+            LastWrite::At { writer, interval, .. } if known.clock[writer] < interval => {
+                if writer < self.warps_end {
+                    return Err(FindingKind::UnorderedRead { place: place(), writer });
+                }
+                let why = "this warp did not wait for the barrier that counts it";
+                Err(FindingKind::UseBeforeArrival { place: place(), why })
+            }
+            LastWrite::At { .. } => Ok(()),
+        }
     }
 
     /// Reads the piece at `address` for `warp`.
@@ -53,40 +101,56 @@ impl SharedMemory {
         &mut self,
         address: u32,
         warp: usize,
-        clock: &Clock,
+        known: &Knowledge,
         place: impl Fn() -> Place,
-    ) -> Result<[u8; PIECE as usize], FindingKind> {
+    ) -> Result<Bytes, FindingKind> {
+        self.may_read(&self.pieces[(address / PIECE) as usize], warp, known, &place)?;
         let piece = &mut self.pieces[(address / PIECE) as usize];
-        match piece.write {
-            LastWrite::Never => return Err(FindingKind::UninitializedRead { place: place() }),
-            LastWrite::InFlight { warp: writer, .. } if writer == warp => {
-                return Err(FindingKind::UseBeforeArrival {
-                    place: place(),
-                    why: "this warp did not wait for its group",
-                });
-            }
-            LastWrite::InFlight { .. } => {
-                let why = "the warp that copies it has not waited for its group";
-                return Err(FindingKind::UseBeforeArrival { place: place(), why });
-            }
-            LastWrite::At { warp: writer, interval } if clock[writer] < interval => {
-                return Err(FindingKind::UnorderedRead { place: place(), writer });
-            }
-            LastWrite::At { .. } => {}
-        }
-        piece.reads[warp] = clock[warp];
+        piece.reads[warp] = known.clock[self.first_warp + warp];
         Ok(piece.bytes)
     }
 
-    /// Checks that `warp` may write the piece at `address` now.
-    fn may_write(&self, address: u32, clock: &Clock, place: impl Fn() -> Place) -> Result<(), FindingKind> {
+    /// Starts an asynchronous read of the piece, issued by `warp`: until it ends, it may happen at any moment.
+    pub(super) fn begin_read(
+        &mut self,
+        address: u32,
+        warp: usize,
+        known: &Knowledge,
+        (operation, name): (OperationId, &'static str),
+        place: impl Fn() -> Place,
+    ) -> Result<(), FindingKind> {
         let piece = &self.pieces[(address / PIECE) as usize];
-        if let Some(reader) = (0..piece.reads.len()).find(|r| piece.reads[*r] > clock[*r]) {
+        self.may_read(piece, warp, known, &place)?;
+        check_proxy(piece, known, name, &place)?;
+        self.pieces[(address / PIECE) as usize].readers.push((operation, name));
+        Ok(())
+    }
+
+    /// The bytes as they are.
+    pub(super) fn bytes(&self, address: u32) -> Bytes {
+        self.pieces[(address / PIECE) as usize].bytes
+    }
+
+    /// The issuing warp has waited: the read is now one of its own, in its present interval.
+    pub(super) fn end_read(&mut self, address: u32, operation: OperationId, warp: usize, known: &Knowledge) {
+        let own = known.clock[self.first_warp + warp];
+        let piece = &mut self.pieces[(address / PIECE) as usize];
+        piece.readers.retain(|(id, _)| *id != operation);
+        piece.reads[warp] = own;
+    }
+
+    /// Checks that whoever knows `known` may write the piece at `address` now.
+    fn may_write(&self, address: u32, known: &Knowledge, place: impl Fn() -> Place) -> Result<(), FindingKind> {
+        let piece = &self.pieces[(address / PIECE) as usize];
+        if let Some(reader) = (0..piece.reads.len()).find(|r| piece.reads[*r] > known.clock[self.first_warp + r]) {
             return Err(FindingKind::OverwriteWhileRead { place: place(), reader });
         }
+        if let Some((_, operation)) = piece.readers.first() {
+            return Err(FindingKind::OverwriteInFlight { place: place(), operation });
+        }
         match piece.write {
-            LastWrite::InFlight { warp: writer, .. } => Err(FindingKind::UnorderedWrite { place: place(), writer }),
-            LastWrite::At { warp: writer, interval } if clock[writer] < interval => {
+            LastWrite::InFlight { writer, .. } => Err(FindingKind::UnorderedWrite { place: place(), writer }),
+            LastWrite::At { writer, interval, .. } if known.clock[writer] < interval => {
                 Err(FindingKind::UnorderedWrite { place: place(), writer })
             }
             LastWrite::Never | LastWrite::At { .. } => Ok(()),
@@ -97,42 +161,71 @@ impl SharedMemory {
     pub(super) fn write(
         &mut self,
         address: u32,
-        bytes: [u8; PIECE as usize],
+        bytes: Bytes,
         warp: usize,
-        clock: &Clock,
+        known: &Knowledge,
         place: impl Fn() -> Place,
     ) -> Result<(), FindingKind> {
-        self.may_write(address, clock, place)?;
+        self.may_write(address, known, place)?;
+        let writer = self.first_warp + warp;
         let piece = &mut self.pieces[(address / PIECE) as usize];
         piece.bytes = bytes;
-        piece.write = LastWrite::At { warp, interval: clock[warp] };
+        piece.write = LastWrite::At { writer, interval: known.clock[writer], ordinary: true };
         Ok(())
     }
 
-    /// Starts an asynchronous write of the piece: from now on it may change at any moment.
+    /// Starts an asynchronous write of the piece: from now on it may change at any moment. `writer` is the warp or
+    /// the barrier that completion will be learned from.
     pub(super) fn begin_copy(
         &mut self,
         address: u32,
-        copy: CopyId,
-        warp: usize,
-        clock: &Clock,
+        operation: OperationId,
+        writer: usize,
+        known: &Knowledge,
         place: impl Fn() -> Place,
     ) -> Result<(), FindingKind> {
-        self.may_write(address, clock, place)?;
-        self.pieces[(address / PIECE) as usize].write = LastWrite::InFlight { warp, copy };
+        self.may_write(address, known, &place)?;
+        let piece = &mut self.pieces[(address / PIECE) as usize];
+        if writer >= self.warps_end {
+            check_proxy(piece, known, "a bulk load", &place)?;
+        }
+        piece.write = LastWrite::InFlight { writer, operation };
         Ok(())
     }
 
     /// The copied bytes become visible in memory; nobody knows yet.
-    pub(super) fn land(&mut self, address: u32, bytes: [u8; PIECE as usize]) {
+    pub(super) fn land(&mut self, address: u32, bytes: Bytes) {
         self.pieces[(address / PIECE) as usize].bytes = bytes;
     }
 
-    /// The copying warp has waited: the write is now one of its own, in its present interval.
-    pub(super) fn end_copy(&mut self, address: u32, copy: CopyId, warp: usize, clock: &Clock) {
+    /// The copied bytes become visible in memory and count on a barrier, whose phase `interval` will tell of them.
+    pub(super) fn land_on_barrier(&mut self, address: u32, bytes: Bytes, writer: usize, interval: u32) {
         let piece = &mut self.pieces[(address / PIECE) as usize];
-        if piece.write == (LastWrite::InFlight { warp, copy }) {
-            piece.write = LastWrite::At { warp, interval: clock[warp] };
+        piece.bytes = bytes;
+        piece.write = LastWrite::At { writer, interval, ordinary: false };
+    }
+
+    /// The copying warp has waited: the write is now one of its own, in its present interval.
+    pub(super) fn end_copy(&mut self, address: u32, operation: OperationId, warp: usize, known: &Knowledge) {
+        let writer = self.first_warp + warp;
+        let piece = &mut self.pieces[(address / PIECE) as usize];
+        if piece.write == (LastWrite::InFlight { writer, operation }) {
+            piece.write = LastWrite::At { writer, interval: known.clock[writer], ordinary: true };
         }
+    }
+}
+
+/// What the async proxy touches, no ordinary store may have written without a fence since.
+fn check_proxy(
+    piece: &Piece,
+    known: &Knowledge,
+    operation: &'static str,
+    place: &impl Fn() -> Place,
+) -> Result<(), FindingKind> {
+    match piece.write {
+        LastWrite::At { writer, interval, ordinary: true } if known.fenced[writer] < interval => {
+            Err(FindingKind::MissingProxyFence { place: place(), writer, operation })
+        }
+        _ => Ok(()),
     }
 }

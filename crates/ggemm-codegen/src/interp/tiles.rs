@@ -26,17 +26,17 @@ struct Block {
 }
 
 /// The kernel's shared tile that a statement refers to.
-struct Tile<'k> {
-    tile: &'k SharedTile,
-    slot: u32,
+pub(super) struct Tile<'k> {
+    pub(super) tile: &'k SharedTile,
+    pub(super) slot: u32,
 }
 
 impl Tile<'_> {
-    fn address(&self, offset: u32) -> u32 {
+    pub(super) fn address(&self, offset: u32) -> u32 {
         self.tile.offset + self.slot * self.tile.layout.bytes() + offset
     }
 
-    fn place(&self, offset: u32) -> impl Fn() -> Place + '_ {
+    pub(super) fn place(&self, offset: u32) -> impl Fn() -> Place + '_ {
         move || Place { tile: self.tile.name.clone(), slot: self.slot, offset: offset / PIECE * PIECE }
     }
 }
@@ -53,7 +53,7 @@ impl<'k> Machine<'k, '_> {
         })
     }
 
-    fn tile(&self, cta: usize, warp: usize, tile: &TileRef) -> Step<Tile<'k>> {
+    pub(super) fn tile(&self, cta: usize, warp: usize, tile: &TileRef) -> Step<Tile<'k>> {
         let slot = self.uniform(cta, warp, tile.slot)?;
         let tile = &self.kernel.body.shared[tile.tile.0 as usize];
         match u32::try_from(slot) {
@@ -68,7 +68,7 @@ impl<'k> Machine<'k, '_> {
 
     /// An element's bits.
     pub(super) fn read_global(&self, pointer: ParamId, index: i64) -> Step<u64> {
-        let buffer = self.pointers[pointer.0 as usize].map(|o| self.memory.operand(o));
+        let buffer = self.pointers[pointer.0 as usize].and_then(|o| self.memory.operand(o));
         let len = buffer.map_or(0, super::Buffer::len);
         buffer.and_then(|b| b.bits_at(index)).ok_or_else(|| FindingKind::OutOfBounds {
             access: "reads",
@@ -80,7 +80,7 @@ impl<'k> Machine<'k, '_> {
 
     /// Entries read as i64 must be i64.
     pub(super) fn check_width(&self, pointer: ParamId, wide: bool) -> Step {
-        let kind = self.pointers[pointer.0 as usize].map(|o| self.memory.operand(o).kind());
+        let kind = self.pointers[pointer.0 as usize].and_then(|o| self.memory.operand(o)).map(super::Buffer::kind);
         let read = if wide { IndexType::I64 } else { IndexType::I32 };
         if kind == Some(ElementKind::Integer(read)) {
             return Ok(());
@@ -140,11 +140,10 @@ impl<'k> Machine<'k, '_> {
             let bytes = self.read_piece(&block, i64::from(row), i64::from(col))?;
             let offset = tile.tile.layout.offset(row, col);
             let address = tile.address(offset);
+            let (copy, writer) = (self.next_operation(), self.participant(cta, warp));
             let c = &mut self.ctas[cta];
-            let copy = c.next_copy;
-            c.next_copy += 1;
             let w = &mut c.warps[warp];
-            c.shared.begin_copy(address, copy, warp, &w.clock, tile.place(offset))?;
+            c.shared.begin_copy(address, copy, writer, &w.known, tile.place(offset))?;
             let landed = self.settings.policy == Policy::Eager;
             if landed {
                 c.shared.land(address, bytes);
@@ -166,7 +165,7 @@ impl<'k> Machine<'k, '_> {
                     c.shared.land(piece.address, piece.bytes);
                     self.statistics.landed += 1;
                 }
-                c.shared.end_copy(piece.address, piece.copy, warp, &w.clock);
+                c.shared.end_copy(piece.address, piece.copy, warp, &w.known);
             }
         }
     }
@@ -210,7 +209,7 @@ impl<'k> Machine<'k, '_> {
                 let bits = encode(f.dtype, r.values[0][at + e]) as u16;
                 bytes[2 * e..2 * e + 2].copy_from_slice(&bits.to_le_bytes());
             }
-            c.shared.write(tile.address(offset), bytes, warp, &w.clock, tile.place(offset))?;
+            c.shared.write(tile.address(offset), bytes, warp, &w.known, tile.place(offset))?;
         }
         self.note(cta, warp, stmt, format!(" -> {}[{}]", tile.tile.name, tile.slot));
         Ok(())
@@ -249,7 +248,7 @@ impl<'k> Machine<'k, '_> {
             for col in (0..stored_cols).step_by(ELEMENTS) {
                 let at = if transposed { (k0 + row, side0 + col) } else { (side0 + row, k0 + col) };
                 let offset = tile.tile.layout.offset(at.0, at.1);
-                let bytes = c.shared.read(tile.address(offset), warp, &w.clock, tile.place(offset))?;
+                let bytes = c.shared.read(tile.address(offset), warp, &w.known, tile.place(offset))?;
                 for (e, value) in floats(f.dtype, bytes).into_iter().enumerate() {
                     let (side, k) = if transposed { (col + e as u32, row) } else { (row, col + e as u32) };
                     r.values[set][(side * depth + k) as usize] = value;
@@ -339,7 +338,7 @@ impl<'k> Machine<'k, '_> {
             }
             let operand = self.name_of(block.pointer);
             let Some(target) = self.pointers[block.pointer.0 as usize] else { continue };
-            let buffer = self.memory.operand_mut(target);
+            let Some(buffer) = self.memory.operand_mut(target) else { continue };
             match buffer.write(index, sum) {
                 None => {
                     return Err(FindingKind::OutOfBounds { access: "writes", operand, index, len: buffer.len() });
@@ -349,6 +348,20 @@ impl<'k> Machine<'k, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Writes an element, or adds to it.
+    pub(super) fn write_global(&mut self, pointer: ParamId, index: i64, value: f32, add: bool) -> Step {
+        let operand = self.name_of(pointer);
+        let Some(target) = self.pointers[pointer.0 as usize] else { return Ok(()) };
+        let Some(buffer) = self.memory.operand_mut(target) else { return Ok(()) };
+        let len = buffer.len();
+        let value = if add { buffer.get(usize::try_from(index).unwrap_or(usize::MAX)) + value } else { value };
+        match buffer.write(index, value) {
+            None => Err(FindingKind::OutOfBounds { access: "writes", operand, index, len }),
+            Some(true) if !add => Err(FindingKind::WrittenTwice { operand, index }),
+            Some(_) => Ok(()),
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::evaluate::LANES;
-use super::shared::{Clock, CopyId, PIECE};
+use super::bulk::Store;
+pub(super) use super::evaluate::LANES;
+use super::knowledge::Knowledge;
+use super::products::Product;
+use super::shared::{Bytes, OperationId};
 use crate::ir::{Block, Body, Fragment, FragmentRole, StmtId, VarId};
 
 /// The lanes that take part, a bit each.
@@ -30,9 +33,9 @@ pub(super) enum Repeat {
 
 /// A piece that an asynchronous copy is bringing.
 pub(super) struct Piece {
-    pub(super) copy: CopyId,
+    pub(super) copy: OperationId,
     pub(super) address: u32,
-    pub(super) bytes: [u8; PIECE as usize],
+    pub(super) bytes: Bytes,
     pub(super) landed: bool,
 }
 
@@ -40,7 +43,21 @@ pub(super) struct Piece {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Ready,
+    /// All warps of the CTA.
     AtBarrier(StmtId),
+    /// The end of a phase of one of the CTA's mbarriers.
+    AtPhase {
+        stmt: StmtId,
+        barrier: usize,
+        parity: u32,
+    },
+    /// Other warps at a named barrier.
+    AtNamed {
+        stmt: StmtId,
+        id: u32,
+    },
+    /// All threads of the cluster.
+    AtCluster(StmtId),
     Done,
 }
 
@@ -50,6 +67,10 @@ pub(super) struct Registers {
     pub(super) cols: usize,
     pub(super) values: Vec<Vec<f32>>,
     pub(super) filled: Vec<bool>,
+    /// Products that own it.
+    pub(super) in_flight: usize,
+    /// A thread touched it, or nobody did yet, and no fence has come since.
+    pub(super) touched: bool,
 }
 
 impl Registers {
@@ -60,7 +81,8 @@ impl Registers {
             _ => (extent(f, |m| m.row), extent(f, |m| m.col)),
         };
         let slots = f.slots as usize;
-        Registers { rows, cols, values: vec![vec![0.0; rows * cols]; slots], filled: vec![false; slots] }
+        let values = vec![vec![0.0; rows * cols]; slots];
+        Registers { rows, cols, values, filled: vec![false; slots], in_flight: 0, touched: true }
     }
 }
 
@@ -73,27 +95,40 @@ pub(super) struct Warp<'k> {
     pub(super) frames: Vec<Frame<'k>>,
     pub(super) vars: Vec<[i64; LANES]>,
     pub(super) registers: Vec<Registers>,
-    pub(super) clock: Clock,
+    pub(super) known: Knowledge,
     /// Pieces issued since the last commit.
     pub(super) open: Vec<Piece>,
     /// Committed groups, oldest first.
     pub(super) groups: VecDeque<Vec<Piece>>,
+    /// Products since the last commit.
+    pub(super) products_open: Vec<Product<'k>>,
+    /// Committed groups of products, oldest first.
+    pub(super) products: VecDeque<Vec<Product<'k>>>,
+    /// Bulk stores since the last commit.
+    pub(super) stores_open: Vec<Store>,
+    /// Committed groups of bulk stores, oldest first.
+    pub(super) stores: VecDeque<Vec<Store>>,
+    /// The generation of the cluster's barrier in which it arrived and has not waited.
+    pub(super) cluster_generation: Option<u64>,
     pub(super) state: State,
     /// How often each statement with an agreement was executed.
     pub(super) visits: HashMap<StmtId, u64>,
 }
 
 impl<'k> Warp<'k> {
-    pub(super) fn new(body: &'k Body, index: usize, warps: usize) -> Self {
-        let mut clock = vec![0; warps];
-        clock[index] = 1;
+    pub(super) fn new(body: &'k Body, known: Knowledge) -> Self {
         Warp {
             frames: vec![Frame { block: &body.block, next: 0, mask: ALL_LANES, repeat: Repeat::No }],
             vars: vec![[0; LANES]; body.vars.len()],
             registers: body.fragments.iter().map(Registers::new).collect(),
-            clock,
+            known,
             open: Vec::new(),
             groups: VecDeque::new(),
+            products_open: Vec::new(),
+            products: VecDeque::new(),
+            stores_open: Vec::new(),
+            stores: VecDeque::new(),
+            cluster_generation: None,
             state: State::Ready,
             visits: HashMap::new(),
         }

@@ -26,6 +26,13 @@ pub enum Place {
     Accumulator,
 }
 
+impl Asynchrony {
+    /// Whether the operation reaches shared memory past the generic proxy, so that ordinary stores need a fence first.
+    pub const fn needs_proxy_fence(&self) -> bool {
+        matches!(self.proxy, Proxy::Async)
+    }
+}
+
 /// How a thread learns that an operation is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Completion {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tensor_map::{TensorMap, TensorMapId};
 use crate::dtype::Dtype;
 
 /// What the host must know to launch a kernel.
@@ -11,6 +12,9 @@ pub struct Contract {
     pub name: String,
     /// Parameters in the order of the kernel's signature.
     pub params: Vec<Param>,
+    /// Recipes of the tensor maps among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tensor_maps: Vec<TensorMap>,
     /// Threads of a CTA.
     pub threads: u32,
     /// CTAs of a cluster; 1 where clusters play no part.
@@ -27,6 +31,10 @@ pub struct Contract {
     pub registers: u32,
     /// What one iteration of the main loop does.
     pub work: LoopWork,
+    /// The launch may overlap the one before it (programmatic dependent launch): the kernel waits for that one's end
+    /// before it touches memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dependent_launch: bool,
 }
 
 /// How many CTAs a launch has.
@@ -78,6 +86,10 @@ pub enum ParamType {
     I32,
     /// 64-bit signed.
     I64,
+    /// A tensor map over the operand that the role names, by value.
+    TensorMap(TensorMapId),
+    /// A device pointer to 32-bit words that the launch finds at 0.
+    Words,
 }
 
 /// What the host puts into a parameter, in the words of the [`Contraction`](crate::contraction::Contraction).
@@ -121,4 +133,6 @@ pub enum ParamRole {
     Accumulate,
     /// All groups' rows together are one group.
     MergeGroups,
+    /// The workspace's first byte.
+    Workspace,
 }

@@ -28,6 +28,8 @@ pub enum Scope {
     Warpgroup,
     /// The threads of a CTA.
     Cta,
+    /// The threads of a cluster of CTAs.
+    Cluster,
     /// All threads of the launch.
     Grid,
 }
@@ -39,6 +41,7 @@ impl fmt::Display for Scope {
             Scope::Warp => "warp",
             Scope::Warpgroup => "warpgroup",
             Scope::Cta => "CTA",
+            Scope::Cluster => "cluster",
             Scope::Grid => "grid",
         })
     }
@@ -93,6 +96,16 @@ pub enum Builtin {
     Cta,
     /// CTAs in the grid.
     CtaCount,
+    /// The warp's index in its CTA.
+    Warp,
+    /// The warpgroup's index in its CTA.
+    Warpgroup,
+    /// The CTA's index in its cluster.
+    ClusterRank,
+    /// The cluster's index in the grid.
+    Cluster,
+    /// Clusters in the grid.
+    ClusterCount,
 }
 
 /// An operation of two operands. Integers never overflow in a right kernel.
@@ -202,7 +215,11 @@ impl Expressions {
         let scope = match builtin {
             Builtin::Lane => Scope::Lane,
             Builtin::Cta => Scope::Cta,
-            Builtin::CtaCount => Scope::Grid,
+            Builtin::CtaCount | Builtin::ClusterCount => Scope::Grid,
+            Builtin::Warp => Scope::Warp,
+            Builtin::Warpgroup => Scope::Warpgroup,
+            Builtin::ClusterRank => Scope::Cta,
+            Builtin::Cluster => Scope::Cluster,
         };
         self.push(ExprKind::Builtin(builtin), Type::I32, scope)
     }

@@ -6,17 +6,29 @@
 //! of the [asynchrony table](asynchrony).
 
 pub mod asynchrony;
+pub mod atomic;
+pub mod barrier;
+pub mod bulk;
 pub mod contract;
 pub mod expr;
+pub mod role;
 pub mod stmt;
+pub mod tensor_map;
+pub mod wgmma;
 
 pub use asynchrony::{Asynchrony, Completion, Proxy};
+pub use atomic::{AtomicScope, FetchAdd, MemoryOrder};
+pub use barrier::{Arrive, BARRIER_BYTES, Barrier, BarrierId, BarrierRef};
+pub use bulk::{BulkLoad, BulkStore};
 pub use contract::{Contract, GridRule, LoopWork, Param, ParamRole, ParamType};
 pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
+pub use role::{RegisterBudget, Role};
 pub use stmt::{
     Block, Fragment, FragmentId, FragmentRole, GlobalTile, Location, Op, ParamId, ScalarVar, SharedId, SharedTile,
     ShuffleFrom, Stmt, StmtId, TileRef, VarId,
 };
+pub use tensor_map::{EncodedMap, Extent, MapDim, Stride, TensorMap, TensorMapId};
+pub use wgmma::WarpgroupMultiply;
 
 /// A kernel: what the host needs to launch it, and what it does.
 #[derive(Clone, Debug)]
@@ -36,6 +48,8 @@ pub struct Body {
     pub vars: Vec<ScalarVar>,
     /// Tiles in shared memory.
     pub shared: Vec<SharedTile>,
+    /// Barriers in shared memory.
+    pub barriers: Vec<Barrier>,
     /// Register fragments.
     pub fragments: Vec<Fragment>,
     /// Scalar expressions; statements refer to them by id.

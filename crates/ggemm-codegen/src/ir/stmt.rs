@@ -1,7 +1,12 @@
 //! Statements, and what they are about: variables, shared tiles, fragments.
 
 use super::asynchrony::{self, Asynchrony};
+use super::atomic::FetchAdd;
+use super::barrier::{Arrive, BarrierId, BarrierRef};
+use super::bulk::{BulkLoad, BulkStore};
 use super::expr::{ExprId, Scope, Type};
+use super::role::Role;
+use super::wgmma::WarpgroupMultiply;
 use crate::dtype::Dtype;
 use crate::layout::{Layout, ThreadValueMap};
 
@@ -73,6 +78,8 @@ pub enum FragmentRole {
     OperandB,
     /// Pieces of 16 bytes on their way from global to shared memory.
     Staging,
+    /// D of `wgmma`: 64 rows a warpgroup, four f32 for every 8 columns.
+    WarpgroupAccumulator,
 }
 
 /// Elements that the threads of a CTA hold in registers.
@@ -291,6 +298,107 @@ pub enum Op {
         /// [`geometry::columns_stored_together`]: crate::geometry::columns_stored_together
         paired: bool,
     },
+
+    /// Some warps of the CTA do something of their own.
+    Role(Role),
+    /// One lane of the warp does it; the others wait for it.
+    Elect {
+        /// What it does.
+        body: Block,
+    },
+    /// Gives every slot of a barrier its number of arrivals.
+    InitBarrier {
+        /// The barrier.
+        barrier: BarrierId,
+    },
+    /// Makes this thread's initializations of barriers visible to the cluster and to the copy engine.
+    FenceBarrierInit,
+    /// Arrives at an mbarrier.
+    Arrive(Arrive),
+    /// Waits for the end of the phase with this parity.
+    Await {
+        /// The barrier.
+        at: BarrierRef,
+        /// 0 or 1 (i32).
+        parity: ExprId,
+    },
+    /// Some warps of the CTA meet, or say that they were here.
+    NamedBarrier {
+        /// Which of the barriers 1 to 15 (i32).
+        id: ExprId,
+        /// Threads that complete it.
+        threads: u32,
+        /// Whether to wait for the others.
+        wait: bool,
+    },
+    /// Says that the thread has reached the cluster's barrier; what it did before is visible after the others' wait.
+    ClusterArrive,
+    /// Waits until all threads of the cluster have reached its barrier.
+    ClusterWait,
+    /// Starts a load of a tile by the copy engine.
+    BulkLoad(BulkLoad),
+    /// Starts a store of a tile by the copy engine.
+    BulkStore(BulkStore),
+    /// Ends a group of stores by the copy engine.
+    CommitStores,
+    /// Waits until at most `pending` of this thread's groups of stores are on their way.
+    AwaitStores {
+        /// Groups that may be.
+        pending: u32,
+        /// Waits for their reads of shared memory alone.
+        reads: bool,
+    },
+    /// Fetches a tensor map ahead of its first use.
+    PrefetchMap {
+        /// The tensor map.
+        map: ParamId,
+    },
+    /// Orders this thread's accesses to accumulators before the warpgroup's products.
+    FenceProducts,
+    /// Starts products of a warpgroup.
+    WarpgroupMultiply(WarpgroupMultiply),
+    /// Ends a group of products.
+    CommitProducts,
+    /// Waits until at most `pending` of this warpgroup's groups of products are on their way.
+    AwaitProducts {
+        /// Groups that may be.
+        pending: u32,
+    },
+    /// Orders this thread's ordinary accesses to shared memory before what the copy engine and `wgmma` do with it.
+    FenceProxy,
+    /// Rounds an accumulator of a warpgroup and writes some of its columns to a shared tile.
+    StoreFragment {
+        /// The accumulator.
+        from: FragmentId,
+        /// The tile: [m, n], or [n, m] where it is transposed.
+        to: TileRef,
+        /// The accumulator's row that is the tile's first (i32).
+        row: ExprId,
+        /// The accumulator's column that is the tile's first.
+        col: u32,
+        /// The tile's rows are the accumulator's columns.
+        transposed: bool,
+    },
+    /// Writes a 32-bit word of a shared tile of words, one of which takes 16 bytes. Each lane that reaches it does.
+    WriteWord {
+        /// The word.
+        to: TileRef,
+        /// Its value (i32).
+        value: ExprId,
+    },
+    /// Reads a 32-bit word of a shared tile of words.
+    ReadWord {
+        /// Declared and set here.
+        var: VarId,
+        /// The word.
+        from: TileRef,
+    },
+    /// An atomic on the workspace.
+    FetchAdd(FetchAdd),
+    /// Waits until the grids that this one depends on have ended; before, none of their memory may be touched.
+    AwaitGrid,
+    /// Lets the grids that depend on this one start.
+    LaunchDependents,
 }
 
 impl Op {
@@ -298,7 +406,19 @@ impl Op {
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
         let (first, second) = match self {
             Op::If { then, otherwise, .. } => (Some(then), Some(otherwise)),
-            Op::For { body, .. } | Op::Loop { body } => (Some(body), None),
+            Op::For { body, .. } | Op::Loop { body } | Op::Elect { body } => (Some(body), None),
+            Op::Role(role) => (Some(&role.body), None),
+            _ => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// The blocks inside the statement.
+    pub fn blocks_mut(&mut self) -> impl Iterator<Item = &mut Block> {
+        let (first, second) = match self {
+            Op::If { then, otherwise, .. } => (Some(then), Some(otherwise)),
+            Op::For { body, .. } | Op::Loop { body } | Op::Elect { body } => (Some(body), None),
+            Op::Role(role) => (Some(&mut role.body), None),
             _ => (None, None),
         };
         first.into_iter().chain(second)
@@ -308,6 +428,14 @@ impl Op {
     pub fn asynchrony(&self) -> Option<&'static Asynchrony> {
         match self {
             Op::CopyTile { .. } | Op::CommitCopies | Op::AwaitCopies { .. } => Some(&asynchrony::CP_ASYNC),
+            Op::WarpgroupMultiply(_) | Op::CommitProducts | Op::AwaitProducts { .. } => Some(&asynchrony::WGMMA),
+            Op::BulkLoad(_) => Some(&asynchrony::BULK_LOAD),
+            Op::BulkStore(BulkStore { add: true, .. }) => Some(&asynchrony::BULK_REDUCE),
+            Op::BulkStore(_) | Op::CommitStores | Op::AwaitStores { .. } => Some(&asynchrony::BULK_STORE),
+            Op::Arrive(Arrive { rank: Some(_), .. }) => Some(&asynchrony::REMOTE_ARRIVE),
+            Op::ClusterArrive | Op::ClusterWait => Some(&asynchrony::CLUSTER_BARRIER),
+            Op::FetchAdd(_) => Some(&asynchrony::GLOBAL_ATOMIC),
+            Op::AwaitGrid | Op::LaunchDependents => Some(&asynchrony::GRID_DEPENDENCY),
             _ => None,
         }
     }
@@ -319,6 +447,14 @@ impl Op {
             // Copies and staged moves are shared by all threads of the CTA.
             Op::CopyTile { .. } | Op::LoadStaging { .. } | Op::StoreStaging { .. } => Scope::Cta,
             Op::Shuffle { .. } | Op::Ballot { .. } | Op::LoadMatrix { .. } | Op::Multiply { .. } => Scope::Warp,
+            Op::Role(_) => Scope::Cta,
+            Op::ClusterArrive | Op::ClusterWait => Scope::Cluster,
+            Op::FenceProducts
+            | Op::WarpgroupMultiply(_)
+            | Op::CommitProducts
+            | Op::AwaitProducts { .. }
+            | Op::StoreFragment { .. } => Scope::Warpgroup,
+            Op::Elect { .. } | Op::NamedBarrier { .. } => Scope::Warp,
             _ => Scope::Lane,
         }
     }
@@ -346,6 +482,36 @@ impl Op {
             Op::LoadMatrix { .. } => "load_matrix",
             Op::Multiply { .. } => "multiply",
             Op::StoreTile { .. } => "store_tile",
+            Op::Role(_) => "role",
+            Op::Elect { .. } => "elect",
+            Op::InitBarrier { .. } => "init_barrier",
+            Op::FenceBarrierInit => "fence_barrier_init",
+            Op::Arrive(Arrive { rank: Some(_), .. }) => "arrive_remote",
+            Op::Arrive(Arrive { bytes: Some(_), .. }) => "arrive_expect",
+            Op::Arrive(_) => "arrive",
+            Op::Await { .. } => "await",
+            Op::NamedBarrier { wait: true, .. } => "meet",
+            Op::NamedBarrier { .. } => "pass",
+            Op::ClusterArrive => "cluster_arrive",
+            Op::ClusterWait => "cluster_wait",
+            Op::BulkLoad(_) => "bulk_load",
+            Op::BulkStore(BulkStore { add: true, .. }) => "bulk_add",
+            Op::BulkStore(_) => "bulk_store",
+            Op::CommitStores => "commit_stores",
+            Op::AwaitStores { reads: true, .. } => "await_store_reads",
+            Op::AwaitStores { .. } => "await_stores",
+            Op::PrefetchMap { .. } => "prefetch_map",
+            Op::FenceProducts => "fence_products",
+            Op::WarpgroupMultiply(_) => "warpgroup_multiply",
+            Op::CommitProducts => "commit_products",
+            Op::AwaitProducts { .. } => "await_products",
+            Op::FenceProxy => "fence_proxy",
+            Op::StoreFragment { .. } => "store_fragment",
+            Op::WriteWord { .. } => "write_word",
+            Op::ReadWord { .. } => "read_word",
+            Op::FetchAdd(_) => "fetch_add",
+            Op::AwaitGrid => "await_grid",
+            Op::LaunchDependents => "launch_dependents",
         }
     }
 }

@@ -99,7 +99,7 @@ impl Ground {
 
 /// Runs a mutant until something notices its fault.
 pub fn hunt(mutant: &Mutant, ground: &Ground) -> Verdict {
-    if !verify::defects(&mutant.kernel.body).is_empty() {
+    if !verify::defects(&mutant.kernel).is_empty() {
         return Verdict::Caught { by: "not well-formed" };
     }
     for trial in &ground.trials {

@@ -1,15 +1,16 @@
 //! The faults that can be planted at one statement.
 
 use super::expressions;
+use super::hopper;
 use super::site::{self, Site};
 use super::{Mutant, MutationKind};
 use crate::ir::{BinaryOp, ExprId, GlobalTile, Kernel, Op, ShuffleFrom, Stmt, StmtId, Type};
 
 /// Plants into copies of one kernel at one place.
-struct Planter<'a> {
-    kernel: &'a Kernel,
+pub(super) struct Planter<'a> {
+    pub(super) kernel: &'a Kernel,
     site: &'a Site,
-    stmt: &'a Stmt,
+    pub(super) stmt: &'a Stmt,
     index: usize,
     found: Vec<Mutant>,
 }
@@ -29,7 +30,7 @@ pub(super) fn faults(kernel: &Kernel, site: &Site) -> Vec<Mutant> {
 
 impl Planter<'_> {
     /// A mutant that `edit` makes of a copy, given the block that holds the statement.
-    fn plant(&mut self, kind: MutationKind, description: String, edit: impl FnOnce(&mut Vec<Stmt>, usize)) {
+    pub(super) fn plant(&mut self, kind: MutationKind, description: String, edit: impl FnOnce(&mut Vec<Stmt>, usize)) {
         let mut kernel = self.kernel.clone();
         if let Some(block) = site::block_mut(&mut kernel.body.block, &self.site.path) {
             edit(&mut block.0, self.index);
@@ -38,7 +39,12 @@ impl Planter<'_> {
     }
 
     /// A mutant whose statement does something else; `make` may append expressions.
-    fn plant_op(&mut self, kind: MutationKind, description: String, make: impl FnOnce(&mut Kernel, &mut Op)) {
+    pub(super) fn plant_op(
+        &mut self,
+        kind: MutationKind,
+        description: String,
+        make: impl FnOnce(&mut Kernel, &mut Op),
+    ) {
         let mut kernel = self.kernel.clone();
         let mut op = self.stmt.op.clone();
         make(&mut kernel, &mut op);
@@ -48,7 +54,7 @@ impl Planter<'_> {
         }
     }
 
-    fn push(&mut self, kind: MutationKind, description: String, kernel: Kernel) {
+    pub(super) fn push(&mut self, kind: MutationKind, description: String, kernel: Kernel) {
         let (stmt, location, site) = (self.stmt.id, self.stmt.location, self.site.name.clone());
         self.found.push(Mutant { stmt, location, site, kind, description, kernel });
     }
@@ -66,7 +72,7 @@ impl Planter<'_> {
             | Op::LoadStaging { .. }
             | Op::Break { .. }
             | Op::Assign { .. } => (true, false, false),
-            _ => (false, false, false),
+            ref op => hopper::structure(op),
         };
         if drops {
             self.plant(MutationKind::Drop, format!("{name} is left out"), |block, at| drop(block.remove(at)));
@@ -144,11 +150,12 @@ impl Planter<'_> {
             _ => {}
         }
         self.matrices();
+        self.hopper();
         self.slots();
     }
 
     /// Two mutants of an integer: one more and one less.
-    fn shifted(&mut self, kind: MutationKind, what: &str, old: ExprId, set: impl Fn(&mut Op, ExprId)) {
+    pub(super) fn shifted(&mut self, kind: MutationKind, what: &str, old: ExprId, set: impl Fn(&mut Op, ExprId)) {
         for (op, sign) in [(BinaryOp::Add, "+"), (BinaryOp::Sub, "-")] {
             let description = format!("{what}: {} {sign} 1", expressions::text(self.kernel, old));
             self.plant_op(kind, description, |k, stmt| {
@@ -245,24 +252,22 @@ impl Planter<'_> {
         }
     }
 
-    /// The slot of a shared tile.
+    /// The slots of shared tiles and barriers.
     fn slots(&mut self) {
-        let (Op::CopyTile { to: tile, .. } | Op::StoreStaging { to: tile, .. } | Op::LoadMatrix { from: tile, .. }) =
-            self.stmt.op
-        else {
-            return;
-        };
-        let set = |op: &mut Op, new| match op {
-            Op::CopyTile { to: tile, .. } | Op::StoreStaging { to: tile, .. } | Op::LoadMatrix { from: tile, .. } => {
-                tile.slot = new;
+        let mut op = self.stmt.op.clone();
+        let slots: Vec<ExprId> = slots_of(&mut op).into_iter().map(|slot| *slot).collect();
+        for (which, slot) in slots.into_iter().enumerate() {
+            let set = move |op: &mut Op, new| {
+                if let Some(slot) = slots_of(op).into_iter().nth(which) {
+                    *slot = new;
+                }
+            };
+            if self.kernel.body.exprs.as_constant(slot) != Some(0) {
+                let description = format!("slot: {} becomes 0", expressions::text(self.kernel, slot));
+                self.plant_op(MutationKind::Slot, description, |k, op| set(op, k.body.exprs.constant(Type::I32, 0)));
             }
-            _ => {}
-        };
-        if self.kernel.body.exprs.as_constant(tile.slot) != Some(0) {
-            let description = format!("slot: {} becomes 0", expressions::text(self.kernel, tile.slot));
-            self.plant_op(MutationKind::Slot, description, |k, op| set(op, k.body.exprs.constant(Type::I32, 0)));
+            self.shifted(MutationKind::Slot, "slot", slot, set);
         }
-        self.shifted(MutationKind::Slot, "slot", tile.slot, set);
     }
 
     /// Every node of every expression that the statement uses, one at a time.
@@ -298,6 +303,16 @@ impl Planter<'_> {
     }
 }
 
+/// The slots of shared tiles and barriers that a statement names.
+fn slots_of(op: &mut Op) -> Vec<&mut ExprId> {
+    match op {
+        Op::CopyTile { to: tile, .. } | Op::StoreStaging { to: tile, .. } | Op::LoadMatrix { from: tile, .. } => {
+            vec![&mut tile.slot]
+        }
+        op => hopper::slots_of(op),
+    }
+}
+
 fn block_of(op: &mut Op) -> Option<&mut GlobalTile> {
     match op {
         Op::CopyTile { from: block, .. } | Op::LoadStaging { from: block, .. } | Op::StoreTile { to: block, .. } => {
@@ -327,7 +342,7 @@ fn uses(op: &mut Op) -> Vec<(&'static str, &mut ExprId)> {
             all.extend(cols.as_mut().map(|e| ("cols", e)));
             all
         }
-        _ => Vec::new(),
+        op => hopper::uses(op),
     }
 }
 

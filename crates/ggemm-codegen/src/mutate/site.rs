@@ -49,8 +49,19 @@ fn collect(body: &Body, block: &Block, path: &[(usize, usize)], outer: &str, fou
 fn label(body: &Body, stmt: &Stmt) -> String {
     let var = |v: &crate::ir::VarId| &body.vars[v.0 as usize].name;
     let fragment = |f: &crate::ir::FragmentId| &body.fragments[f.0 as usize].name;
+    let barrier = |at: &crate::ir::BarrierRef| &body.barriers[at.barrier.0 as usize].name;
+    let tile = |t: &crate::ir::TileRef| &body.shared[t.tile.0 as usize].name;
     let name = stmt.op.name();
     match &stmt.op {
+        Op::Role(role) => format!("{name} {}", role.name),
+        Op::InitBarrier { barrier } => format!("{name} {}", body.barriers[barrier.0 as usize].name),
+        Op::Arrive(arrive) => format!("{name} {}", barrier(&arrive.at)),
+        Op::Await { at, .. } => format!("{name} {}", barrier(at)),
+        Op::BulkLoad(load) => format!("{name} {}", tile(&load.to)),
+        Op::BulkStore(store) => format!("{name} {}", tile(&store.from)),
+        Op::WriteWord { to, .. } | Op::StoreFragment { to, .. } => format!("{name} {}", tile(to)),
+        Op::FetchAdd(add) => format!("{name} {}", var(&add.var)),
+        Op::ReadWord { var: v, .. } => format!("{name} {}", var(v)),
         Op::Let { var: v, .. }
         | Op::Assign { var: v, .. }
         | Op::For { var: v, .. }
@@ -73,13 +84,7 @@ pub(super) fn block_mut<'b>(body: &'b mut Block, path: &[(usize, usize)]) -> Opt
     if rest.is_empty() {
         return Some(body);
     }
-    let inner = match (&mut body.0.get_mut(*index)?.op, branch) {
-        (Op::If { then, .. }, 0) => then,
-        (Op::If { otherwise, .. }, _) => otherwise,
-        (Op::For { body, .. } | Op::Loop { body }, _) => body,
-        _ => return None,
-    };
-    block_mut(inner, rest)
+    block_mut(body.0.get_mut(*index)?.op.blocks_mut().nth(*branch)?, rest)
 }
 
 /// The block that holds the statement of a path.

@@ -178,9 +178,14 @@ impl Launch {
     fn new(gpu: &'static Gpu, variant: &'static Variant, contraction: &Contraction) -> Result<Self, Error> {
         let contract = variant.contract();
         let count = contract.params.len();
+        let unreadable =
+            |reason: String| Error::UnreadableKernel { set: variant.set(), kernel: variant.name(), reason };
         if count > MOST_PARAMETERS {
-            let reason = format!("it has {count} parameters, at most {MOST_PARAMETERS} can be launched");
-            return Err(Error::UnreadableKernel { set: variant.set(), kernel: variant.name(), reason });
+            return Err(unreadable(format!("it has {count} parameters, at most {MOST_PARAMETERS} can be launched")));
+        }
+        // No kernel that this version bakes needs these; one that another version baked may.
+        if !contract.tensor_maps.is_empty() || contract.workspace_bytes > 0 || contract.dependent_launch {
+            return Err(unreadable("it needs tensor maps, a workspace or a dependent launch".to_owned()));
         }
         let kernel = gpu.kernel(variant)?;
         let mut arguments = [Argument::Integer(0); MOST_PARAMETERS];
@@ -211,6 +216,8 @@ impl Launch {
                 Argument::Pointer(Operand::B) => pointers.b,
                 Argument::Pointer(Operand::D) => pointers.d,
                 Argument::Pointer(Operand::Groups) => pointers.groups,
+                // `new` saw to it that there is none.
+                Argument::Pointer(Operand::Workspace) => 0,
                 Argument::Integer(integer) => integer.cast_unsigned(),
             };
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ggemm_attest::Date;
 use ggemm_codegen::Arch;
+use ggemm_runtime::verify::Extent;
 
 use crate::parsers;
 
@@ -36,6 +37,10 @@ pub(crate) struct VerifyArgs {
     /// Seed of the first problem; each further one has the next
     #[arg(long, default_value_t = defaults::SEED)]
     pub(super) seed: u64,
+    /// How large problems are: a few tiles, or up to some hundred rows and columns [default: hundreds, and tiles with
+    /// --interpret]
+    #[arg(long, value_parser = parsers::extent())]
+    pub(super) extent: Option<Extent>,
     /// Run in the interpreter, on smaller problems, which needs no GPU: it also finds races and deadlocks that did not
     /// happen, and is slow
     #[arg(long)]

@@ -40,9 +40,10 @@ impl VerifyArgs {
             None => None,
         };
         let (cases, extent) = match self.interpret {
-            true => (self.cases.unwrap_or(defaults::INTERPRETED_CASES), Extent::Tiles),
-            false => (self.cases.unwrap_or(defaults::CASES), Extent::Hundreds),
+            true => (defaults::INTERPRETED_CASES, Extent::Tiles),
+            false => (defaults::CASES, Extent::Hundreds),
         };
+        let (cases, extent) = (self.cases.unwrap_or(cases), self.extent.unwrap_or(extent));
         let mut stdout = std::io::stdout().lock();
         if !self.json {
             let seed = self.seed;
@@ -64,6 +65,7 @@ impl VerifyArgs {
             seed: self.seed,
             cases,
             interpret: self.interpret,
+            extent: self.extent,
             seconds,
             attestation: written,
         };

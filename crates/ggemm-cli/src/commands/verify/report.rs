@@ -1,6 +1,7 @@
 //! What verification found, as text for people and as JSON for programs.
 
 use ggemm_attest::Verdict;
+use ggemm_runtime::verify::Extent;
 use serde::Serialize;
 
 use super::tally::Tally;
@@ -60,6 +61,8 @@ pub(super) struct Run<'a> {
     pub(super) seed: u64,
     pub(super) cases: u64,
     pub(super) interpret: bool,
+    /// Where it is not the default.
+    pub(super) extent: Option<Extent>,
     pub(super) seconds: f64,
     pub(super) attestation: Option<&'a std::path::Path>,
 }
@@ -131,7 +134,10 @@ impl VariantReport {
         };
         let failure = tally.failure.as_ref().map(|failure| {
             let seed = failure.case.seed();
-            let how = if run.interpret { format!(" --interpret --arch {}", run.arch) } else { String::new() };
+            let mut how = if run.interpret { format!(" --interpret --arch {}", run.arch) } else { String::new() };
+            if let Some(extent) = run.extent {
+                how += &format!(" --extent {}", extent.name());
+            }
             FailureReport {
                 seed,
                 problem: failure.case.problem().to_string(),
@@ -160,7 +166,7 @@ fn share(of_bound: f64) -> String {
 #[cfg(test)]
 mod tests {
     use ggemm_codegen::catalogue;
-    use ggemm_runtime::verify::{Case, Extent, Failure, Fault};
+    use ggemm_runtime::verify::{Case, Failure, Fault};
     use ggemm_runtime::{Comparison, Discrepancy, Mode};
 
     use super::*;
@@ -187,6 +193,7 @@ mod tests {
             seed: 10,
             cases: 200,
             interpret: true,
+            extent: None,
             seconds: 1.0,
             attestation: None,
         };

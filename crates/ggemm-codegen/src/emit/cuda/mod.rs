@@ -4,6 +4,8 @@
 //! toolkit; what it needs of PTX are the thin wrappers of the prelude. It is meant to be read.
 
 mod addresses;
+mod epilogue;
+mod hopper;
 mod prelude;
 mod scalars;
 mod statements;
@@ -11,7 +13,7 @@ mod writer;
 
 use std::borrow::Cow;
 
-use crate::ir::{Kernel, ParamType, StmtId};
+use crate::ir::{Kernel, Op, ParamType, StmtId};
 use writer::Writer;
 
 /// The text of a kernel.
@@ -59,11 +61,13 @@ fn head(kernel: &Kernel) -> String {
 }
 
 fn write_kernel(w: &mut Writer<'_>, kernel: &Kernel) {
-    for tile in &kernel.body.shared {
+    for tile in kernel.body.shared.iter().enumerate().filter(|(i, _)| is_addressed(kernel, *i)).map(|(_, t)| t) {
         addresses::write_piece_function(w, tile);
     }
+    hopper::write_functions(w);
     let c = &kernel.contract;
-    w.line(&format!("extern \"C\" __global__ void __launch_bounds__({}, 1)", c.threads));
+    let cluster = if c.cluster > 1 { format!("__cluster_dims__({}, 1, 1) ", c.cluster) } else { String::new() };
+    w.line(&format!("extern \"C\" __global__ void {cluster}__launch_bounds__({}, 1)", c.threads));
     w.line(&format!("{}(", c.name));
     w.indent();
     for (i, p) in c.params.iter().enumerate() {
@@ -74,6 +78,8 @@ fn write_kernel(w: &mut Writer<'_>, kernel: &Kernel) {
             ParamType::Bool => "const bool ".to_owned(),
             ParamType::I32 => "const int ".to_owned(),
             ParamType::I64 => "const int64 ".to_owned(),
+            ParamType::TensorMap(_) => "const __grid_constant__ TensorMap ".to_owned(),
+            ParamType::Words => "int* __restrict__ ".to_owned(),
         };
         let end = if i + 1 == c.params.len() { ")" } else { "," };
         w.line(&format!("{ty}{}{end}", p.name));
@@ -85,4 +91,17 @@ fn write_kernel(w: &mut Writer<'_>, kernel: &Kernel) {
     statements::write_block(w, &kernel.body.block);
     w.dedent();
     w.line("}");
+}
+
+/// Whether threads compute addresses in a shared tile.
+fn is_addressed(kernel: &Kernel, tile: usize) -> bool {
+    let mut found = false;
+    kernel.body.for_each_stmt(|s| match &s.op {
+        Op::CopyTile { to, .. }
+        | Op::StoreStaging { to, .. }
+        | Op::LoadMatrix { from: to, .. }
+        | Op::StoreFragment { to, .. } => found |= to.tile.0 as usize == tile,
+        _ => {}
+    });
+    found
 }

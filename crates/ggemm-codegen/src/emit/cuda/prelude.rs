@@ -3,7 +3,7 @@
 
 use crate::dtype::Dtype;
 use crate::geometry;
-use crate::ir::{FragmentId, FragmentRole, GlobalTile, Kernel, Op, ParamType};
+use crate::ir::{Arrive, BulkLoad, BulkStore, ExprKind, FragmentId, FragmentRole, GlobalTile, Kernel, Op, ParamType};
 
 const TYPES: &str = include_str!("prelude/types.cuh");
 const WARP: &str = include_str!("prelude/warp.cuh");
@@ -18,6 +18,91 @@ const STORE_F32: &str = include_str!("prelude/store_f32.cuh");
 const STORE: &str = include_str!("prelude/store.cuh");
 const STORE_WIDE: &str = include_str!("prelude/store_wide.cuh");
 const ADD: &str = include_str!("prelude/add.cuh");
+
+/// The files of Hopper's statements, in the order in which they need each other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Hopper {
+    SharedAddress,
+    Roles,
+    Cluster,
+    Mbarrier,
+    MbarrierCluster,
+    TensorMap,
+    TmaLoad,
+    TmaMulticast,
+    TmaStore,
+    TmaAdd,
+    FenceProxy,
+    Wgmma,
+    Stmatrix,
+    PackBf16,
+    PackF16,
+    StoreShared,
+    Words,
+    Grid,
+}
+
+impl Hopper {
+    const fn text(self) -> &'static str {
+        match self {
+            Hopper::SharedAddress => include_str!("prelude/shared_address.cuh"),
+            Hopper::Roles => include_str!("prelude/roles.cuh"),
+            Hopper::Cluster => include_str!("prelude/cluster.cuh"),
+            Hopper::Mbarrier => include_str!("prelude/mbarrier.cuh"),
+            Hopper::MbarrierCluster => include_str!("prelude/mbarrier_cluster.cuh"),
+            Hopper::TensorMap => include_str!("prelude/tensor_map.cuh"),
+            Hopper::TmaLoad => include_str!("prelude/tma_load.cuh"),
+            Hopper::TmaMulticast => include_str!("prelude/tma_multicast.cuh"),
+            Hopper::TmaStore => include_str!("prelude/tma_store.cuh"),
+            Hopper::TmaAdd => include_str!("prelude/tma_add.cuh"),
+            Hopper::FenceProxy => include_str!("prelude/fence_proxy.cuh"),
+            Hopper::Wgmma => include_str!("prelude/wgmma.cuh"),
+            Hopper::Stmatrix => include_str!("prelude/stmatrix.cuh"),
+            Hopper::PackBf16 => include_str!("prelude/pack_bf16.cuh"),
+            Hopper::PackF16 => include_str!("prelude/pack_f16.cuh"),
+            Hopper::StoreShared => include_str!("prelude/store_shared.cuh"),
+            Hopper::Words => include_str!("prelude/words.cuh"),
+            Hopper::Grid => include_str!("prelude/grid.cuh"),
+        }
+    }
+
+    /// What a statement needs.
+    fn of(kernel: &Kernel, op: &Op) -> Vec<Hopper> {
+        match op {
+            Op::Role(_) | Op::Elect { .. } | Op::NamedBarrier { .. } => vec![Hopper::Roles],
+            Op::InitBarrier { .. } | Op::FenceBarrierInit | Op::Await { .. } if kernel.contract.cluster > 1 => {
+                vec![Hopper::Mbarrier, Hopper::MbarrierCluster]
+            }
+            Op::Arrive(Arrive { rank: Some(_), .. }) => vec![Hopper::Mbarrier, Hopper::MbarrierCluster],
+            Op::InitBarrier { .. } | Op::FenceBarrierInit | Op::Await { .. } | Op::Arrive(_) => vec![Hopper::Mbarrier],
+            Op::ClusterArrive | Op::ClusterWait => vec![Hopper::Cluster],
+            Op::BulkLoad(BulkLoad { multicast: Some(_), .. }) => vec![Hopper::TensorMap, Hopper::TmaMulticast],
+            Op::BulkLoad(_) => vec![Hopper::TensorMap, Hopper::TmaLoad],
+            Op::BulkStore(BulkStore { add: true, .. }) => vec![Hopper::TensorMap, Hopper::TmaStore, Hopper::TmaAdd],
+            Op::BulkStore(_) | Op::CommitStores | Op::AwaitStores { .. } => vec![Hopper::TensorMap, Hopper::TmaStore],
+            Op::PrefetchMap { .. } => vec![Hopper::TensorMap],
+            Op::FenceProxy => vec![Hopper::FenceProxy],
+            Op::FenceProducts | Op::WarpgroupMultiply(_) | Op::CommitProducts | Op::AwaitProducts { .. } => {
+                vec![Hopper::Wgmma, Hopper::Roles]
+            }
+            Op::StoreFragment { to, .. } => match kernel.body.shared[to.tile.0 as usize].dtype {
+                Dtype::Bf16 => vec![Hopper::Stmatrix, Hopper::PackBf16],
+                Dtype::F16 => vec![Hopper::Stmatrix, Hopper::PackF16],
+                Dtype::F32 => vec![Hopper::StoreShared],
+            },
+            Op::WriteWord { .. } | Op::ReadWord { .. } => vec![Hopper::Words],
+            Op::AwaitGrid | Op::LaunchDependents => vec![Hopper::Grid],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Whether the text speaks of warps by their index.
+pub(super) fn has_warp_index(kernel: &Kernel) -> bool {
+    let mut has = false;
+    kernel.body.for_each_stmt(|s| has |= Hopper::of(kernel, &s.op).contains(&Hopper::Roles));
+    has
+}
 
 /// The files that the text of `kernel` needs, in the order in which it needs them.
 pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
@@ -37,6 +122,23 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
         _ => {}
     });
     let operand = kernel.body.fragments.iter().find(|f| f.role == FragmentRole::OperandA).map(|f| f.dtype);
+    let mut hopper = Vec::new();
+    kernel.body.for_each_stmt(|s| hopper.extend(Hopper::of(kernel, &s.op)));
+    let speaks_of_cluster = |k: &ExprKind| {
+        use crate::ir::Builtin::{Cluster, ClusterCount, ClusterRank};
+        matches!(k, ExprKind::Builtin(ClusterRank | Cluster | ClusterCount))
+    };
+    if kernel.body.exprs.iter().any(|n| speaks_of_cluster(&n.kind)) {
+        hopper.push(Hopper::Cluster);
+    }
+    let has_shared = !kernel.body.shared.is_empty() || !kernel.body.barriers.is_empty();
+    if !hopper.is_empty() && has_shared && !uses.ldmatrix {
+        hopper.push(Hopper::SharedAddress);
+    }
+    uses.warp |= hopper.contains(&Hopper::Roles);
+    hopper.sort_unstable();
+    hopper.dedup();
+
     let mut files = vec![TYPES];
     for (used, file) in
         [(uses.warp, WARP), (uses.cp_async, CP_ASYNC), (uses.staging, STAGING), (uses.ldmatrix, LDMATRIX)]
@@ -45,6 +147,7 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
             files.push(file);
         }
     }
+    files.extend(hopper.into_iter().map(Hopper::text));
     match operand {
         Some(Dtype::Bf16) => files.push(MMA_BF16),
         Some(Dtype::F16) => files.push(MMA_F16),

@@ -46,6 +46,11 @@ impl Writer<'_> {
         self.bound(id, 7)
     }
 
+    /// An expression as an operand of a sum.
+    pub(super) fn summand(&self, id: ExprId) -> String {
+        self.bound(id, 6)
+    }
+
     /// An expression as an operand of something that binds with `outer`.
     fn bound(&self, id: ExprId, outer: u8) -> String {
         let (strength, text) = self.with_strength(id);
@@ -72,6 +77,11 @@ impl Writer<'_> {
                     Builtin::Lane => "lane".to_owned(),
                     Builtin::Cta => "int(blockIdx.x)".to_owned(),
                     Builtin::CtaCount => "int(gridDim.x)".to_owned(),
+                    Builtin::Warp => "warp".to_owned(),
+                    Builtin::Warpgroup => "warpgroup".to_owned(),
+                    Builtin::ClusterRank => "cluster_rank()".to_owned(),
+                    Builtin::Cluster => "cluster_index()".to_owned(),
+                    Builtin::ClusterCount => "cluster_count()".to_owned(),
                 },
             ),
             ExprKind::Binary(op, a, b) => self.binary(*op, *a, *b),

@@ -4,6 +4,7 @@ use super::addresses::{self, Arithmetic};
 use super::prelude::stores_eight;
 use super::scalars::type_name;
 use super::writer::Writer;
+use super::{hopper, prelude};
 use crate::geometry::{MMA_K, MMA_M, MMA_N};
 use crate::ir::{
     BinaryOp, Block, Builtin, ExprId, Fragment, FragmentId, FragmentRole, GlobalTile, Op, ParamType, ShuffleFrom, Stmt,
@@ -14,6 +15,10 @@ use crate::layout::ThreadValueMap;
 /// Thread indices, addresses of shared tiles, and registers of fragments.
 pub(super) fn write_declarations(w: &mut Writer<'_>) {
     let kernel = w.kernel;
+    if prelude::has_warp_index(kernel) {
+        hopper::write_indices(w);
+        return write_storage(w);
+    }
     w.line("const int thread = threadIdx.x;");
     // Quotients of what may be negative take several instructions, and compilers keep them in registers for that.
     w.line(&format!("__builtin_assume(0 <= thread && thread < {});", kernel.contract.threads));
@@ -24,8 +29,14 @@ pub(super) fn write_declarations(w: &mut Writer<'_>) {
         w.line(&format!("const int warp_m = warp % {};  // {} rows each", m.extent, m.row));
         w.line(&format!("const int warp_n = warp / {};  // {} columns each", m.extent, n.col));
     }
+    write_storage(w);
+}
+
+/// Where shared tiles and barriers are, and the registers of fragments.
+fn write_storage(w: &mut Writer<'_>) {
+    let kernel = w.kernel;
     w.line("");
-    if !kernel.body.shared.is_empty() {
+    if !kernel.body.shared.is_empty() || !kernel.body.barriers.is_empty() {
         w.line("extern __shared__ __align__(1024) unsigned char shared_memory[];");
         for t in &kernel.body.shared {
             let at = if t.offset == 0 { String::new() } else { format!(" + {}", t.offset) };
@@ -34,6 +45,13 @@ pub(super) fn write_declarations(w: &mut Writer<'_>) {
                 t.name,
                 t.slots,
                 t.layout.bytes()
+            ));
+        }
+        for b in &kernel.body.barriers {
+            let at = if b.offset == 0 { String::new() } else { format!(" + {}", b.offset) };
+            let (name, slots, arrivals) = (&b.name, b.slots, b.arrivals);
+            w.line(&format!(
+                "const uint32 {name} = shared_address(shared_memory){at};  // {slots} barriers of {arrivals} arrivals"
             ));
         }
         w.line("");
@@ -48,7 +66,9 @@ fn declaration(f: &Fragment) -> String {
     let v = &f.map.values;
     let slots = if f.slots > 1 { format!("[{}]", f.slots) } else { String::new() };
     match f.role {
-        FragmentRole::Accumulator => format!("float {}[{}][{}][4];", f.name, v[3].extent, v[2].extent),
+        FragmentRole::Accumulator | FragmentRole::WarpgroupAccumulator => {
+            format!("float {}[{}][{}][4];", f.name, v[3].extent, v[2].extent)
+        }
         FragmentRole::OperandA => format!("uint32 {}{slots}[{}][4];", f.name, v[3].extent),
         FragmentRole::OperandB => format!("uint32 {}{slots}[{}][2];", f.name, v[2].extent),
         FragmentRole::Staging => format!("uint32 {}[{}][4];", f.name, v[1].extent),
@@ -56,8 +76,12 @@ fn declaration(f: &Fragment) -> String {
 }
 
 pub(super) fn write_block(w: &mut Writer<'_>, block: &Block) {
-    for stmt in &block.0 {
-        w.statement(stmt.id, |w| write_stmt(w, stmt));
+    for (index, stmt) in block.0.iter().enumerate() {
+        let after_role = index > 0 && matches!(block.0[index - 1].op, Op::Role(_));
+        w.statement(stmt.id, |w| match &stmt.op {
+            Op::Role(role) => hopper::write_role(w, role, after_role),
+            _ => write_stmt(w, stmt),
+        });
     }
 }
 
@@ -129,19 +153,20 @@ fn write_stmt(w: &mut Writer<'_>, stmt: &Stmt) {
         }
         Op::Multiply { accumulator, a, b, slot } => write_multiply(w, *accumulator, *a, *b, *slot),
         Op::StoreTile { from, to, accumulate, paired } => write_store(w, *from, to, *accumulate, *paired),
+        _ => hopper::write_stmt(w, &stmt.op),
     }
 }
 
-fn fragment<'b>(w: &Writer<'b>, id: FragmentId) -> &'b Fragment {
+pub(super) fn fragment<'b>(w: &Writer<'b>, id: FragmentId) -> &'b Fragment {
     &w.kernel.body.fragments[id.0 as usize]
 }
 
 /// The shared address of a tile.
-fn tile_address(w: &Writer<'_>, tile: &TileRef) -> String {
+pub(super) fn tile_address(w: &Writer<'_>, tile: &TileRef) -> String {
     let t = &w.kernel.body.shared[tile.tile.0 as usize];
     match w.exprs.as_constant(tile.slot) {
         Some(0) => t.name.clone(),
-        _ => format!("{} + {} * {}", t.name, w.text(tile.slot), t.layout.bytes()),
+        _ => format!("{} + {} * {}", t.name, w.factor(tile.slot), t.layout.bytes()),
     }
 }
 
@@ -224,7 +249,8 @@ fn each_piece(
 fn element_name(ty: ParamType) -> &'static str {
     match ty {
         ParamType::Input(t) | ParamType::Output(t) => t.name(),
-        ParamType::Indices | ParamType::Bool | ParamType::I32 | ParamType::I64 => "void",
+        ParamType::Words => "int",
+        ParamType::Indices | ParamType::Bool | ParamType::I32 | ParamType::I64 | ParamType::TensorMap(_) => "void",
     }
 }
 

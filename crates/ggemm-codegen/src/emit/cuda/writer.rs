@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::ir::{Body, ExprId, Expressions, Kernel, ScalarVar, Scope, StmtId, Type, VarId};
+use crate::ir::{Body, ExprId, Expressions, FragmentId, Kernel, ScalarVar, Scope, StmtId, Type, VarId};
 
 /// Names that the text uses for itself.
 const RESERVED: &[&str] = &[
@@ -20,6 +20,10 @@ const RESERVED: &[&str] = &[
     "warp",
     "warp_m",
     "warp_n",
+    "warpgroup",
+    "from_a",
+    "from_b",
+    "row_of_warp",
     "shared_memory",
     "x0",
     "x1",
@@ -62,6 +66,8 @@ pub(super) struct Writer<'b> {
     depth: usize,
     lines: Vec<(StmtId, u32, u32)>,
     pub(super) locals: Locals,
+    /// Accumulators of warpgroups that the role at hand multiplies into.
+    pub(super) sums: Vec<FragmentId>,
 }
 
 /// Variables of the text that no statement declares.
@@ -75,6 +81,7 @@ pub(super) struct Locals {
     pub(super) half: ExprId,
     pub(super) row: ExprId,
     pub(super) piece: ExprId,
+    pub(super) row_of_warp: ExprId,
 }
 
 impl<'b> Writer<'b> {
@@ -91,6 +98,7 @@ impl<'b> Writer<'b> {
         let mut taken: Vec<String> = RESERVED.iter().map(|s| (*s).to_owned()).collect();
         taken.extend(kernel.contract.params.iter().map(|p| p.name.clone()));
         taken.extend(kernel.body.shared.iter().map(|t| t.name.clone()));
+        taken.extend(kernel.body.barriers.iter().map(|b| b.name.clone()));
         taken.extend(kernel.body.fragments.iter().map(|f| f.name.clone()));
         Writer {
             kernel,
@@ -103,11 +111,17 @@ impl<'b> Writer<'b> {
             depth: 0,
             lines: Vec::new(),
             locals,
+            sums: Vec::new(),
         }
     }
 
     pub(super) fn finish(self) -> (String, Vec<(StmtId, u32, u32)>) {
         (self.out, self.lines)
+    }
+
+    /// Whether the text so far has a word.
+    pub(super) fn has_word(&self, word: &str) -> bool {
+        self.out.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|w| w == word)
     }
 
     pub(super) fn line(&mut self, text: &str) {
@@ -198,6 +212,7 @@ impl Locals {
             half: local("half"),
             row: local("row"),
             piece: local("piece"),
+            row_of_warp: local("row_of_warp"),
         }
     }
 }

@@ -1,0 +1,112 @@
+//! Products of warpgroups.
+
+use super::builder::KernelBuilder;
+use super::scalar::{Bool, Expr, I32, Operand, ScopeTag, Warpgroup, Within};
+use super::tiles::Slot;
+use crate::dtype::Dtype;
+use crate::ir::{FragmentId, FragmentRole, Op, WarpgroupMultiply};
+use crate::layout::ThreadValueMap;
+
+/// The running sums of the warpgroups that share a tile.
+#[derive(Clone, Copy)]
+pub struct WarpgroupSums(FragmentId);
+
+/// An operand of a warpgroup's product in shared memory.
+#[derive(Clone, Copy)]
+pub struct SharedOperand<'s> {
+    tile: &'s Slot,
+    is_mn_major: bool,
+}
+
+impl Slot {
+    /// The tile as an operand whose columns are the reduction.
+    pub fn k_major(&self) -> SharedOperand<'_> {
+        SharedOperand { tile: self, is_mn_major: false }
+    }
+
+    /// The tile as an operand whose rows are the reduction.
+    pub fn mn_major(&self) -> SharedOperand<'_> {
+        SharedOperand { tile: self, is_mn_major: true }
+    }
+}
+
+impl<'k> KernelBuilder<'k> {
+    /// Declares the accumulator of warpgroups.
+    pub fn warpgroup_sums(&mut self, name: &str, map: ThreadValueMap) -> WarpgroupSums {
+        WarpgroupSums(self.declare_fragment(name, Dtype::F32, FragmentRole::WarpgroupAccumulator, map, 1))
+    }
+
+    /// Sets a warpgroup's sums to zero.
+    #[track_caller]
+    pub fn zero_sums(&mut self, sums: WarpgroupSums) {
+        self.push(Op::Zero { fragment: sums.0 });
+    }
+
+    /// Orders this thread's accesses to sums before the products that follow.
+    #[track_caller]
+    pub fn fence_products(&mut self) {
+        self.push(Op::FenceProducts);
+    }
+
+    /// sums (+)= a · bᵀ for the k16 step `step`; `keep`: adds to what is there.
+    #[track_caller]
+    pub fn warpgroup_multiply<S>(
+        &mut self,
+        sums: WarpgroupSums,
+        a: SharedOperand<'_>,
+        b: SharedOperand<'_>,
+        step: impl Operand<'k, I32>,
+        keep: Expr<'k, Bool, S>,
+    ) where
+        S: Within<Warpgroup>,
+    {
+        let step = step.expr(self.arena());
+        self.push(Op::WarpgroupMultiply(WarpgroupMultiply {
+            accumulator: sums.0,
+            a: a.tile.tile(),
+            b: b.tile.tile(),
+            a_is_mn_major: a.is_mn_major,
+            b_is_mn_major: b.is_mn_major,
+            step,
+            keep: keep.id,
+        }));
+    }
+
+    /// Ends a group of products.
+    #[track_caller]
+    pub fn commit_products(&mut self) {
+        self.push(Op::CommitProducts);
+    }
+
+    /// Waits until at most `pending` of this warpgroup's groups of products are in flight.
+    #[track_caller]
+    pub fn await_products(&mut self, pending: u32) {
+        self.push(Op::AwaitProducts { pending });
+    }
+
+    /// Rounds the sums from (`row`, `col`) on and writes them to a tile, all its columns; a warpgroup writes the rows
+    /// it holds.
+    #[track_caller]
+    pub fn store_fragment<S>(&mut self, from: WarpgroupSums, to: &Slot, row: impl Operand<'k, I32, Scope = S>, col: u32)
+    where
+        S: Within<Warpgroup>,
+    {
+        let row = row.expr(self.arena());
+        self.push(Op::StoreFragment { from: from.0, to: to.tile(), row, col, transposed: false });
+    }
+
+    /// The same to a tile whose rows are the sums' columns.
+    #[track_caller]
+    pub fn store_transposed<S>(
+        &mut self,
+        from: WarpgroupSums,
+        to: &Slot,
+        row: impl Operand<'k, I32, Scope = S>,
+        col: u32,
+    ) where
+        S: ScopeTag + Within<Warpgroup>,
+    {
+        let row = row.expr(self.arena());
+        self.push(Op::StoreFragment { from: from.0, to: to.tile(), row, col, transposed: true });
+    }
+}

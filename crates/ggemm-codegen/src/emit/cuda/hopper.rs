@@ -1,0 +1,439 @@
+//! Hopper's statements as C++: roles, barriers, bulk copies, products of warpgroups.
+
+use super::addresses::Arithmetic;
+use super::epilogue;
+use super::statements::{fragment, tile_address, write_block};
+use super::writer::Writer;
+use crate::descriptor::{self, WGMMA_K, WGMMA_M};
+use crate::dtype::Dtype;
+use crate::geometry::{MMA_M, MMA_N};
+use crate::ir::{
+    Arrive, AtomicScope, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId, FetchAdd, FragmentId, MemoryOrder, Op,
+    RegisterBudget, Role, TileRef, WarpgroupMultiply,
+};
+
+/// Indices of the thread, those that the text uses.
+pub(super) fn write_indices(w: &mut Writer<'_>) {
+    // Names are used below: a writer of its own finds out which.
+    let mut probe = Writer::new(w.kernel);
+    write_block(&mut probe, &w.kernel.body.block);
+    if probe.has_word("thread") {
+        w.line("const int thread = int(threadIdx.x);");
+    }
+    if probe.has_word("lane") {
+        w.line("const int lane = int(threadIdx.x) % 32;");
+    }
+    w.line("const int warp = warp_index();");
+    if probe.has_word("warpgroup") {
+        w.line("const int warpgroup = warp / 4;");
+    }
+}
+
+/// A product's shape and the majorness of its operands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Shape {
+    n: u32,
+    dtype: Dtype,
+    a_is_mn_major: bool,
+    b_is_mn_major: bool,
+}
+
+impl Shape {
+    fn of(w: &Writer<'_>, p: &WarpgroupMultiply) -> Shape {
+        Shape {
+            n: fragment(w, p.accumulator).map.values[2].extent * MMA_N,
+            dtype: w.kernel.body.shared[p.a.tile.0 as usize].dtype,
+            a_is_mn_major: p.a_is_mn_major,
+            b_is_mn_major: p.b_is_mn_major,
+        }
+    }
+
+    fn name(self) -> String {
+        let (m, n, k) = (WGMMA_M, self.n, WGMMA_K);
+        let side = |is_mn_major| if is_mn_major { "mn" } else { "k" };
+        format!("wgmma_m{m}n{n}k{k}_a{}_b{}", side(self.a_is_mn_major), side(self.b_is_mn_major))
+    }
+}
+
+/// The wrappers that depend on a number: one for each shape of product, one for each atomic.
+pub(super) fn write_functions(w: &mut Writer<'_>) {
+    let (mut shapes, mut atomics) = (Vec::new(), Vec::new());
+    w.kernel.body.for_each_stmt(|s| match &s.op {
+        Op::WarpgroupMultiply(p) => shapes.push(Shape::of(w, p)),
+        Op::FetchAdd(f) => atomics.push((atomic_name(f), f.order, f.scope)),
+        _ => {}
+    });
+    shapes.sort_unstable();
+    shapes.dedup();
+    shapes.into_iter().for_each(|s| write_product_function(w, s));
+    atomics.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    atomics.dedup_by(|a, b| a.0 == b.0);
+    for (name, order, scope) in atomics {
+        let (order, scope) = (order_name(order).1, scope_name(scope));
+        w.line("// Adds to a word and takes what was there.");
+        w.block(&format!("__device__ __forceinline__ int {name}(int* word, int amount)"), |w| {
+            w.line("int before;");
+            w.line(&format!("asm volatile(\"atom.{order}.{scope}.global.add.s32 %0, [%1], %2;\""));
+            w.line("             : \"=r\"(before)");
+            w.line("             : \"l\"(word), \"r\"(amount)");
+            w.line("             : \"memory\");");
+            w.line("return before;");
+        });
+        w.line("");
+    }
+}
+
+fn write_product_function(w: &mut Writer<'_>, s: Shape) {
+    let (n, ty) = (s.n, s.dtype);
+    let count = n / 2;
+    w.line(&format!("// d[{WGMMA_M}, {n}] (+)= a[{WGMMA_M}, {WGMMA_K}] · b[{n}, {WGMMA_K}]ᵀ in {ty}, summed in f32; `keep` adds to what d holds."));
+    let head = format!(
+        "__device__ __forceinline__ void {}(float (&d)[{}][4], uint64 a, uint64 b, bool keep)",
+        s.name(),
+        n / MMA_N
+    );
+    w.block(&head, |w| {
+        w.line("asm volatile(\"{\\n\"");
+        w.line("             \".reg .pred keep;\\n\"");
+        w.line(&format!("             \"setp.ne.b32 keep, %{}, 0;\\n\"", count + 2));
+        w.line(&format!("             \"wgmma.mma_async.sync.aligned.m{WGMMA_M}n{n}k{WGMMA_K}.f32.{ty}.{ty} {{\""));
+        let registers: Vec<String> = (0..count).map(|r| format!("%{r}")).collect();
+        let lines: Vec<String> = registers.chunks(16).map(|c| c.join(", ")).collect();
+        for (i, line) in lines.iter().enumerate() {
+            let end = if i + 1 == lines.len() { "" } else { ", " };
+            w.line(&format!("             \"{line}{end}\""));
+        }
+        let (ta, tb) = (u32::from(s.a_is_mn_major), u32::from(s.b_is_mn_major));
+        w.line(&format!("             \"}}, %{}, %{}, keep, 1, 1, {ta}, {tb};\\n\"", count, count + 1));
+        w.line("             \"}\"");
+        for j in 0..n / MMA_N {
+            let outputs: Vec<String> = (0..4).map(|i| format!("\"+f\"(d[{j}][{i}])")).collect();
+            let (start, end) = (if j == 0 { ':' } else { ' ' }, if j + 1 == n / MMA_N { "" } else { "," });
+            w.line(&format!("             {start} {}{end}", outputs.join(", ")));
+        }
+        w.line("             : \"l\"(a), \"l\"(b), \"r\"(int(keep)));");
+    });
+    w.line("");
+}
+
+const fn order_name(order: MemoryOrder) -> (&'static str, &'static str) {
+    match order {
+        MemoryOrder::Relaxed => ("relaxed", "relaxed"),
+        MemoryOrder::AcquireRelease => ("ordered", "acq_rel"),
+    }
+}
+
+const fn scope_name(scope: AtomicScope) -> &'static str {
+    match scope {
+        AtomicScope::Cta => "cta",
+        AtomicScope::Cluster => "cluster",
+        AtomicScope::Gpu => "gpu",
+    }
+}
+
+fn atomic_name(f: &FetchAdd) -> String {
+    format!("fetch_add_{}_{}", order_name(f.order).0, scope_name(f.scope))
+}
+
+/// A role; `follows` another one, beside which it runs.
+pub(super) fn write_role(w: &mut Writer<'_>, role: &Role, follows: bool) {
+    let (first, end) = (role.first_warp, role.first_warp + role.warps);
+    let last = end * 32 == w.kernel.contract.threads;
+    let condition = match (first, last) {
+        (0, true) => "true".to_owned(),
+        (0, false) => format!("warp < {end}"),
+        (_, true) => format!("warp >= {first}"),
+        _ => format!("warp >= {first} && warp < {end}"),
+    };
+    let other = if follows { "else " } else { "" };
+    w.line(&format!(
+        "// {}: {}",
+        role.name,
+        if role.warps == 1 { format!("warp {first}") } else { format!("warps {first} to {}", end - 1) }
+    ));
+    let mut sums = Vec::new();
+    collect_sums(&role.body, &mut sums);
+    let outer = std::mem::replace(&mut w.sums, sums);
+    w.block(&format!("{other}if ({condition})"), |w| {
+        match role.registers {
+            RegisterBudget::Launch => {}
+            RegisterBudget::Shrink(n) => w.line(&format!("shrink_registers<{n}>();")),
+            RegisterBudget::Grow(n) => w.line(&format!("grow_registers<{n}>();")),
+        }
+        match role.workers {
+            all if all == role.warps => write_block(w, &role.body),
+            1 => w.block(&format!("if (warp == {first})"), |w| write_block(w, &role.body)),
+            some => w.block(&format!("if (warp < {})", first + some), |w| write_block(w, &role.body)),
+        }
+    });
+    w.sums = outer;
+}
+
+fn collect_sums(block: &crate::ir::Block, found: &mut Vec<FragmentId>) {
+    for stmt in &block.0 {
+        if let Op::WarpgroupMultiply(p) = &stmt.op
+            && !found.contains(&p.accumulator)
+        {
+            found.push(p.accumulator);
+        }
+        stmt.op.blocks().for_each(|b| collect_sums(b, found));
+    }
+}
+
+/// The shared address of a barrier.
+fn barrier_address(w: &Writer<'_>, at: &BarrierRef) -> String {
+    let b = &w.kernel.body.barriers[at.barrier.0 as usize];
+    match w.exprs.as_constant(at.slot) {
+        Some(0) => b.name.clone(),
+        _ => format!("{} + {} * {BARRIER_BYTES}", b.name, w.factor(at.slot)),
+    }
+}
+
+pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
+    let param = |w: &Writer<'_>, p: crate::ir::ParamId| w.kernel.contract.params[p.0 as usize].name.clone();
+    match op {
+        Op::Elect { body } if body.0.is_empty() => w.line("__syncwarp();"),
+        Op::Elect { body } => {
+            w.line("__syncwarp();");
+            w.block("if (elect_one())", |w| write_block(w, body));
+            w.line("__syncwarp();");
+        }
+        Op::InitBarrier { barrier } => {
+            let b = &w.kernel.body.barriers[barrier.0 as usize];
+            if b.slots == 1 {
+                w.line(&format!("mbarrier_init({}, {});", b.name, b.arrivals));
+            } else {
+                let i = w.locals.i;
+                w.unrolled(i, b.slots, |w| {
+                    w.line(&format!("mbarrier_init({} + i * {BARRIER_BYTES}, {});", b.name, b.arrivals));
+                });
+            }
+        }
+        Op::FenceBarrierInit => w.line("mbarrier_init_fence();"),
+        Op::Arrive(Arrive { at, bytes, rank }) => {
+            let at = barrier_address(w, at);
+            match (rank, bytes) {
+                (Some(rank), _) => w.line(&format!("mbarrier_arrive_remote({at}, {});", w.text(*rank))),
+                (None, Some(bytes)) => w.line(&format!("mbarrier_arrive_expect({at}, {});", w.text(*bytes))),
+                (None, None) => w.line(&format!("mbarrier_arrive({at});")),
+            }
+        }
+        Op::Await { at, parity } => {
+            let wait = if w.kernel.contract.cluster > 1 { "mbarrier_wait_cluster" } else { "mbarrier_wait" };
+            w.line(&format!("{wait}({}, {});", barrier_address(w, at), w.text(*parity)));
+        }
+        Op::NamedBarrier { id, threads, wait } => {
+            let call = if *wait { "named_barrier_meet" } else { "named_barrier_pass" };
+            w.line(&format!("{call}({}, {threads});", w.text(*id)));
+        }
+        Op::ClusterArrive => w.line("cluster_arrive();"),
+        Op::ClusterWait => w.line("cluster_wait();"),
+        Op::BulkLoad(BulkLoad { map, coordinates, to, row, at, multicast }) => {
+            let (map, at) = (param(w, *map), barrier_address(w, at));
+            let ranks = multicast.map(|e| format!("uint16({}), ", w.text(e))).unwrap_or_default();
+            let call = if multicast.is_some() { "tma_load_multicast" } else { "tma_load" };
+            each_panel(w, (to, *row), coordinates, |w, address, coordinates| {
+                w.line(&format!("{call}({address}, {map}, {at}, {ranks}{coordinates});"));
+            });
+        }
+        Op::BulkStore(BulkStore { from, row, map, coordinates, add }) => {
+            let map = param(w, *map);
+            let call = if *add { "tma_add" } else { "tma_store" };
+            each_panel(w, (from, *row), coordinates, |w, address, coordinates| {
+                w.line(&format!("{call}({address}, {map}, {coordinates});"));
+            });
+        }
+        Op::CommitStores => w.line("tma_commit();"),
+        Op::AwaitStores { pending, reads: true } => w.line(&format!("tma_wait_reads<{pending}>();")),
+        Op::AwaitStores { pending, reads: false } => w.line(&format!("tma_wait<{pending}>();")),
+        Op::PrefetchMap { map } => w.line(&format!("prefetch_tensor_map({});", param(w, *map))),
+        Op::FenceProducts => w.line("wgmma_fence();"),
+        Op::WarpgroupMultiply(p) => write_product(w, p),
+        Op::CommitProducts => w.line("wgmma_commit();"),
+        Op::AwaitProducts { pending } => {
+            w.line(&format!("wgmma_wait<{pending}>();"));
+            if *pending == 0 {
+                for id in w.sums.clone() {
+                    let f = fragment(w, id);
+                    for block in 0..f.map.values[3].extent {
+                        w.line(&format!("wgmma_release({}[{block}]);", f.name));
+                    }
+                }
+            }
+        }
+        Op::FenceProxy => w.line("fence_proxy_async();"),
+        Op::StoreFragment { from, to, row, col, transposed } => {
+            write_store_fragment(w, *from, to, *row, *col, *transposed);
+        }
+        Op::WriteWord { to, value } => {
+            w.line(&format!("write_word({}, {});", tile_address(w, to), w.text(*value)));
+        }
+        Op::ReadWord { var, from } => {
+            let from = tile_address(w, from);
+            let name = w.declare(*var);
+            w.line(&format!("const int {name} = read_word({from});"));
+        }
+        Op::FetchAdd(f) => {
+            let (index, amount, guard) = (w.text(f.index), w.text(f.amount), w.text(f.guard));
+            let call = format!("{}({} + {index}, {amount})", atomic_name(f), param(w, f.pointer));
+            let name = w.declare(f.var);
+            w.line(&format!("const int {name} = {guard} ? {call} : 0;"));
+        }
+        Op::AwaitGrid => w.line("await_grid();"),
+        Op::LaunchDependents => w.line("launch_dependents();"),
+        _ => {}
+    }
+}
+
+/// The boxes of a tile: one for each panel, further on along the contiguous dimension.
+fn each_panel(
+    w: &mut Writer<'_>,
+    (tile, row): (&TileRef, ExprId),
+    coordinates: &[ExprId],
+    write: impl FnOnce(&mut Writer<'_>, &str, &str),
+) {
+    let t = &w.kernel.body.shared[tile.tile.0 as usize];
+    let mut address = tile_address(w, tile);
+    if w.exprs.as_constant(row) != Some(0) {
+        address = format!("{address} + {} * {}", w.factor(row), t.layout.rows.0[0].stride);
+    }
+    let mut texts: Vec<String> = coordinates.iter().map(|c| w.text(*c)).collect();
+    match t.layout.cols.0[..] {
+        [panel, panels] if panels.extent > 1 => {
+            let first = w.summand(coordinates[0]);
+            texts[0] = format!("{first} + i * {}", panel.extent);
+            let i = w.locals.i;
+            w.unrolled(i, panels.extent, |w| {
+                write(w, &format!("{address} + i * {}", panels.stride), &texts.join(", "));
+            });
+        }
+        _ => write(w, &address, &texts.join(", ")),
+    }
+}
+
+fn write_product(w: &mut Writer<'_>, p: &WarpgroupMultiply) {
+    let shape = Shape::of(w, p);
+    let f = fragment(w, p.accumulator);
+    let blocks = f.map.values[3].extent;
+    let warpgroups = f.map.threads[3].extent;
+    let keep = w.text(p.keep);
+    let operand = |w: &Writer<'_>, tile: &TileRef, is_mn_major| {
+        let layout = &w.kernel.body.shared[tile.tile.0 as usize].layout;
+        let d = match descriptor::of(layout, is_mn_major) {
+            Ok(d) => d,
+            Err(why) => unreachable!("a finished kernel has descriptors: {why}"),
+        };
+        let step = match w.exprs.as_constant(p.step) {
+            Some(0) => String::new(),
+            _ => format!(" + {} * {}", w.factor(p.step), d.step),
+        };
+        (format!("{}{step}", tile_address(w, tile)), d)
+    };
+    let (a, of_a) = operand(w, &p.a, p.a_is_mn_major);
+    let (b, of_b) = operand(w, &p.b, p.b_is_mn_major);
+    let share = if warpgroups > 1 {
+        format!(" + warpgroup % {warpgroups} * {}", blocks * of_a.side_block)
+    } else {
+        String::new()
+    };
+    let i = w.locals.i;
+    w.block("", |w| {
+        w.line(&format!("const uint64 from_b = wgmma_descriptor({b}, {:#x});", of_b.bits()));
+        if blocks == 1 {
+            w.line(&format!("const uint64 from_a = wgmma_descriptor({a}{share}, {:#x});", of_a.bits()));
+            w.line(&format!("{}({}[0], from_a, from_b, {keep});", shape.name(), f.name));
+        } else {
+            w.unrolled(i, blocks, |w| {
+                let (on, bits) = (of_a.side_block, of_a.bits());
+                w.line(&format!("const uint64 from_a = wgmma_descriptor({a}{share} + i * {on}, {bits:#x});"));
+                w.line(&format!("{}({}[i], from_a, from_b, {keep});", shape.name(), f.name));
+            });
+        }
+    });
+}
+
+fn write_store_fragment(
+    w: &mut Writer<'_>,
+    from: FragmentId,
+    to: &TileRef,
+    first_row: ExprId,
+    first_col: u32,
+    transposed: bool,
+) {
+    let f = fragment(w, from);
+    let t = &w.kernel.body.shared[to.tile.0 as usize];
+    let (rows, cols) = t.layout.shape();
+    let across = if transposed { rows } else { cols };
+    let (blocks, warpgroups) = (f.map.values[3].extent, f.map.threads[3].extent);
+    let share =
+        if warpgroups > 1 { format!(" + warpgroup % {warpgroups} * {}", blocks * WGMMA_M) } else { String::new() };
+    let above = match w.exprs.as_constant(first_row) {
+        Some(0) => String::new(),
+        _ => format!(" - {}", w.factor(first_row)),
+    };
+    let (name, tile, piece) = (&f.name, tile_address(w, to), format!("{}_piece", t.name));
+    let first = first_col / MMA_N;
+    let l = w.locals;
+    let e = &mut w.exprs;
+    let of_block = e.times(l.i, WGMMA_M);
+    let row = if blocks > 1 { e.plus(l.row_of_warp, of_block) } else { l.row_of_warp };
+    let address = |w: &Writer<'_>, at: &epilogue::Place| {
+        let byte = match w.exprs.as_constant(at.byte) {
+            Some(0) => String::new(),
+            _ => format!(" + {}", w.summand(at.byte)),
+        };
+        format!("{tile} + {piece}({}, {}){byte}", w.text(at.row), w.text(at.piece))
+    };
+    w.block("", |w| {
+        w.line(&format!("const int row_of_warp = warp % 4 * {MMA_M}{share}{above};"));
+        w.unrolled(l.i, blocks, |w| match t.dtype {
+            Dtype::Bf16 | Dtype::F16 => {
+                let suffix = if transposed { "_trans" } else { "" };
+                // 16 columns at a time, and 8 where they are left.
+                let matrices = |w: &mut Writer<'_>, j: ExprId, count: u32| {
+                    let pairs: Vec<String> = (0..count)
+                        .map(|register| {
+                            let twice = w.exprs.times(j, 2);
+                            let on = w.exprs.int(first + register / 2);
+                            let col = w.exprs.plus(twice, on);
+                            let (x, low) = (format!("{name}[i][{}]", w.text(col)), register % 2 * 2);
+                            w.line(&format!(
+                                "const uint32 x{register} = pack_{}({x}[{low}], {x}[{}]);",
+                                t.dtype,
+                                low + 1
+                            ));
+                            format!("x{register}")
+                        })
+                        .collect();
+                    let at = epilogue::matrix(&mut w.exprs, transposed, row, j);
+                    w.line(&format!("stmatrix_x{count}{suffix}({}, {});", address(w, &at), pairs.join(", ")));
+                };
+                if across >= 16 {
+                    w.unrolled(l.j, across / 16, |w| matrices(w, l.j, 4));
+                }
+                if across % 16 != 0 {
+                    let last = w.exprs.int(across / 16);
+                    w.block("", |w| matrices(w, last, 2));
+                }
+            }
+            Dtype::F32 => w.unrolled(l.j, across / MMA_N, |w| {
+                w.unrolled(l.half, 2, |w| {
+                    let col = if first == 0 { "j".to_owned() } else { format!("j + {first}") };
+                    for element in 0..2 {
+                        let at = if element == 0 { "2 * half" } else { "2 * half + 1" };
+                        w.line(&format!("const float x{element} = {name}[i][{col}][{at}];"));
+                    }
+                    if transposed {
+                        for which in 0..2 {
+                            let at = epilogue::transposed_element(&mut w.exprs, row, l.j, l.half, which);
+                            w.line(&format!("store_shared({}, x{which});", address(w, &at)));
+                        }
+                    } else {
+                        let at = epilogue::pair(&mut w.exprs, row, l.j, l.half);
+                        w.line(&format!("store_shared({}, x0, x1);", address(w, &at)));
+                    }
+                });
+            }),
+        });
+    });
+}

@@ -1,0 +1,194 @@
+//! Clusters and the grid: peers, signals to them, words that all count with, grids that came before.
+
+use super::finding::FindingKind;
+use super::knowledge::Knowledge;
+use super::machine::{Machine, Step, lanes_of};
+use super::shared::{OperationId, PIECE};
+use super::warp::{LANES, Mask};
+use crate::ir::{AtomicScope, FetchAdd, Op, Stmt, StmtId, TileRef, VarId};
+
+/// An arrival at a barrier of another CTA, which must still be there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signal {
+    pub(super) from: (usize, usize),
+    pub(super) target: usize,
+    pub(super) stmt: StmtId,
+    /// The sender's interval.
+    pub(super) interval: u32,
+}
+
+/// A word of the workspace.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Word {
+    value: i64,
+    /// The CTA that used it first.
+    first_user: Option<usize>,
+}
+
+impl Machine<'_, '_> {
+    pub(super) fn known(&self, cta: usize, warp: usize) -> &Knowledge {
+        &self.ctas[cta].warps[warp].known
+    }
+
+    /// What the warp did so far is released: what follows is a new interval.
+    pub(super) fn release(&mut self, cta: usize, warp: usize) {
+        let own = self.participant(cta, warp);
+        self.ctas[cta].warps[warp].known.clock[own] += 1;
+    }
+
+    pub(super) fn next_operation(&mut self) -> OperationId {
+        self.operations += 1;
+        self.operations
+    }
+
+    pub(super) fn cluster_of(&self, cta: usize) -> usize {
+        cta / self.participants.ctas
+    }
+
+    pub(super) fn rank(&self, cta: usize) -> usize {
+        cta % self.participants.ctas
+    }
+
+    pub(super) fn participant(&self, cta: usize, warp: usize) -> usize {
+        self.participants.warp(self.rank(cta), warp)
+    }
+
+    pub(super) fn barrier_participant(&self, cta: usize, barrier: usize) -> usize {
+        self.participants.barrier(self.rank(cta), barrier)
+    }
+
+    /// The CTA of this rank in the cluster.
+    pub(super) fn peer(&self, cta: usize, rank: i64) -> Step<usize> {
+        let size = self.participants.ctas;
+        match usize::try_from(rank) {
+            Ok(rank) if rank < size => Ok(cta / size * size + rank),
+            _ => Err(FindingKind::NoSuchRank { rank, size }),
+        }
+    }
+
+    /// A signal to another CTA, which may not be gone; at the end it is known whether it could have been.
+    pub(super) fn signal(&mut self, cta: usize, warp: usize, stmt: &Stmt, target: usize) -> Step {
+        if self.ctas[target].gone.is_some() {
+            return Err(FindingKind::CtaGone { rank: self.rank(target), what: "an arrival goes to" });
+        }
+        let interval = self.known(cta, warp).clock[self.participant(cta, warp)];
+        let signal = Signal { from: (cta, warp), target, stmt: stmt.id, interval };
+        // Of a warp's signals to a CTA, the last decides.
+        match self.signals.iter_mut().find(|s| s.from == signal.from && s.target == target) {
+            Some(last) => *last = signal,
+            None => self.signals.push(signal),
+        }
+        Ok(())
+    }
+
+    /// A signal whose target did not have to outlive it.
+    pub(super) fn unheard(&self) -> Option<(Signal, FindingKind)> {
+        self.signals.iter().find_map(|s| {
+            let sender = self.participant(s.from.0, s.from.1);
+            let knows = self.ctas[s.target].gone.as_ref().is_some_and(|known| known.clock[sender] >= s.interval);
+            let kind = FindingKind::CtaGone { rank: self.rank(s.target), what: "an arrival may go to" };
+            (!knows).then_some((*s, kind))
+        })
+    }
+
+    pub(super) fn fetch_add(&mut self, cta: usize, warp: usize, f: &FetchAdd, mask: Mask) -> Step {
+        let guard = self.mask_of(cta, warp, f.guard, mask)?;
+        let mut values = [0; LANES];
+        for lane in lanes_of(guard) {
+            let index = self.lane_value(cta, warp, f.index, lane)?;
+            let amount = self.lane_value(cta, warp, f.amount, lane)?;
+            let len = self.words.len();
+            let operand = self.kernel.contract.params[f.pointer.0 as usize].name.clone();
+            let size = self.participants.ctas;
+            let Some(word) = usize::try_from(index).ok().and_then(|i| self.words.get_mut(i)) else {
+                return Err(FindingKind::OutOfBounds { access: "adds to", operand, index, len });
+            };
+            let first = *word.first_user.get_or_insert(cta);
+            let apart = match f.scope {
+                AtomicScope::Cta => first != cta,
+                AtomicScope::Cluster => first / size != cta / size,
+                AtomicScope::Gpu => false,
+            };
+            if apart {
+                return Err(FindingKind::NarrowAtomic { operand, index });
+            }
+            values[lane] = word.value;
+            word.value += amount;
+        }
+        self.assign(cta, warp, f.var, values, mask);
+        Ok(())
+    }
+
+    pub(super) fn write_word(
+        &mut self,
+        cta: usize,
+        warp: usize,
+        stmt: &Stmt,
+        to: &TileRef,
+        value: crate::ir::ExprId,
+        mask: Mask,
+    ) -> Step {
+        let tile = self.tile(cta, warp, to)?;
+        for lane in lanes_of(mask) {
+            let value = self.lane_value(cta, warp, value, lane)? as i32;
+            let mut bytes = [0; PIECE as usize];
+            bytes[..4].copy_from_slice(&value.to_le_bytes());
+            let c = &mut self.ctas[cta];
+            c.shared.write(tile.address(0), bytes, warp, &c.warps[warp].known, tile.place(0))?;
+        }
+        self.note(cta, warp, stmt, format!(" -> {}[{}]", tile.tile.name, tile.slot));
+        Ok(())
+    }
+
+    pub(super) fn read_word(
+        &mut self,
+        cta: usize,
+        warp: usize,
+        stmt: &Stmt,
+        var: VarId,
+        from: &TileRef,
+        mask: Mask,
+    ) -> Step {
+        let tile = self.tile(cta, warp, from)?;
+        let c = &mut self.ctas[cta];
+        let bytes = c.shared.read(tile.address(0), warp, &c.warps[warp].known, tile.place(0))?;
+        let value = i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        self.assign(cta, warp, var, [i64::from(value); LANES], mask);
+        self.note(cta, warp, stmt, format!(" <- {}[{}]", tile.tile.name, tile.slot));
+        Ok(())
+    }
+
+    /// Where grids may overlap, memory is touched only after the wait for those before.
+    pub(super) fn check_grid(&self, cta: usize, warp: usize, op: &Op) -> Step {
+        let touches = matches!(
+            op,
+            Op::LoadIndex { .. }
+                | Op::CopyTile { .. }
+                | Op::LoadStaging { .. }
+                | Op::StoreTile { .. }
+                | Op::BulkLoad(_)
+                | Op::BulkStore(_)
+                | Op::FetchAdd(_)
+        );
+        if touches
+            && self.kernel.contract.dependent_launch
+            && self.known(cta, warp).clock[self.participants.grid()] == 0
+        {
+            return Err(FindingKind::GridNotAwaited);
+        }
+        Ok(())
+    }
+
+    pub(super) fn await_grid(&mut self, cta: usize, warp: usize) {
+        let grid = self.participants.grid();
+        self.ctas[cta].warps[warp].known.clock[grid] = 1;
+    }
+
+    /// Orders the warp's ordinary writes so far before the async proxy.
+    pub(super) fn fence_proxy(&mut self, cta: usize, warp: usize) {
+        let own = self.participant(cta, warp);
+        let known = &mut self.ctas[cta].warps[warp].known;
+        known.fenced[own] = known.clock[own];
+        known.clock[own] += 1;
+    }
+}

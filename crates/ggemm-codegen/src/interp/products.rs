@@ -1,0 +1,252 @@
+//! Products of warpgroups: they read shared memory and own their accumulator until waited for.
+
+use super::finding::FindingKind;
+use super::machine::{Machine, Step};
+use super::memory::{decode, encode};
+use super::schedule::Policy;
+use super::shared::{OperationId, PIECE};
+use super::warp::LANES;
+use crate::descriptor::{WGMMA_K, WGMMA_M};
+use crate::dtype::Dtype;
+use crate::geometry::MMA_M;
+use crate::ir::{ExprId, FragmentId, SharedTile, Stmt, TileRef, WarpgroupMultiply};
+
+/// A product on its way: what one warp contributes to its warpgroup's.
+pub(super) struct Product<'k> {
+    operation: OperationId,
+    accumulator: FragmentId,
+    keep: bool,
+    a: Operand<'k>,
+    b: Operand<'k>,
+    done: bool,
+}
+
+/// A k16 step of a tile.
+struct Operand<'k> {
+    tile: &'k SharedTile,
+    dtype: Dtype,
+    /// Byte address of the tile.
+    address: u32,
+    is_mn_major: bool,
+    /// First row or column of the side, and how many.
+    side: (u32, u32),
+    first_k: u32,
+}
+
+impl Operand<'_> {
+    fn offset(&self, side: u32, k: u32) -> u32 {
+        let (side, k) = (self.side.0 + side, self.first_k + k);
+        if self.is_mn_major { self.tile.layout.offset(k, side) } else { self.tile.layout.offset(side, k) }
+    }
+
+    /// Byte offsets in the tile of the 16-byte pieces that it is made of.
+    fn pieces(&self) -> impl Iterator<Item = u32> + '_ {
+        let (sides, depths) = if self.is_mn_major { (8, 1) } else { (1, 8) };
+        (0..self.side.1)
+            .step_by(sides)
+            .flat_map(move |s| (0..WGMMA_K).step_by(depths).map(move |k| self.offset(s, k) / PIECE * PIECE))
+    }
+}
+
+impl<'k> Machine<'k, '_> {
+    /// The accumulator's first row and column of the warpgroup that a warp is of, and its blocks of 64 rows.
+    fn share(&self, warp: usize, fragment: FragmentId) -> (u32, u32, u32, u32) {
+        let map = &self.kernel.body.fragments[fragment.0 as usize].map;
+        let (row, col) = map.coordinates((warp / 4 * 4 * LANES) as u32, 0);
+        let values = &map.values;
+        (row, col, values[2].extent * values[2].col, values[3].extent)
+    }
+
+    pub(super) fn fence_products(&mut self, cta: usize, warp: usize) {
+        self.ctas[cta].warps[warp].registers.iter_mut().for_each(|r| r.touched = false);
+    }
+
+    pub(super) fn warpgroup_multiply(&mut self, cta: usize, warp: usize, stmt: &Stmt, p: &WarpgroupMultiply) -> Step {
+        let name = || self.kernel.body.fragments[p.accumulator.0 as usize].name.clone();
+        let keep = self.uniform(cta, warp, p.keep)? != 0;
+        let (row, col, n, blocks) = self.share(warp, p.accumulator);
+        let registers = &self.ctas[cta].warps[warp].registers[p.accumulator.0 as usize];
+        if registers.touched {
+            return Err(FindingKind::MissingProductFence { fragment: name() });
+        }
+        if keep && !registers.filled[0] && registers.in_flight == 0 {
+            return Err(FindingKind::UninitializedFragment { fragment: name() });
+        }
+        let step = self.uniform(cta, warp, p.step)?;
+        let a = self.operand(cta, warp, &p.a, p.a_is_mn_major, (row, blocks * WGMMA_M), step)?;
+        let b = self.operand(cta, warp, &p.b, p.b_is_mn_major, (col, n), step)?;
+        let operation = self.next_operation();
+        let c = &mut self.ctas[cta];
+        for operand in [&a, &b] {
+            for offset in operand.pieces() {
+                let place = || super::finding::Place {
+                    tile: operand.tile.name.clone(),
+                    slot: (operand.address - operand.tile.offset) / operand.tile.layout.bytes(),
+                    offset,
+                };
+                let known = &c.warps[warp].known;
+                c.shared.begin_read(operand.address + offset, warp, known, (operation, "wgmma"), place)?;
+            }
+        }
+        let accumulator = p.accumulator;
+        c.warps[warp].registers[accumulator.0 as usize].in_flight += 1;
+        c.warps[warp].products_open.push(Product { operation, accumulator, keep, a, b, done: false });
+        if self.settings.policy == Policy::Eager {
+            self.progress_products(cta, warp, usize::MAX);
+        }
+        self.note(cta, warp, stmt, String::new());
+        Ok(())
+    }
+
+    fn operand(
+        &self,
+        cta: usize,
+        warp: usize,
+        tile: &TileRef,
+        is_mn_major: bool,
+        side: (u32, u32),
+        step: i64,
+    ) -> Step<Operand<'k>> {
+        let t = self.tile(cta, warp, tile)?;
+        let (rows, cols) = t.tile.layout.shape();
+        let depth = if is_mn_major { rows } else { cols };
+        let first_k = step.checked_mul(i64::from(WGMMA_K)).and_then(|k| u32::try_from(k).ok());
+        let Some(first_k) = first_k.filter(|k| k.saturating_add(WGMMA_K) <= depth) else {
+            return Err(FindingKind::OutsideTile { tile: t.tile.name.clone(), step });
+        };
+        Ok(Operand { address: t.address(0), tile: t.tile, dtype: t.tile.dtype, is_mn_major, side, first_k })
+    }
+
+    pub(super) fn commit_products(&mut self, cta: usize, warp: usize) {
+        let w = &mut self.ctas[cta].warps[warp];
+        let group = std::mem::take(&mut w.products_open);
+        w.products.push_back(group);
+    }
+
+    /// Completes all but the last `pending` groups of a warp's products.
+    pub(super) fn await_products(&mut self, cta: usize, warp: usize, pending: usize) {
+        while self.ctas[cta].warps[warp].products.len() > pending {
+            let count = self.ctas[cta].warps[warp].products.front().map_or(0, Vec::len);
+            self.progress_products(cta, warp, count);
+            let c = &mut self.ctas[cta];
+            for product in c.warps[warp].products.pop_front().into_iter().flatten() {
+                for operand in [&product.a, &product.b] {
+                    for offset in operand.pieces() {
+                        let known = &c.warps[warp].known;
+                        c.shared.end_read(operand.address + offset, product.operation, warp, known);
+                    }
+                }
+                let r = &mut c.warps[warp].registers[product.accumulator.0 as usize];
+                r.in_flight -= 1;
+                r.filled[0] = true;
+            }
+        }
+    }
+
+    /// Executes the first `count` of a warp's products in flight; they come in the order in which they were started.
+    pub(super) fn progress_products(&mut self, cta: usize, warp: usize, count: usize) {
+        let c = &mut self.ctas[cta];
+        let w = &mut c.warps[warp];
+        let mut queue = std::mem::take(&mut w.products);
+        let mut open = std::mem::take(&mut w.products_open);
+        for product in queue.iter_mut().flatten().chain(&mut open).take(count).filter(|p| !p.done) {
+            product.done = true;
+            let bytes = |operand: &Operand<'_>, side: u32, k: u32| {
+                let offset = operand.offset(side, k);
+                let piece = c.shared.bytes(operand.address + offset / PIECE * PIECE);
+                let at = (offset % PIECE) as usize;
+                f64::from(decode(operand.dtype, u64::from(u16::from_le_bytes([piece[at], piece[at + 1]]))))
+            };
+            let n = product.b.side.1 as usize;
+            let depth = WGMMA_K as usize;
+            let mut columns = vec![0.0; depth * n];
+            for (k, j) in (0..depth).flat_map(|k| (0..n).map(move |j| (k, j))) {
+                columns[k * n + j] = bytes(&product.b, j as u32, k as u32);
+            }
+            let r = &mut w.registers[product.accumulator.0 as usize];
+            let quarter = (warp % 4) as u32 * MMA_M;
+            for block in 0..product.a.side.1 / WGMMA_M {
+                for i in 0..MMA_M {
+                    let row = (block * WGMMA_M + i) as usize;
+                    let mut sums = vec![0.0; n];
+                    for k in 0..depth {
+                        let x = bytes(&product.a, block * WGMMA_M + quarter + i, k as u32);
+                        sums.iter_mut().zip(&columns[k * n..]).for_each(|(sum, y)| *sum += x * y);
+                    }
+                    // Products of 16-bit floats are exact in f64; a step is summed and rounded to f32 once.
+                    for (kept, sum) in r.values[0][row * r.cols..][..n].iter_mut().zip(sums) {
+                        let before = if product.keep { f64::from(*kept) } else { 0.0 };
+                        *kept = (before + sum) as f32;
+                    }
+                }
+            }
+        }
+        w.products = queue;
+        w.products_open = open;
+    }
+
+    /// Checks that no product owns a fragment, and notes that a thread touches it.
+    pub(super) fn touch(&mut self, cta: usize, warp: usize, fragment: FragmentId) -> Step {
+        let name = &self.kernel.body.fragments[fragment.0 as usize].name;
+        let r = &mut self.ctas[cta].warps[warp].registers[fragment.0 as usize];
+        r.touched = true;
+        if r.in_flight > 0 { Err(FindingKind::AccumulatorInFlight { fragment: name.clone() }) } else { Ok(()) }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn store_fragment(
+        &mut self,
+        cta: usize,
+        warp: usize,
+        stmt: &Stmt,
+        from: FragmentId,
+        to: &TileRef,
+        first_row: ExprId,
+        first_col: u32,
+        transposed: bool,
+    ) -> Step {
+        self.touch(cta, warp, from)?;
+        let tile = self.tile(cta, warp, to)?;
+        let first_row = self.uniform(cta, warp, first_row)?;
+        let f = &self.kernel.body.fragments[from.0 as usize];
+        if !self.ctas[cta].warps[warp].registers[from.0 as usize].filled[0] {
+            return Err(FindingKind::UninitializedFragment { fragment: f.name.clone() });
+        }
+        let (row, _, _, blocks) = self.share(warp, from);
+        let (tile_rows, tile_cols) = tile.tile.layout.shape();
+        let (along, across) = if transposed { (tile_cols, tile_rows) } else { (tile_rows, tile_cols) };
+        let dtype = tile.tile.dtype;
+        let size = dtype.size_bytes();
+        let elements = PIECE / size;
+        for block in 0..blocks {
+            let in_tile = i64::from(row + block * WGMMA_M + (warp % 4) as u32 * MMA_M) - first_row;
+            if in_tile < 0 || in_tile + i64::from(MMA_M) > i64::from(along) {
+                return Err(FindingKind::OutsideTile { tile: tile.tile.name.clone(), step: in_tile });
+            }
+            // A piece holds neighbours along the tile's columns: the fragment's columns, or its rows.
+            let (outer, inner) = if transposed { (across, MMA_M) } else { (MMA_M, across) };
+            for (o, i) in (0..outer).flat_map(|o| (0..inner).step_by(elements as usize).map(move |i| (o, i))) {
+                let mut bytes = [0; PIECE as usize];
+                for e in 0..elements {
+                    let (r, c) = if transposed { (i + e, o) } else { (o, i + e) };
+                    let registers = &self.ctas[cta].warps[warp].registers[from.0 as usize];
+                    let at = (block * WGMMA_M + r) as usize * registers.cols + (first_col + c) as usize;
+                    let bits = encode(dtype, registers.values[0][at]).to_le_bytes();
+                    let (to, n) = ((e * size) as usize, size as usize);
+                    bytes[to..to + n].copy_from_slice(&bits[..n]);
+                }
+                let base = in_tile as u32;
+                let offset = if transposed {
+                    tile.tile.layout.offset(o, base + i)
+                } else {
+                    tile.tile.layout.offset(base + o, i)
+                };
+                let c = &mut self.ctas[cta];
+                let known = &c.warps[warp].known;
+                c.shared.write(tile.address(offset), bytes, warp, known, tile.place(offset))?;
+            }
+        }
+        self.note(cta, warp, stmt, format!(" -> {}[{}]", tile.tile.name, tile.slot));
+        Ok(())
+    }
+}

@@ -1,0 +1,23 @@
+//! Products of a warpgroup, which read both operands from shared memory behind its back.
+
+use super::expr::ExprId;
+use super::stmt::{FragmentId, TileRef};
+
+/// accumulator (+)= a · bᵀ for one k16 step: each warpgroup multiplies its rows of the A tile.
+#[derive(Clone, Copy, Debug)]
+pub struct WarpgroupMultiply {
+    /// The accumulator.
+    pub accumulator: FragmentId,
+    /// The A tile: [m, k], or [k, m] where it is MN-major.
+    pub a: TileRef,
+    /// The B tile: [n, k], or [k, n] where it is MN-major.
+    pub b: TileRef,
+    /// A's rows are the reduction.
+    pub a_is_mn_major: bool,
+    /// B's rows are the reduction.
+    pub b_is_mn_major: bool,
+    /// The step along the reduction, in units of 16 elements.
+    pub step: ExprId,
+    /// Adds to the sums that are there; else they start anew.
+    pub keep: ExprId,
+}

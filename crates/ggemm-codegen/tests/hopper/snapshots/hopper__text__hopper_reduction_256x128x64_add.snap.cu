@@ -1,0 +1,530 @@
+// hopper_reduction_256x128x64_add
+//
+// d[g] (+)= a[rows of g]ᵀ · b[rows of g]
+// 384 threads a CTA, 229408 bytes of shared memory, rows aligned to 16 bytes.
+// Written by ggemm 0.1.0. Needs no header; compile with nvcc or NVRTC, C++17.
+
+// ---- types: 16-bit floats are kept as bits, so that no header is needed ----
+using uint16 = unsigned short;
+using uint32 = unsigned int;
+using int64 = long long;
+struct bf16 { uint16 bits; };
+struct f16 { uint16 bits; };
+using f32 = float;
+
+__device__ __forceinline__ int min_of(int a, int b) { return a < b ? a : b; }
+__device__ __forceinline__ int64 min_of(int64 a, int64 b) { return a < b ? a : b; }
+__device__ __forceinline__ int max_of(int a, int b) { return a > b ? a : b; }
+__device__ __forceinline__ int64 max_of(int64 a, int64 b) { return a > b ? a : b; }
+
+// Quotient of non-negative integers, rounded up, without overflow.
+__device__ __forceinline__ int ceil_div(int a, int b) { return a / b + (a % b != 0); }
+
+// ---- the warp: group sizes and lane exchange ----
+constexpr uint32 ALL_LANES = 0xffffffffu;
+
+// Entry `index` of an array of int (or of int64), read through the read-only path.
+__device__ __forceinline__ int64 load_index(const void* array, int index, bool wide) {
+    return wide ? __ldg(static_cast<const int64*>(array) + index)
+                : static_cast<int64>(__ldg(static_cast<const int*>(array) + index));
+}
+
+// The lowest lane in a mask that is not empty.
+__device__ __forceinline__ int first_lane(uint32 mask) { return __ffs(mask) - 1; }
+
+// ---- shared memory by its 32-bit address ----
+__device__ __forceinline__ uint32 shared_address(const void* p) {
+    return static_cast<uint32>(__cvta_generic_to_shared(p));
+}
+
+// ---- roles: warps that do something of their own ----
+
+// The warp's index in its CTA, known to the compiler to be the same in all lanes.
+__device__ __forceinline__ int warp_index() { return __shfl_sync(ALL_LANES, int(threadIdx.x) / 32, 0); }
+
+// True in one lane of the warp, always the same.
+__device__ __forceinline__ bool elect_one() {
+    uint32 elected;
+    asm volatile("{\n"
+                 ".reg .pred elected;\n"
+                 "elect.sync _|elected, %1;\n"
+                 "selp.u32 %0, 1, 0, elected;\n"
+                 "}"
+                 : "=r"(elected)
+                 : "r"(ALL_LANES)
+                 : "memory");
+    return elected != 0;
+}
+
+// Gives back all but N registers of each thread; waits until there are N for each.
+template <int N>
+__device__ __forceinline__ void shrink_registers() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
+}
+
+template <int N>
+__device__ __forceinline__ void grow_registers() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
+}
+
+// `threads` threads meet at the barrier `id`, or pass it without waiting.
+__device__ __forceinline__ void named_barrier_meet(int id, int threads) {
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+__device__ __forceinline__ void named_barrier_pass(int id, int threads) {
+    asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// ---- clusters of CTAs ----
+__device__ __forceinline__ int cluster_rank() {
+    int rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+
+__device__ __forceinline__ int cluster_index() {
+    int index;
+    asm("mov.u32 %0, %%clusterid.x;" : "=r"(index));
+    return index;
+}
+
+__device__ __forceinline__ int cluster_count() {
+    int count;
+    asm("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
+    return count;
+}
+
+// All threads of the cluster meet: what each did before its arrival is visible after the others' wait.
+__device__ __forceinline__ void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+
+__device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+
+// ---- mbarrier: arrivals and bytes counted in shared memory, phase by phase ----
+__device__ __forceinline__ void mbarrier_init(uint32 barrier, uint32 arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+
+// Makes this thread's initializations visible to the cluster and to the copy engine.
+__device__ __forceinline__ void mbarrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+
+__device__ __forceinline__ void mbarrier_arrive(uint32 barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+// The phase waits for `bytes` bytes on top.
+__device__ __forceinline__ void mbarrier_arrive_expect(uint32 barrier, uint32 bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+__device__ __forceinline__ bool mbarrier_has_ended(uint32 barrier, uint32 parity) {
+    uint32 ended;
+    asm volatile("{\n"
+                 ".reg .pred ended;\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 ended, [%1], %2;\n"
+                 "selp.u32 %0, 1, 0, ended;\n"
+                 "}"
+                 : "=r"(ended)
+                 : "r"(barrier), "r"(parity)
+                 : "memory");
+    return ended != 0;
+}
+
+// Waits for the end of the phase with this parity.
+__device__ __forceinline__ void mbarrier_wait(uint32 barrier, uint32 parity) {
+    while (!mbarrier_has_ended(barrier, parity)) {
+    }
+}
+
+// ---- tensor maps: what the host encoded for the copy engine ----
+struct alignas(64) TensorMap { unsigned char bytes[128]; };
+
+__device__ __forceinline__ void prefetch_tensor_map(const TensorMap& map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
+// ---- bulk loads: a box of a tensor to shared memory, its bytes counted on a barrier ----
+__device__ __forceinline__ void tma_load(uint32 to, const TensorMap& map, uint32 barrier, int c0, int c1) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%3, %4}], [%2];" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(c0), "r"(c1)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_load(uint32 to, const TensorMap& map, uint32 barrier, int c0, int c1, int c2) {
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_load(uint32 to, const TensorMap& map, uint32 barrier, int c0, int c1, int c2, int c3) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_load(uint32 to, const TensorMap& map, uint32 barrier, int c0, int c1, int c2, int c3, int c4) {
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%3, %4, %5, %6, %7}], [%2];" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4)
+                 : "memory");
+}
+
+// ---- bulk stores: a box of a tensor from shared memory; what does not exist is not written ----
+__device__ __forceinline__ void tma_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+
+// Waits until at most N of this thread's groups still read shared memory, or are still being written.
+template <int N>
+__device__ __forceinline__ void tma_wait_reads() {
+    asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(N) : "memory");
+}
+
+template <int N>
+__device__ __forceinline__ void tma_wait() {
+    asm volatile("cp.async.bulk.wait_group %0;" ::"n"(N) : "memory");
+}
+
+__device__ __forceinline__ void tma_store(uint32 from, const TensorMap& map, int c0, int c1) {
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%1, {%2, %3}], [%0];" ::"r"(from),
+                 "l"(&map), "r"(c0), "r"(c1)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_store(uint32 from, const TensorMap& map, int c0, int c1, int c2) {
+    asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group [%1, {%2, %3, %4}], [%0];" ::"r"(from),
+                 "l"(&map), "r"(c0), "r"(c1), "r"(c2)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_store(uint32 from, const TensorMap& map, int c0, int c1, int c2, int c3) {
+    asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [%1, {%2, %3, %4, %5}], [%0];" ::"r"(from),
+                 "l"(&map), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_store(uint32 from, const TensorMap& map, int c0, int c1, int c2, int c3, int c4) {
+    asm volatile("cp.async.bulk.tensor.5d.global.shared::cta.tile.bulk_group [%1, {%2, %3, %4, %5, %6}], [%0];" ::"r"(from),
+                 "l"(&map), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4)
+                 : "memory");
+}
+
+// ---- bulk additions: a box of a tensor plus shared memory, each element atomically ----
+__device__ __forceinline__ void tma_add(uint32 from, const TensorMap& map, int c0, int c1) {
+    asm volatile("cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group [%1, {%2, %3}], [%0];"
+                 ::"r"(from), "l"(&map), "r"(c0), "r"(c1)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_add(uint32 from, const TensorMap& map, int c0, int c1, int c2) {
+    asm volatile("cp.reduce.async.bulk.tensor.3d.global.shared::cta.add.tile.bulk_group [%1, {%2, %3, %4}], [%0];"
+                 ::"r"(from), "l"(&map), "r"(c0), "r"(c1), "r"(c2)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_add(uint32 from, const TensorMap& map, int c0, int c1, int c2, int c3) {
+    asm volatile("cp.reduce.async.bulk.tensor.4d.global.shared::cta.add.tile.bulk_group [%1, {%2, %3, %4, %5}], [%0];"
+                 ::"r"(from), "l"(&map), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_add(uint32 from, const TensorMap& map, int c0, int c1, int c2, int c3, int c4) {
+    asm volatile("cp.reduce.async.bulk.tensor.5d.global.shared::cta.add.tile.bulk_group [%1, {%2, %3, %4, %5, %6}], [%0];"
+                 ::"r"(from), "l"(&map), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4)
+                 : "memory");
+}
+
+// ---- proxies: ordinary stores to shared memory become visible to the copy engine and to wgmma ----
+__device__ __forceinline__ void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// ---- wgmma: products of a warpgroup, whose sums nobody may touch until they are waited for ----
+using uint64 = unsigned long long;
+
+// An operand in shared memory: where it starts, and how its panels lie.
+__device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels) {
+    return panels | (address & 0x3ffff) >> 4;
+}
+
+// Orders this thread's accesses to sums before the products that follow.
+__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+
+__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+// Waits until at most N groups are in flight.
+template <int N>
+__device__ __forceinline__ void wgmma_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
+
+// Keeps the compiler from reading sums before the wait above this.
+template <int N>
+__device__ __forceinline__ void wgmma_release(float (&sums)[N][4]) {
+    #pragma unroll
+    for (int j = 0; j < N; ++j) {
+        asm volatile("" : "+f"(sums[j][0]), "+f"(sums[j][1]), "+f"(sums[j][2]), "+f"(sums[j][3])::"memory");
+    }
+}
+
+// ---- f32 to shared memory ----
+__device__ __forceinline__ void store_shared(uint32 to, float x) {
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(x) : "memory");
+}
+
+__device__ __forceinline__ void store_shared(uint32 to, float x0, float x1) {
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(x0), "f"(x1) : "memory");
+}
+
+// Byte offset of a 16-byte piece in one of d_tiles, each [128, 128]:
+// 4 panels, rows of 128 bytes, pieces swizzled by row.
+__device__ __forceinline__ uint32 d_tiles_piece(uint32 row, uint32 piece) {
+    return piece / 8 * 16384 + row * 128 + (piece ^ row) % 8 * 16;
+}
+
+// d[64, 128] (+)= a[64, 16] · b[128, 16]ᵀ in bf16, summed in f32; `keep` adds to what d holds.
+__device__ __forceinline__ void wgmma_m64n128k16_amn_bmn(float (&d)[16][4], uint64 a, uint64 b, bool keep) {
+    asm volatile("{\n"
+                 ".reg .pred keep;\n"
+                 "setp.ne.b32 keep, %66, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+                 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+                 "}, %64, %65, keep, 1, 1, 1, 1;\n"
+                 "}"
+                 : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]),
+                   "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
+                   "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]),
+                   "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]),
+                   "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]),
+                   "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),
+                   "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
+                   "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3]),
+                   "+f"(d[8][0]), "+f"(d[8][1]), "+f"(d[8][2]), "+f"(d[8][3]),
+                   "+f"(d[9][0]), "+f"(d[9][1]), "+f"(d[9][2]), "+f"(d[9][3]),
+                   "+f"(d[10][0]), "+f"(d[10][1]), "+f"(d[10][2]), "+f"(d[10][3]),
+                   "+f"(d[11][0]), "+f"(d[11][1]), "+f"(d[11][2]), "+f"(d[11][3]),
+                   "+f"(d[12][0]), "+f"(d[12][1]), "+f"(d[12][2]), "+f"(d[12][3]),
+                   "+f"(d[13][0]), "+f"(d[13][1]), "+f"(d[13][2]), "+f"(d[13][3]),
+                   "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]),
+                   "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3])
+                 : "l"(a), "l"(b), "r"(int(keep)));
+}
+
+extern "C" __global__ void __launch_bounds__(384, 1)
+hopper_reduction_256x128x64_add(
+    const __grid_constant__ TensorMap a,
+    const __grid_constant__ TensorMap b,
+    const __grid_constant__ TensorMap d,
+    const void* __restrict__ groups,
+    const int group_count,
+    const bool groups_are_i64,
+    const int cols,
+    const int reduction,
+    const int rows_of_d)
+{
+    const int lane = int(threadIdx.x) % 32;
+    const int warp = warp_index();
+    const int warpgroup = warp / 4;
+
+    extern __shared__ __align__(1024) unsigned char shared_memory[];
+    const uint32 a_tiles = shared_address(shared_memory);  // 2 x 32768 bytes
+    const uint32 b_tiles = shared_address(shared_memory) + 65536;  // 2 x 16384 bytes
+    const uint32 d_tiles = shared_address(shared_memory) + 98304;  // 2 x 65536 bytes
+    const uint32 stage_full = shared_address(shared_memory) + 229376;  // 2 barriers of 1 arrivals
+    const uint32 stage_empty = shared_address(shared_memory) + 229392;  // 2 barriers of 8 arrivals
+
+    float sums[2][16][4];
+
+    if (warp == 0) {
+        __syncwarp();
+        if (elect_one()) {
+            prefetch_tensor_map(a);
+            prefetch_tensor_map(b);
+            prefetch_tensor_map(d);
+        }
+        __syncwarp();
+    }
+    if (warp == 0) {
+        __syncwarp();
+        if (elect_one()) {
+            #pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                mbarrier_init(stage_full + i * 8, 1);
+            }
+            #pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                mbarrier_init(stage_empty + i * 8, 8);
+            }
+            mbarrier_init_fence();
+        }
+        __syncwarp();
+    }
+    __syncthreads();
+    // consumers: warps 0 to 7
+    if (warp < 8) {
+        grow_registers<232>();
+        int read_slot = 0;
+        int read_parity = 0;
+        int free_slot = 0;
+        int start = 0;
+        int number = 0;
+        const int col_tiles = ceil_div(cols, 128);
+        #pragma unroll 1
+        for (int group = 0; group < group_count; ++group) {
+            const int64 entry = lane == 0 ? load_index(groups, group, groups_are_i64) : 0LL;
+            const int64 rows_of_group = __shfl_sync(ALL_LANES, entry, 0);
+            const int rows = int(rows_of_group);
+            const int tiles = (rows == 0 ? 0 : ceil_div(rows_of_d, 256)) * col_tiles;
+            #pragma unroll 1
+            for (int tile = 0; tile < tiles; ++tile) {
+                if ((number + tile) % cluster_count() == cluster_index()) {
+                    const int first_row = tile / col_tiles * 256;
+                    const int first_col = (tile % col_tiles + cluster_rank()) * 128;
+                    const int blocks = ceil_div(rows, 64);
+                    #pragma unroll
+                    for (int i = 0; i < 2; ++i) {
+                        #pragma unroll
+                        for (int j = 0; j < 16; ++j) {
+                            sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
+                        }
+                    }
+                    #pragma unroll 1
+                    for (int block = 0; block < blocks; ++block) {
+                        const int slot = read_slot;
+                        mbarrier_wait(stage_full + slot * 8, read_parity);
+                        read_parity = read_slot == 1 ? 1 - read_parity : read_parity;
+                        read_slot = read_slot == 1 ? 0 : read_slot + 1;
+                        wgmma_fence();
+                        #pragma unroll
+                        for (int step = 0; step < 4; ++step) {
+                            {
+                                const uint64 from_b = wgmma_descriptor(b_tiles + slot * 16384 + step * 2048, 0x4000004002000000);
+                                #pragma unroll
+                                for (int i = 0; i < 2; ++i) {
+                                    const uint64 from_a = wgmma_descriptor(a_tiles + slot * 32768 + step * 2048 + warpgroup % 2 * 16384 + i * 8192, 0x4000004002000000);
+                                    wgmma_m64n128k16_amn_bmn(sums[i], from_a, from_b, true);
+                                }
+                            }
+                        }
+                        wgmma_commit();
+                        wgmma_wait<1>();
+                        if (block != 0) {
+                            __syncwarp();
+                            if (elect_one()) {
+                                mbarrier_arrive(stage_empty + free_slot * 8);
+                            }
+                            __syncwarp();
+                            free_slot = free_slot == 1 ? 0 : free_slot + 1;
+                        }
+                    }
+                    wgmma_wait<0>();
+                    wgmma_release(sums[0]);
+                    wgmma_release(sums[1]);
+                    if (blocks != 0) {
+                        __syncwarp();
+                        if (elect_one()) {
+                            mbarrier_arrive(stage_empty + free_slot * 8);
+                        }
+                        __syncwarp();
+                        free_slot = free_slot == 1 ? 0 : free_slot + 1;
+                    }
+                    // The tile is free once the last store has read it.
+                    if (warp % 4 == 0) {
+                        __syncwarp();
+                        if (elect_one()) {
+                            tma_wait_reads<0>();
+                        }
+                        __syncwarp();
+                    }
+                    named_barrier_meet(warpgroup + 1, 128);
+                    {
+                        const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 128 - warpgroup * 128;
+                        #pragma unroll
+                        for (int i = 0; i < 2; ++i) {
+                            #pragma unroll
+                            for (int j = 0; j < 16; ++j) {
+                                #pragma unroll
+                                for (int half = 0; half < 2; ++half) {
+                                    const float x0 = sums[i][j][2 * half];
+                                    const float x1 = sums[i][j][2 * half + 1];
+                                    store_shared(d_tiles + warpgroup * 65536 + d_tiles_piece(row_of_warp + i * 64 + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                                }
+                            }
+                        }
+                    }
+                    fence_proxy_async();
+                    named_barrier_meet(warpgroup + 1, 128);
+                    if (warp % 4 == 0) {
+                        __syncwarp();
+                        if (elect_one()) {
+                            #pragma unroll
+                            for (int i = 0; i < 4; ++i) {
+                                tma_add(d_tiles + warpgroup * 65536 + i * 16384, d, first_col + i * 32, warpgroup * 128 + first_row, group);
+                            }
+                            tma_commit();
+                        }
+                        __syncwarp();
+                    }
+                }
+            }
+            number = number + tiles;
+            start = start + rows;
+        }
+        if (warp % 4 == 0) {
+            __syncwarp();
+            if (elect_one()) {
+                tma_wait_reads<0>();
+            }
+            __syncwarp();
+        }
+    }
+    // producer: warps 8 to 11
+    else if (warp >= 8) {
+        shrink_registers<40>();
+        if (warp == 8) {
+            int fill_slot = 0;
+            int fill_parity = 1;
+            int start = 0;
+            int number = 0;
+            const int col_tiles = ceil_div(cols, 128);
+            #pragma unroll 1
+            for (int group = 0; group < group_count; ++group) {
+                const int64 entry = lane == 0 ? load_index(groups, group, groups_are_i64) : 0LL;
+                const int64 rows_of_group = __shfl_sync(ALL_LANES, entry, 0);
+                const int rows = int(rows_of_group);
+                const int tiles = (rows == 0 ? 0 : ceil_div(rows_of_d, 256)) * col_tiles;
+                #pragma unroll 1
+                for (int tile = 0; tile < tiles; ++tile) {
+                    if ((number + tile) % cluster_count() == cluster_index()) {
+                        const int first_row = tile / col_tiles * 256;
+                        const int first_col = (tile % col_tiles + cluster_rank()) * 128;
+                        const int blocks = ceil_div(rows, 64);
+                        #pragma unroll 1
+                        for (int block = 0; block < blocks; ++block) {
+                            mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
+                            __syncwarp();
+                            if (elect_one()) {
+                                mbarrier_arrive_expect(stage_full + fill_slot * 8, 49152);
+                                #pragma unroll
+                                for (int i = 0; i < 4; ++i) {
+                                    tma_load(a_tiles + fill_slot * 32768 + i * 8192, a, stage_full + fill_slot * 8, first_row + i * 64, 1073741824 - (rows - block * 64), start + rows, 1073741824);
+                                }
+                                #pragma unroll
+                                for (int i = 0; i < 2; ++i) {
+                                    tma_load(b_tiles + fill_slot * 16384 + i * 8192, b, stage_full + fill_slot * 8, first_col + i * 64, 1073741824 - (rows - block * 64), start + rows, 1073741824);
+                                }
+                            }
+                            __syncwarp();
+                            fill_parity = fill_slot == 1 ? 1 - fill_parity : fill_parity;
+                            fill_slot = fill_slot == 1 ? 0 : fill_slot + 1;
+                        }
+                    }
+                }
+                number = number + tiles;
+                start = start + rows;
+            }
+        }
+    }
+}
