@@ -60,22 +60,20 @@ class Torch:
         self.increment_version = getattr(torch.autograd.graph, "increment_version", None)
 
     def stream(self, tensor: Any) -> int:
-        device = tensor.get_device()
-        if device < 0:
+        if not tensor.is_cuda:
             return 0
+        device = tensor.get_device()
         if self.raw_stream is not None:
             return self.raw_stream(device)
         return self.torch.cuda.current_stream(device).cuda_stream
 
     def raw(self, tensor: Any, argument: str, stream: int) -> tuple:
         try:
-            return (
-                tensor.data_ptr(),
-                self.codes[tensor.dtype],
-                tensor.shape,
-                tensor.stride(),
-                tensor.get_device(),
-            )
+            device = tensor.get_device()
+            # An index alone does not say of which kind of device.
+            if not (tensor.is_cuda if device >= 0 else tensor.is_cpu):
+                raise ArgumentError(f"{argument} is on {tensor.device}: ggemm computes on cpu and cuda; move it there")
+            return (tensor.data_ptr(), self.codes[tensor.dtype], tensor.shape, tensor.stride(), device)
         except (KeyError, AttributeError, RuntimeError) as error:
             raise self.refused(tensor, argument, error) from None
 
@@ -98,10 +96,8 @@ class Torch:
                 "or use torch.no_grad() or detach()"
             )
 
-    def place(self, tensor: Any, argument: str) -> None:
-        """Refuses devices that are neither the host nor CUDA, whose code looks like another's."""
-        if tensor.device.type not in ("cpu", "cuda"):
-            raise ArgumentError(f"{argument} is on {tensor.device}: ggemm computes on cpu and cuda; move it there")
+    def writable(self, tensor: Any) -> None:
+        pass
 
     def empty(self, like: Any, shape: tuple, code: int | None) -> Any:
         if code is None:
@@ -163,8 +159,8 @@ class NumPy:
     def check(self, *tensors: Any) -> None:
         pass
 
-    def place(self, tensor: Any, argument: str) -> None:
-        if argument == "out" and not tensor.flags.writeable:
+    def writable(self, tensor: Any) -> None:
+        if not getattr(getattr(tensor, "flags", None), "writeable", True):
             raise ArgumentError("out is read-only: pass an array that may be written")
 
     def empty(self, like: Any, shape: tuple, code: int | None) -> Any:
@@ -226,7 +222,7 @@ class DLPack:
     def check(self, *tensors: Any) -> None:
         pass
 
-    def place(self, tensor: Any, argument: str) -> None:
+    def writable(self, tensor: Any) -> None:
         pass
 
     def empty(self, like: Any, shape: tuple, code: int | None) -> Any:
@@ -297,9 +293,8 @@ class Jax(DLPack):
         given = {} if int(tensor.__dlpack_device__()[0]) == 1 else {"stream": stream}
         return _ggemm.Imported(tensor.__dlpack__(**given))
 
-    def place(self, tensor: Any, argument: str) -> None:
-        if argument == "out":
-            raise ArgumentError("out is a JAX array, which does not change: pass none, and use the result")
+    def writable(self, tensor: Any) -> None:
+        raise ArgumentError("out is a JAX array, which does not change: pass none, and use the result")
 
     def empty(self, like: Any, shape: tuple, code: int | None) -> Any:
         dtype = like.dtype if code is None else NAMES[code]

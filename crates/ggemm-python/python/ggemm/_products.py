@@ -148,14 +148,11 @@ def launch(
         shape, strides = _ggemm.out_shape(operation, a, b, g, w_layout, shared)
         result, d = framework.new(lhs, shape, strides, a, code, stream)
     else:
-        framework.place(out, "out")
+        framework.writable(out)
         framework.check(out)
         d = raw(out, "out", stream)
         if code is not None and not _holds(d, out, code):
             raise ArgumentTypeError(f"out_dtype is {out_dtype}, and out holds {out.dtype}: pass one of them")
-    device = a[4] if type(a) is tuple else a.device
-    if device < 0:
-        framework.place(lhs, names[0])
     ends_given = sizes is None
     which = _ggemm.run(operation, a, b, g, d, ends_given, w_layout, tail, accumulate, stream, plan)
     if which:
@@ -178,7 +175,7 @@ def launch(
             framework.assign(result, target)
     if out is not None:
         framework.written(out)
-    framework.finish(device, stream)
+    framework.finish(a[4] if type(a) is tuple else a.device, stream)
     return result
 
 

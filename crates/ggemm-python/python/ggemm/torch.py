@@ -230,6 +230,8 @@ def grouped_mm(
     Returns:
         [M, N] in x' dtype. Rows past the last group are zeros, and so are their gradients.
 
+    Call it once before the first capture of a CUDA graph with tensors of the same shape: that loads the kernel.
+
     Under autocast both operands are cast to autocast's dtype.
     """
     if (sizes is None) == (ends is None):
