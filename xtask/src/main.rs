@@ -6,6 +6,8 @@ mod cargo;
 mod check_cubins;
 mod cuda;
 mod mutants;
+mod python;
+mod report;
 mod test;
 
 use std::path::PathBuf;
@@ -44,6 +46,10 @@ enum Chore {
     },
     /// Pack what a machine with a GPU and without Rust needs: the command, the tests, the sanitizer's script
     Bundle(bundle::Options),
+    /// Build the Python package's wheel and run its tests, in an environment under target/
+    Python(python::Options),
+    /// Write the README's table of the race and its chart from benches/results
+    Report(report::Options),
     /// Run all that must pass before a change is merged, stopping at the first failure
     Test,
 }
@@ -62,6 +68,8 @@ fn main() -> ExitCode {
         Chore::Mutants(options) => mutants::run(&options),
         Chore::ReleaseCheck { threads } => attestations::release_check(threads),
         Chore::Bundle(options) => bundle::run(&options),
+        Chore::Python(options) => python::run(&options),
+        Chore::Report(options) => report::run(&options),
         Chore::Test => test::run(),
     };
     match result {

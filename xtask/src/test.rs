@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use crate::cargo::cargo;
-use crate::{Result, check_cubins, cuda};
+use crate::{Result, check_cubins, cuda, python, report};
 
 /// Runs every step in order, and stops at the first that fails.
 pub(crate) fn run() -> Result<()> {
@@ -18,6 +18,8 @@ pub(crate) fn run() -> Result<()> {
         let home = ("CUDA_HOME", cuda::toolkit()?.home.into_os_string());
         cargo(&["test", "--package", "ggemm-compile", "--package", "xtask", "--", "--ignored"], &[home])
     })?;
+    step("the Python package", python::run_if_possible)?;
+    step("reports", || report::run(&report::Options { check: true }))?;
     step("check-cubins", || check_cubins::run(2))?;
     println!("all passed in {}", seconds(start.elapsed()));
     Ok(())

@@ -1,0 +1,96 @@
+"""The layers that are raced: sizes, tensors, and what the results must be."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+OPERATIONS = ("forward", "grad_x", "grad_w")
+SUITE = Path(__file__).resolve().parent.parent / "gpu" / "suite.json"
+
+
+class Layer:
+    """One layer's tensors on the GPU: x [M, K], dy [M, N], w [G, N, K] and the rows of each group."""
+
+    def __init__(self, case: dict, dtype: torch.dtype) -> None:
+        self.name, self.dtype = case["name"], dtype
+        self.groups, self.m, self.n, self.k = (case[extent] for extent in ("groups", "m", "n", "k"))
+        self.operations = case.get("operations", OPERATIONS)
+        self.sizes = case.get("sizes") or draw(self.groups, self.m, case.get("spread", "zipf"), self.name)
+        starts = [0]
+        for size in self.sizes:
+            starts.append(starts[-1] + size)
+        self.runs = [slice(start, end) for start, end in zip(starts, starts[1:])]
+        generator = torch.Generator("cuda").manual_seed(zlib.crc32(self.name.encode()))
+
+        def normal(*shape: int) -> torch.Tensor:
+            return torch.randn(*shape, generator=generator, device="cuda", dtype=dtype)
+
+        self.x, self.dy = normal(self.m, self.k), normal(self.m, self.n)
+        self.w = normal(self.groups, self.n, self.k).mul_(1 / math.sqrt(self.k))
+        self.sizes_on_gpu = torch.tensor(self.sizes, dtype=torch.int32, device="cuda")
+        self.starts_on_gpu = torch.tensor(starts, dtype=torch.int32, device="cuda")
+        self.ends_on_gpu = self.starts_on_gpu[1:].contiguous()
+
+    @property
+    def flops(self) -> float:
+        """Useful operations: what a peer adds by padding does not count."""
+        return 2.0 * self.m * self.n * self.k
+
+    def empty(self, operation: str) -> torch.Tensor:
+        shape = {"forward": (self.m, self.n), "grad_x": (self.m, self.k), "grad_w": (self.groups, self.n, self.k)}
+        return torch.empty(shape[operation], device="cuda", dtype=self.dtype)
+
+    def by_loop(self, operation: str, out: torch.Tensor) -> None:
+        """The product as one call of cuBLAS for each group that has rows."""
+        for group, rows in enumerate(self.runs):
+            if rows.start == rows.stop:
+                continue
+            if operation == "forward":
+                torch.mm(self.x[rows], self.w[group].t(), out=out[rows])
+            elif operation == "grad_x":
+                torch.mm(self.dy[rows], self.w[group], out=out[rows])
+            else:
+                torch.mm(self.dy[rows].t(), self.x[rows], out=out[group])
+
+    @cached_property
+    def expected(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def error(self, operation: str, result: torch.Tensor) -> float:
+        """How far a result is off, as the norm of the difference over the norm of the loop's result."""
+        if operation not in self.expected:
+            self.expected[operation] = self.empty(operation).zero_()
+            self.by_loop(operation, self.expected[operation])
+        expected = self.expected[operation]
+        square, whole = 0.0, 0.0
+        # Piece by piece: the largest layer's weights fill a good part of the memory in float32.
+        for ours, theirs in zip(result.split(max(1, len(result) // 8)), expected.split(max(1, len(expected) // 8))):
+            square += (ours.float() - theirs.float()).square().sum(dtype=torch.float64).item()
+            whole += theirs.float().square().sum(dtype=torch.float64).item()
+        return math.sqrt(square / whole) if whole else math.sqrt(square)
+
+
+def draw(groups: int, m: int, spread: str, name: str) -> list[int]:
+    """Rows of each group: even, or of experts whose shares fall with the 0.6th power of their rank."""
+    if spread == "balanced":
+        return [m // groups + (group < m % groups) for group in range(groups)]
+    if spread != "zipf":
+        raise SystemExit(f"{name}: the spread is {spread}, expected balanced or zipf")
+    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    shares = torch.arange(1, groups + 1, dtype=torch.float64).pow(-0.6)[torch.randperm(groups, generator=generator)]
+    rows = torch.multinomial(shares, m, replacement=True, generator=generator)
+    return torch.bincount(rows, minlength=groups).tolist()
+
+
+def suite(path: Path, only: list[str]) -> list[dict]:
+    cases = json.loads(path.read_text())["cases"]
+    unknown = set(only) - {case["name"] for case in cases}
+    if unknown:
+        raise SystemExit(f"{path.name} has no case {', '.join(sorted(unknown))}")
+    return [case for case in cases if not only or case["name"] in only]

@@ -1,0 +1,185 @@
+"""forward, grad_x and grad_w."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _frameworks, _ggemm
+from ._errors import ArgumentError, ArgumentTypeError, UnsupportedError
+
+FORWARD, GRAD_X, GRAD_W = range(3)
+NAMES = (("x", "w"), ("dy", "w"), ("dy", "x"))
+
+# Which tensors must first be copied, as the native part says it.
+_LHS, _RHS, _GROUPS, _OUT = 1, 2, 4, 8
+
+
+def forward(
+    x: Any,
+    w: Any,
+    sizes: Any = None,
+    *,
+    ends: Any = None,
+    w_layout: str = "nk",
+    out: Any = None,
+    tail: str = "zero",
+    x_scale: Any = None,
+    w_scale: Any = None,
+    out_dtype: Any = None,
+) -> Any:
+    """``y[r] = x[r] @ w[g].T`` for every row r of every group g.
+
+    Args:
+        x: [M, K], bfloat16 or float16; the rows of a group stand together.
+        w: a weight for each group, [G, N, K], or with ``w_layout="kn"`` [G, K, N]; 2-D: one for all groups.
+        sizes: [G], int32 or int64, the rows of each group, where x is. Exactly one of sizes and ends is given.
+        ends: [G], the row after each group's last (torch's ``offs``).
+        w_layout: which of the weight's dimensions comes first, "nk" or "kn".
+        out: the [M, N] result, if it is not to be a new tensor; its dtype counts.
+        tail: what happens to rows past the last group: "zero", "untouched", or "none" where there are none to be.
+        x_scale, w_scale: for fp8, which this version does not have.
+        out_dtype: of a new result: bfloat16, float16 or float32, as a framework's dtype or its name. Default: x's.
+
+    Returns:
+        out, or a new tensor of x' framework.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: arguments that do not go together, and on the host sizes or ends that contradict
+            M. A GPU clips those: nothing outside the tensors is ever touched.
+        DeviceError: no usable GPU, or a failing one.
+    """
+    if x_scale is not None or w_scale is not None:
+        raise UnsupportedError("x_scale and w_scale are for fp8, which this version does not have: pass bfloat16 or float16")
+    return product(FORWARD, x, w, sizes, ends, w_layout, out, tail, False, False, out_dtype)
+
+
+def grad_x(
+    dy: Any,
+    w: Any,
+    sizes: Any = None,
+    *,
+    ends: Any = None,
+    w_layout: str = "nk",
+    out: Any = None,
+    tail: str = "zero",
+    out_dtype: Any = None,
+) -> Any:
+    """``dx[r] = dy[r] @ w[g]`` for every row r of every group g: what `forward` hands back to x.
+
+    dy is [M, N], the result [M, K]; all else is as in `forward`.
+    """
+    return product(GRAD_X, dy, w, sizes, ends, w_layout, out, tail, False, False, out_dtype)
+
+
+def grad_w(
+    dy: Any,
+    x: Any,
+    sizes: Any = None,
+    *,
+    ends: Any = None,
+    w_layout: str = "nk",
+    out: Any = None,
+    accumulate: bool = False,
+    shared: bool = False,
+    out_dtype: Any = None,
+) -> Any:
+    """``dw[g] = dy[rows of g].T @ x[rows of g]`` for every group g: what `forward` hands back to w.
+
+    dy is [M, N], x [M, K], the result like w: [G, N, K], or with ``w_layout="kn"`` [G, K, N]. Groups without rows get zeros.
+
+    Args:
+        accumulate: add to what a float32 ``out`` holds.
+        shared: one weight for all groups: a new result is 2-D, the sum over the groups. (An ``out`` says so by itself.)
+
+    All else is as in `forward`.
+    """
+    if accumulate and out is None:
+        raise ArgumentError("accumulate is set and out is missing: pass the float32 tensor to add to as out")
+    return product(GRAD_W, dy, x, sizes, ends, w_layout, out, "zero", accumulate, shared, out_dtype)
+
+
+def product(
+    operation: int,
+    lhs: Any,
+    rhs: Any,
+    sizes: Any,
+    ends: Any,
+    w_layout: str,
+    out: Any,
+    tail: str,
+    accumulate: bool,
+    shared: bool,
+    out_dtype: Any,
+    plan: Any = None,
+) -> Any:
+    """Any of the three. What is here runs for every call: it costs the host microseconds."""
+    framework = _frameworks.of(lhs)
+    framework.check(lhs, rhs)
+    return launch(framework, operation, lhs, rhs, sizes, ends, w_layout, out, tail, accumulate, shared, out_dtype, plan)
+
+
+def launch(
+    framework: Any,
+    operation: int,
+    lhs: Any,
+    rhs: Any,
+    sizes: Any,
+    ends: Any,
+    w_layout: str,
+    out: Any,
+    tail: str,
+    accumulate: bool,
+    shared: bool,
+    out_dtype: Any,
+    plan: Any = None,
+) -> Any:
+    """The same, without a look at what autograd might want."""
+    if (sizes is None) == (ends is None):
+        given = "neither" if sizes is None else "both"
+        raise ArgumentTypeError(f"exactly one of sizes and ends says which rows are whose, and {given} was given")
+    groups, name = (ends, "ends") if sizes is None else (sizes, "sizes")
+    raw = framework.raw
+    stream = framework.stream(lhs)
+    names = NAMES[operation]
+    a, b, g = raw(lhs, names[0], stream), raw(rhs, names[1], stream), raw(groups, name, stream)
+    code = None if out_dtype is None else _frameworks.dtype_code(out_dtype, "out_dtype")
+    result = out
+    if out is None:
+        shape, strides = _ggemm.out_shape(operation, a, b, g, w_layout, shared)
+        result, d = framework.new(lhs, shape, strides, a, code, stream)
+    else:
+        framework.writable(out)
+        framework.check(out)
+        d = raw(out, "out", stream)
+        if code is not None and not _holds(d, out, code):
+            raise ArgumentTypeError(f"out_dtype is {out_dtype}, and out holds {out.dtype}: pass one of them")
+    ends_given = sizes is None
+    which = _ggemm.run(operation, a, b, g, d, ends_given, w_layout, tail, accumulate, stream, plan)
+    if which:
+        # The copies live until the launch is made; their framework keeps the memory in the order of its stream.
+        lhs = framework.dense(lhs) if which & _LHS else lhs
+        rhs = framework.dense(rhs) if which & _RHS else rhs
+        groups = framework.dense(groups) if which & _GROUPS else groups
+        target = framework.copy(result) if which & _OUT else result
+        tensors = ((lhs, names[0]), (rhs, names[1]), (groups, name), (target, "out"))
+        a, b, g, d = (raw(tensor, argument, stream) for tensor, argument in tensors)
+        which = _ggemm.run(operation, a, b, g, d, ends_given, w_layout, tail, accumulate, stream, plan)
+        if which & _OUT and target is result:
+            # Seen only now, behind what was scattered: an output that shares memory with an input.
+            target = framework.copy(result)
+            d = raw(target, "out", stream)
+            which = _ggemm.run(operation, a, b, g, d, ends_given, w_layout, tail, accumulate, stream, plan)
+        if which:
+            raise ArgumentError(f"{names[0]}, {names[1]}, {name} or out cannot be laid out densely: copy them first")
+        if target is not result:
+            framework.assign(result, target)
+    if out is not None:
+        framework.written(out)
+    framework.finish(a[4] if type(a) is tuple else a.device, stream)
+    return result
+
+
+def _holds(raw: Any, tensor: Any, code: int) -> bool:
+    if type(raw) is tuple:
+        return raw[1] == code
+    return _frameworks.dtype_code(tensor.dtype, "out") == code

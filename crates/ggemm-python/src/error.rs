@@ -1,0 +1,87 @@
+//! What Python's caller gets: one of `ggemm`'s exceptions with the text of the error.
+
+use ggemm_runtime::{Error, NoDevice};
+use pyo3::{PyErr, import_exception};
+
+import_exception!(ggemm._errors, ArgumentError);
+import_exception!(ggemm._errors, ArgumentTypeError);
+import_exception!(ggemm._errors, DeviceError);
+
+/// A call that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// A tensor with another number of dimensions.
+    #[error("{argument} has {found} dimensions, {expected}: reshape it")]
+    Rank { argument: &'static str, found: usize, expected: &'static str },
+    /// Two tensors that do not go together.
+    #[error("{argument} has shape {found}, and {other} makes it {expected}: {remedy}")]
+    Shape { argument: &'static str, found: String, other: String, expected: String, remedy: &'static str },
+    /// A sizes or ends array of floats, or a matrix of integers.
+    #[error("{argument} holds {found}, {expected}: convert it")]
+    Type { argument: &'static str, found: &'static str, expected: &'static str },
+    /// Tensors on several devices.
+    #[error("{argument} lies on {found}, and {first} on {expected}: move them to one device")]
+    Device { argument: &'static str, found: String, first: &'static str, expected: String },
+    /// A tensor that is only described.
+    #[error("{argument} has {elements} elements and no memory (a meta or fake tensor?): pass one that holds values")]
+    NoMemory { argument: &'static str, elements: usize },
+    /// A tensor between two elements.
+    #[error("{argument} lies at {address:#x}, which is no multiple of its {size}-byte elements: copy it")]
+    Misaligned { argument: &'static str, address: u64, size: usize },
+    /// A tensor that may not be written.
+    #[error("out is read-only: pass an array that may be written")]
+    ReadOnly,
+    /// A word that means nothing here.
+    #[error("{argument} is \"{value}\", expected {expected}")]
+    Word { argument: &'static str, value: String, expected: &'static str },
+    /// A plan was run on tensors of another problem.
+    #[error("the tensors make the problem `{found}`, the plan is for `{planned}`: plan for them")]
+    OtherProblem { found: String, planned: String },
+    /// A plan was run on tensors of another device.
+    #[error("the tensors lie on {found}, the plan is for {planned}: plan there, or move them")]
+    OtherDevice { found: String, planned: String },
+    /// What is no DLPack tensor, or one that cannot be used.
+    #[error("{reason}")]
+    DlPack { reason: String },
+    /// A tensor of a type that ggemm does not compute with.
+    #[error("a DLPack tensor holds {found}: ggemm takes bfloat16, float16, float32, int32 and int64")]
+    DlPackType { found: String },
+    /// No GPU.
+    #[error(transparent)]
+    NoDevice(#[from] NoDevice),
+    /// What the runtime says.
+    #[error(transparent)]
+    Runtime(#[from] Error),
+}
+
+impl From<Refusal> for PyErr {
+    fn from(refusal: Refusal) -> PyErr {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::Type { .. } | Refusal::DlPackType { .. } | Refusal::Runtime(Error::ArgumentType { .. }) => {
+                ArgumentTypeError::new_err(text)
+            }
+            Refusal::NoDevice(_) => DeviceError::new_err(text),
+            Refusal::Runtime(error) if !is_of_arguments(&error) => DeviceError::new_err(text),
+            _ => ArgumentError::new_err(text),
+        }
+    }
+}
+
+/// Whether other arguments would have done.
+fn is_of_arguments(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Problem(_)
+            | Error::Groups(_)
+            | Error::Pin(_)
+            | Error::PinnedOnCpu { .. }
+            | Error::PinnedAlignment { .. }
+            | Error::NoVariant { .. }
+            | Error::CheckedInCapture
+            | Error::ArgumentLength { .. }
+            | Error::ArgumentDevice { .. }
+            | Error::Operation { .. }
+            | Error::Bytes { .. }
+    )
+}
