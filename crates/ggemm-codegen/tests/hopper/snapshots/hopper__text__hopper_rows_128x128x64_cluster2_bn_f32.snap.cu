@@ -138,36 +138,17 @@ __device__ __forceinline__ void mbarrier_wait(uint32 barrier, uint32 parity) {
 
 // ---- mbarrier: between the CTAs of a cluster ----
 
-// Arrives at the same barrier of the CTA with this rank.
+// Arrives at the same barrier of the CTA with this rank: what was read here may be overwritten from there. It carries no
+// ordinary write to other CTAs; `.release.cluster` would, at the price of a fence of the whole device's memory.
 __device__ __forceinline__ void mbarrier_arrive_remote(uint32 barrier, uint32 rank) {
     asm volatile("{\n"
                  ".reg .b32 remote;\n"
                  "mapa.shared::cluster.u32 remote, %0, %1;\n"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n"
+                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
                  "}" ::"r"(barrier),
                  "r"(rank)
                  : "memory");
 }
-
-__device__ __forceinline__ bool mbarrier_has_ended_in_cluster(uint32 barrier, uint32 parity) {
-    uint32 ended;
-    asm volatile("{\n"
-                 ".reg .pred ended;\n"
-                 "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 ended, [%1], %2;\n"
-                 "selp.u32 %0, 1, 0, ended;\n"
-                 "}"
-                 : "=r"(ended)
-                 : "r"(barrier), "r"(parity)
-                 : "memory");
-    return ended != 0;
-}
-
-// Waits for the end of the phase with this parity, and sees what other CTAs did before they arrived.
-__device__ __forceinline__ void mbarrier_wait_cluster(uint32 barrier, uint32 parity) {
-    while (!mbarrier_has_ended_in_cluster(barrier, parity)) {
-    }
-}
-
 // ---- tensor maps: what the host encoded for the copy engine ----
 struct alignas(64) TensorMap { unsigned char bytes[128]; };
 
@@ -434,7 +415,7 @@ hopper_rows_128x128x64_cluster2_bn_f32(
                 #pragma unroll 1
                 for (int block = 0; block < blocks; ++block) {
                     const int slot = read_slot;
-                    mbarrier_wait_cluster(stage_full + slot * 8, read_parity);
+                    mbarrier_wait(stage_full + slot * 8, read_parity);
                     read_parity = read_slot == 2 ? 1 - read_parity : read_parity;
                     read_slot = read_slot == 2 ? 0 : read_slot + 1;
                     wgmma_fence();
@@ -538,7 +519,7 @@ hopper_rows_128x128x64_cluster2_bn_f32(
                     const int first_col = (tile % col_tiles * 2 + cluster_rank()) * 128;
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
-                        mbarrier_wait_cluster(stage_empty + fill_slot * 8, fill_parity);
+                        mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
                         __syncwarp();
                         if (elect_one()) {
                             mbarrier_arrive_expect(stage_full + fill_slot * 8, 32768);
@@ -560,7 +541,7 @@ hopper_rows_128x128x64_cluster2_bn_f32(
             // The other CTAs may still say that they have read what was loaded for them.
             #pragma unroll
             for (int slot = 0; slot < 3; ++slot) {
-                mbarrier_wait_cluster(stage_empty + fill_slot * 8, fill_parity);
+                mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
                 fill_parity = fill_slot == 2 ? 1 - fill_parity : fill_parity;
                 fill_slot = fill_slot == 2 ? 0 : fill_slot + 1;
             }
