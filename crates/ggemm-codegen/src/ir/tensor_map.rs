@@ -120,7 +120,8 @@ impl TensorMap {
         self.dims.iter().map(|d| d.count).product::<u32>() * self.dtype.size_bytes()
     }
 
-    /// The numbers for one operand.
+    /// The numbers for one operand. A dimension that is empty says 1, because the driver takes no 0: who has nothing to
+    /// load from a tensor must not load from it.
     pub fn encode(&self, shape: &TensorShape) -> EncodedMap {
         let bytes = u64::from(self.dtype.size_bytes());
         let row = shape.row_stride as u64 * bytes;
@@ -128,6 +129,8 @@ impl TensorMap {
             Extent::Cols => shape.cols as u64,
             Extent::Rows => shape.rows as u64,
             Extent::RowEnds => shape.rows as u64 + 1,
+            // One matrix for all groups: any number leads to it.
+            Extent::Groups if shape.group_stride == 0 => UNBOUNDED,
             Extent::Groups => shape.groups as u64,
             Extent::Fixed(n) => n,
         };
@@ -138,7 +141,7 @@ impl TensorMap {
             Stride::RowComplement => RAGGED_STRIDE.wrapping_sub(row),
         };
         EncodedMap {
-            extents: self.dims.iter().map(|d| extent(d.extent)).collect(),
+            extents: self.dims.iter().map(|d| extent(d.extent).max(1)).collect(),
             strides: self.dims.iter().map(|d| stride(d.stride)).collect(),
             counts: self.dims.iter().map(|d| d.count).collect(),
             element_bytes: self.dtype.size_bytes(),
@@ -207,6 +210,12 @@ mod tests {
             assert_eq!(map.element(&outside), None);
         }
         assert_eq!(map.misaligned_stride(), None);
+        let shared = TensorShape { group_stride: 0, groups: 1, ..shape };
+        let map = TensorMap::matrix(Dtype::Bf16, 8, 64, true).encode(&shared);
+        assert_eq!(map.element(&[19, 9, 70_000]), Some(9 * 24 + 19), "one matrix for all groups");
+        let empty =
+            TensorMap::matrix(Dtype::Bf16, 8, 64, true).encode(&TensorShape { cols: 0, row_stride: 0, ..shape });
+        assert_eq!(empty.extents, [1, 10, 3], "no extent of 0");
         assert_eq!(TensorMap::matrix(Dtype::Bf16, 8, 64, false).encode(&tokens(4, 4, 9)).misaligned_stride(), Some(18));
     }
 }

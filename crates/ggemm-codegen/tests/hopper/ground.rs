@@ -32,7 +32,7 @@ impl Subject {
         Ok(done.statements)
     }
 
-    fn rows(gemm: Gemm, problems: &[(&[i64], usize, usize, usize)]) -> Subject {
+    pub(crate) fn rows(gemm: Gemm, problems: &[(&[i64], usize, usize, usize)]) -> Subject {
         Subject::of_rows(gemm, kernels::ragged_rows(&gemm), problems)
     }
 

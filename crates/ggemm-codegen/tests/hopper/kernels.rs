@@ -135,13 +135,15 @@ fn each_tile<'k>(
         let rows = k.let_("rows", rows);
         let row_tiles = along_rows(rows);
         let tiles = k.let_("tiles", row_tiles * col_tiles);
-        k.for_("tile", tiles, |k, tile| {
-            let mine = ((number.get() + tile) % clusters).equals(cluster);
-            k.when(mine, |k| {
-                let row = k.let_("first_row", tile / col_tiles * s.rows());
-                let col = k.let_("first_col", (tile % col_tiles * s.cluster + rank) * s.n);
-                body(k, Tile { group: group.within(), start: start.get(), rows, row, col });
-            });
+        k.comment("The group's tiles that are this cluster's.");
+        let first = (cluster + (clusters - number.get() % clusters)) % clusters;
+        let tile = k.var::<I32, Cta, _>("tile", first);
+        k.loop_(|k| {
+            k.break_if(tiles.le(tile.get()));
+            let row = k.let_("first_row", tile.get() / col_tiles * s.rows());
+            let col = k.let_("first_col", (tile.get() % col_tiles * s.cluster + rank) * s.n);
+            body(k, Tile { group: group.within(), start: start.get(), rows, row, col });
+            k.set(tile, tile.get() + clusters);
         });
         k.set(number, number.get() + tiles);
         k.set(start, start.get() + rows);

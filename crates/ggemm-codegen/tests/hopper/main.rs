@@ -3,6 +3,7 @@
 
 mod findings;
 mod ground;
+mod hardware;
 mod kernels;
 mod mutants;
 mod text;

@@ -219,8 +219,7 @@ pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
             }
         }
         Op::Await { at, parity } => {
-            let wait = if w.kernel.contract.cluster > 1 { "mbarrier_wait_cluster" } else { "mbarrier_wait" };
-            w.line(&format!("{wait}({}, {});", barrier_address(w, at), w.text(*parity)));
+            w.line(&format!("mbarrier_wait({}, {});", barrier_address(w, at), w.text(*parity)));
         }
         Op::NamedBarrier { id, threads, wait } => {
             let call = if *wait { "named_barrier_meet" } else { "named_barrier_pass" };

@@ -70,9 +70,6 @@ impl Hopper {
     fn of(kernel: &Kernel, op: &Op) -> Vec<Hopper> {
         match op {
             Op::Role(_) | Op::Elect { .. } | Op::NamedBarrier { .. } => vec![Hopper::Roles],
-            Op::InitBarrier { .. } | Op::FenceBarrierInit | Op::Await { .. } if kernel.contract.cluster > 1 => {
-                vec![Hopper::Mbarrier, Hopper::MbarrierCluster]
-            }
             Op::Arrive(Arrive { rank: Some(_), .. }) => vec![Hopper::Mbarrier, Hopper::MbarrierCluster],
             Op::InitBarrier { .. } | Op::FenceBarrierInit | Op::Await { .. } | Op::Arrive(_) => vec![Hopper::Mbarrier],
             Op::ClusterArrive | Op::ClusterWait => vec![Hopper::Cluster],

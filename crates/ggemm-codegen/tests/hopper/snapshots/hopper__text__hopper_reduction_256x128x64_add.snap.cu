@@ -377,52 +377,41 @@ hopper_reduction_256x128x64_add(
             const int64 rows_of_group = __shfl_sync(ALL_LANES, entry, 0);
             const int rows = int(rows_of_group);
             const int tiles = (rows == 0 ? 0 : ceil_div(rows_of_d, 256)) * col_tiles;
-            #pragma unroll 1
-            for (int tile = 0; tile < tiles; ++tile) {
-                if ((number + tile) % cluster_count() == cluster_index()) {
-                    const int first_row = tile / col_tiles * 256;
-                    const int first_col = (tile % col_tiles + cluster_rank()) * 128;
-                    const int blocks = ceil_div(rows, 64);
+            // The group's tiles that are this cluster's.
+            int tile = (cluster_index() + (cluster_count() - number % cluster_count())) % cluster_count();
+            while (true) {
+                if (tiles <= tile) break;
+                const int first_row = tile / col_tiles * 256;
+                const int first_col = (tile % col_tiles + cluster_rank()) * 128;
+                const int blocks = ceil_div(rows, 64);
+                #pragma unroll
+                for (int i = 0; i < 2; ++i) {
                     #pragma unroll
-                    for (int i = 0; i < 2; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 16; ++j) {
-                            sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
-                        }
+                    for (int j = 0; j < 16; ++j) {
+                        sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
                     }
-                    #pragma unroll 1
-                    for (int block = 0; block < blocks; ++block) {
-                        const int slot = read_slot;
-                        mbarrier_wait(stage_full + slot * 8, read_parity);
-                        read_parity = read_slot == 1 ? 1 - read_parity : read_parity;
-                        read_slot = read_slot == 1 ? 0 : read_slot + 1;
-                        wgmma_fence();
-                        #pragma unroll
-                        for (int step = 0; step < 4; ++step) {
-                            {
-                                const uint64 from_b = wgmma_descriptor(b_tiles + slot * 16384 + step * 2048, 0x4000004002000000);
-                                #pragma unroll
-                                for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(a_tiles + slot * 32768 + step * 2048 + warpgroup % 2 * 16384 + i * 8192, 0x4000004002000000);
-                                    wgmma_m64n128k16_amn_bmn(sums[i], from_a, from_b, true);
-                                }
+                }
+                #pragma unroll 1
+                for (int block = 0; block < blocks; ++block) {
+                    const int slot = read_slot;
+                    mbarrier_wait(stage_full + slot * 8, read_parity);
+                    read_parity = read_slot == 1 ? 1 - read_parity : read_parity;
+                    read_slot = read_slot == 1 ? 0 : read_slot + 1;
+                    wgmma_fence();
+                    #pragma unroll
+                    for (int step = 0; step < 4; ++step) {
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot * 16384 + step * 2048, 0x4000004002000000);
+                            #pragma unroll
+                            for (int i = 0; i < 2; ++i) {
+                                const uint64 from_a = wgmma_descriptor(a_tiles + slot * 32768 + step * 2048 + warpgroup % 2 * 16384 + i * 8192, 0x4000004002000000);
+                                wgmma_m64n128k16_amn_bmn(sums[i], from_a, from_b, true);
                             }
                         }
-                        wgmma_commit();
-                        wgmma_wait<1>();
-                        if (block != 0) {
-                            __syncwarp();
-                            if (elect_one()) {
-                                mbarrier_arrive(stage_empty + free_slot * 8);
-                            }
-                            __syncwarp();
-                            free_slot = free_slot == 1 ? 0 : free_slot + 1;
-                        }
                     }
-                    wgmma_wait<0>();
-                    wgmma_release(sums[0]);
-                    wgmma_release(sums[1]);
-                    if (blocks != 0) {
+                    wgmma_commit();
+                    wgmma_wait<1>();
+                    if (block != 0) {
                         __syncwarp();
                         if (elect_one()) {
                             mbarrier_arrive(stage_empty + free_slot * 8);
@@ -430,44 +419,56 @@ hopper_reduction_256x128x64_add(
                         __syncwarp();
                         free_slot = free_slot == 1 ? 0 : free_slot + 1;
                     }
-                    // The tile is free once the last store has read it.
-                    if (warp % 4 == 0) {
-                        __syncwarp();
-                        if (elect_one()) {
-                            tma_wait_reads<0>();
-                        }
-                        __syncwarp();
+                }
+                wgmma_wait<0>();
+                wgmma_release(sums[0]);
+                wgmma_release(sums[1]);
+                if (blocks != 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        mbarrier_arrive(stage_empty + free_slot * 8);
                     }
-                    named_barrier_meet(warpgroup + 1, 128);
-                    {
-                        const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 128 - warpgroup * 128;
+                    __syncwarp();
+                    free_slot = free_slot == 1 ? 0 : free_slot + 1;
+                }
+                // The tile is free once the last store has read it.
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        tma_wait_reads<0>();
+                    }
+                    __syncwarp();
+                }
+                named_barrier_meet(warpgroup + 1, 128);
+                {
+                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 128 - warpgroup * 128;
+                    #pragma unroll
+                    for (int i = 0; i < 2; ++i) {
                         #pragma unroll
-                        for (int i = 0; i < 2; ++i) {
+                        for (int j = 0; j < 16; ++j) {
                             #pragma unroll
-                            for (int j = 0; j < 16; ++j) {
-                                #pragma unroll
-                                for (int half = 0; half < 2; ++half) {
-                                    const float x0 = sums[i][j][2 * half];
-                                    const float x1 = sums[i][j][2 * half + 1];
-                                    store_shared(d_tiles + warpgroup * 65536 + d_tiles_piece(row_of_warp + i * 64 + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                                }
+                            for (int half = 0; half < 2; ++half) {
+                                const float x0 = sums[i][j][2 * half];
+                                const float x1 = sums[i][j][2 * half + 1];
+                                store_shared(d_tiles + warpgroup * 65536 + d_tiles_piece(row_of_warp + i * 64 + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                             }
                         }
-                    }
-                    fence_proxy_async();
-                    named_barrier_meet(warpgroup + 1, 128);
-                    if (warp % 4 == 0) {
-                        __syncwarp();
-                        if (elect_one()) {
-                            #pragma unroll
-                            for (int i = 0; i < 4; ++i) {
-                                tma_add(d_tiles + warpgroup * 65536 + i * 16384, d, first_col + i * 32, warpgroup * 128 + first_row, group);
-                            }
-                            tma_commit();
-                        }
-                        __syncwarp();
                     }
                 }
+                fence_proxy_async();
+                named_barrier_meet(warpgroup + 1, 128);
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        #pragma unroll
+                        for (int i = 0; i < 4; ++i) {
+                            tma_add(d_tiles + warpgroup * 65536 + i * 16384, d, first_col + i * 32, warpgroup * 128 + first_row, group);
+                        }
+                        tma_commit();
+                    }
+                    __syncwarp();
+                }
+                tile = tile + cluster_count();
             }
             number = number + tiles;
             start = start + rows;
@@ -495,32 +496,33 @@ hopper_reduction_256x128x64_add(
                 const int64 rows_of_group = __shfl_sync(ALL_LANES, entry, 0);
                 const int rows = int(rows_of_group);
                 const int tiles = (rows == 0 ? 0 : ceil_div(rows_of_d, 256)) * col_tiles;
-                #pragma unroll 1
-                for (int tile = 0; tile < tiles; ++tile) {
-                    if ((number + tile) % cluster_count() == cluster_index()) {
-                        const int first_row = tile / col_tiles * 256;
-                        const int first_col = (tile % col_tiles + cluster_rank()) * 128;
-                        const int blocks = ceil_div(rows, 64);
-                        #pragma unroll 1
-                        for (int block = 0; block < blocks; ++block) {
-                            mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
-                            __syncwarp();
-                            if (elect_one()) {
-                                mbarrier_arrive_expect(stage_full + fill_slot * 8, 49152);
-                                #pragma unroll
-                                for (int i = 0; i < 4; ++i) {
-                                    tma_load(a_tiles + fill_slot * 32768 + i * 8192, a, stage_full + fill_slot * 8, first_row + i * 64, 1073741824 - (rows - block * 64), start + rows, 1073741824);
-                                }
-                                #pragma unroll
-                                for (int i = 0; i < 2; ++i) {
-                                    tma_load(b_tiles + fill_slot * 16384 + i * 8192, b, stage_full + fill_slot * 8, first_col + i * 64, 1073741824 - (rows - block * 64), start + rows, 1073741824);
-                                }
+                // The group's tiles that are this cluster's.
+                int tile = (cluster_index() + (cluster_count() - number % cluster_count())) % cluster_count();
+                while (true) {
+                    if (tiles <= tile) break;
+                    const int first_row = tile / col_tiles * 256;
+                    const int first_col = (tile % col_tiles + cluster_rank()) * 128;
+                    const int blocks = ceil_div(rows, 64);
+                    #pragma unroll 1
+                    for (int block = 0; block < blocks; ++block) {
+                        mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
+                        __syncwarp();
+                        if (elect_one()) {
+                            mbarrier_arrive_expect(stage_full + fill_slot * 8, 49152);
+                            #pragma unroll
+                            for (int i = 0; i < 4; ++i) {
+                                tma_load(a_tiles + fill_slot * 32768 + i * 8192, a, stage_full + fill_slot * 8, first_row + i * 64, 1073741824 - (rows - block * 64), start + rows, 1073741824);
                             }
-                            __syncwarp();
-                            fill_parity = fill_slot == 1 ? 1 - fill_parity : fill_parity;
-                            fill_slot = fill_slot == 1 ? 0 : fill_slot + 1;
+                            #pragma unroll
+                            for (int i = 0; i < 2; ++i) {
+                                tma_load(b_tiles + fill_slot * 16384 + i * 8192, b, stage_full + fill_slot * 8, first_col + i * 64, 1073741824 - (rows - block * 64), start + rows, 1073741824);
+                            }
                         }
+                        __syncwarp();
+                        fill_parity = fill_slot == 1 ? 1 - fill_parity : fill_parity;
+                        fill_slot = fill_slot == 1 ? 0 : fill_slot + 1;
                     }
+                    tile = tile + cluster_count();
                 }
                 number = number + tiles;
                 start = start + rows;

@@ -138,36 +138,17 @@ __device__ __forceinline__ void mbarrier_wait(uint32 barrier, uint32 parity) {
 
 // ---- mbarrier: between the CTAs of a cluster ----
 
-// Arrives at the same barrier of the CTA with this rank.
+// Arrives at the same barrier of the CTA with this rank: what was read here may be overwritten from there. It carries no
+// ordinary write to other CTAs; `.release.cluster` would, at the price of a fence of the whole device's memory.
 __device__ __forceinline__ void mbarrier_arrive_remote(uint32 barrier, uint32 rank) {
     asm volatile("{\n"
                  ".reg .b32 remote;\n"
                  "mapa.shared::cluster.u32 remote, %0, %1;\n"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n"
+                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
                  "}" ::"r"(barrier),
                  "r"(rank)
                  : "memory");
 }
-
-__device__ __forceinline__ bool mbarrier_has_ended_in_cluster(uint32 barrier, uint32 parity) {
-    uint32 ended;
-    asm volatile("{\n"
-                 ".reg .pred ended;\n"
-                 "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 ended, [%1], %2;\n"
-                 "selp.u32 %0, 1, 0, ended;\n"
-                 "}"
-                 : "=r"(ended)
-                 : "r"(barrier), "r"(parity)
-                 : "memory");
-    return ended != 0;
-}
-
-// Waits for the end of the phase with this parity, and sees what other CTAs did before they arrived.
-__device__ __forceinline__ void mbarrier_wait_cluster(uint32 barrier, uint32 parity) {
-    while (!mbarrier_has_ended_in_cluster(barrier, parity)) {
-    }
-}
-
 // ---- tensor maps: what the host encoded for the copy engine ----
 struct alignas(64) TensorMap { unsigned char bytes[128]; };
 
@@ -418,90 +399,91 @@ hopper_rows_128x128x64_cluster2_bn_f32(
             const int64 rows_of_group = __shfl_sync(ALL_LANES, entry, 0);
             const int rows = int(rows_of_group);
             const int tiles = ceil_div(rows, 128) * col_tiles;
-            #pragma unroll 1
-            for (int tile = 0; tile < tiles; ++tile) {
-                if ((number + tile) % cluster_count() == cluster_index()) {
-                    const int first_row = tile / col_tiles * 128;
-                    const int first_col = (tile % col_tiles * 2 + cluster_rank()) * 128;
+            // The group's tiles that are this cluster's.
+            int tile = (cluster_index() + (cluster_count() - number % cluster_count())) % cluster_count();
+            while (true) {
+                if (tiles <= tile) break;
+                const int first_row = tile / col_tiles * 128;
+                const int first_col = (tile % col_tiles * 2 + cluster_rank()) * 128;
+                #pragma unroll
+                for (int i = 0; i < 1; ++i) {
                     #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 16; ++j) {
-                            sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
+                    for (int j = 0; j < 16; ++j) {
+                        sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
+                    }
+                }
+                #pragma unroll 1
+                for (int block = 0; block < blocks; ++block) {
+                    const int slot = read_slot;
+                    mbarrier_wait(stage_full + slot * 8, read_parity);
+                    read_parity = read_slot == 2 ? 1 - read_parity : read_parity;
+                    read_slot = read_slot == 2 ? 0 : read_slot + 1;
+                    wgmma_fence();
+                    #pragma unroll
+                    for (int step = 0; step < 4; ++step) {
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot * 16384 + step * 2048, 0x4000004002000000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            wgmma_m64n128k16_ak_bmn(sums[0], from_a, from_b, true);
                         }
                     }
-                    #pragma unroll 1
-                    for (int block = 0; block < blocks; ++block) {
-                        const int slot = read_slot;
-                        mbarrier_wait_cluster(stage_full + slot * 8, read_parity);
-                        read_parity = read_slot == 2 ? 1 - read_parity : read_parity;
-                        read_slot = read_slot == 2 ? 0 : read_slot + 1;
-                        wgmma_fence();
-                        #pragma unroll
-                        for (int step = 0; step < 4; ++step) {
-                            {
-                                const uint64 from_b = wgmma_descriptor(b_tiles + slot * 16384 + step * 2048, 0x4000004002000000);
-                                const uint64 from_a = wgmma_descriptor(a_tiles + slot * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                                wgmma_m64n128k16_ak_bmn(sums[0], from_a, from_b, true);
-                            }
-                        }
-                        wgmma_commit();
-                        wgmma_wait<1>();
-                        if (block != 0) {
-                            __syncwarp();
-                            if (lane < 2) {
-                                mbarrier_arrive_remote(stage_empty + free_slot * 8, lane);
-                            }
-                            free_slot = free_slot == 2 ? 0 : free_slot + 1;
-                        }
-                    }
-                    wgmma_wait<0>();
-                    wgmma_release(sums[0]);
-                    if (blocks != 0) {
+                    wgmma_commit();
+                    wgmma_wait<1>();
+                    if (block != 0) {
                         __syncwarp();
                         if (lane < 2) {
                             mbarrier_arrive_remote(stage_empty + free_slot * 8, lane);
                         }
                         free_slot = free_slot == 2 ? 0 : free_slot + 1;
                     }
-                    // The tile is free once the last store has read it.
-                    if (warp % 4 == 0) {
-                        __syncwarp();
-                        if (elect_one()) {
-                            tma_wait_reads<0>();
-                        }
-                        __syncwarp();
+                }
+                wgmma_wait<0>();
+                wgmma_release(sums[0]);
+                if (blocks != 0) {
+                    __syncwarp();
+                    if (lane < 2) {
+                        mbarrier_arrive_remote(stage_empty + free_slot * 8, lane);
                     }
-                    named_barrier_meet(warpgroup + 1, 128);
-                    {
-                        const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
+                    free_slot = free_slot == 2 ? 0 : free_slot + 1;
+                }
+                // The tile is free once the last store has read it.
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        tma_wait_reads<0>();
+                    }
+                    __syncwarp();
+                }
+                named_barrier_meet(warpgroup + 1, 128);
+                {
+                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
+                    #pragma unroll
+                    for (int i = 0; i < 1; ++i) {
                         #pragma unroll
-                        for (int i = 0; i < 1; ++i) {
+                        for (int j = 0; j < 16; ++j) {
                             #pragma unroll
-                            for (int j = 0; j < 16; ++j) {
-                                #pragma unroll
-                                for (int half = 0; half < 2; ++half) {
-                                    const float x0 = sums[i][j][2 * half];
-                                    const float x1 = sums[i][j][2 * half + 1];
-                                    store_shared(d_tiles + warpgroup * 32768 + d_tiles_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                                }
+                            for (int half = 0; half < 2; ++half) {
+                                const float x0 = sums[i][j][2 * half];
+                                const float x1 = sums[i][j][2 * half + 1];
+                                store_shared(d_tiles + warpgroup * 32768 + d_tiles_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                             }
                         }
-                    }
-                    fence_proxy_async();
-                    named_barrier_meet(warpgroup + 1, 128);
-                    if (warp % 4 == 0) {
-                        __syncwarp();
-                        if (elect_one()) {
-                            #pragma unroll
-                            for (int i = 0; i < 4; ++i) {
-                                tma_store(d_tiles + warpgroup * 32768 + i * 8192, d, first_col + i * 32, 1073741824 - (rows - (warpgroup * 64 + first_row)), start + rows, 1073741824);
-                            }
-                            tma_commit();
-                        }
-                        __syncwarp();
                     }
                 }
+                fence_proxy_async();
+                named_barrier_meet(warpgroup + 1, 128);
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        #pragma unroll
+                        for (int i = 0; i < 4; ++i) {
+                            tma_store(d_tiles + warpgroup * 32768 + i * 8192, d, first_col + i * 32, 1073741824 - (rows - (warpgroup * 64 + first_row)), start + rows, 1073741824);
+                        }
+                        tma_commit();
+                    }
+                    __syncwarp();
+                }
+                tile = tile + cluster_count();
             }
             number = number + tiles;
             start = start + rows;
@@ -529,28 +511,29 @@ hopper_rows_128x128x64_cluster2_bn_f32(
                 const int64 rows_of_group = __shfl_sync(ALL_LANES, entry, 0);
                 const int rows = int(rows_of_group);
                 const int tiles = ceil_div(rows, 128) * col_tiles;
-                #pragma unroll 1
-                for (int tile = 0; tile < tiles; ++tile) {
-                    if ((number + tile) % cluster_count() == cluster_index()) {
-                        const int first_row = tile / col_tiles * 128;
-                        const int first_col = (tile % col_tiles * 2 + cluster_rank()) * 128;
-                        #pragma unroll 1
-                        for (int block = 0; block < blocks; ++block) {
-                            mbarrier_wait_cluster(stage_empty + fill_slot * 8, fill_parity);
-                            __syncwarp();
-                            if (elect_one()) {
-                                mbarrier_arrive_expect(stage_full + fill_slot * 8, 32768);
-                                tma_load_multicast(a_tiles + fill_slot * 16384 + cluster_rank() * 64 * 128, a, stage_full + fill_slot * 8, uint16(3), block * 64, 1073741824 - (rows - (first_row + cluster_rank() * 64)), start + rows, 1073741824);
-                                #pragma unroll
-                                for (int i = 0; i < 2; ++i) {
-                                    tma_load(b_tiles + fill_slot * 16384 + i * 8192, b, stage_full + fill_slot * 8, first_col + i * 64, block * 64, group);
-                                }
+                // The group's tiles that are this cluster's.
+                int tile = (cluster_index() + (cluster_count() - number % cluster_count())) % cluster_count();
+                while (true) {
+                    if (tiles <= tile) break;
+                    const int first_row = tile / col_tiles * 128;
+                    const int first_col = (tile % col_tiles * 2 + cluster_rank()) * 128;
+                    #pragma unroll 1
+                    for (int block = 0; block < blocks; ++block) {
+                        mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
+                        __syncwarp();
+                        if (elect_one()) {
+                            mbarrier_arrive_expect(stage_full + fill_slot * 8, 32768);
+                            tma_load_multicast(a_tiles + fill_slot * 16384 + cluster_rank() * 64 * 128, a, stage_full + fill_slot * 8, uint16(3), block * 64, 1073741824 - (rows - (first_row + cluster_rank() * 64)), start + rows, 1073741824);
+                            #pragma unroll
+                            for (int i = 0; i < 2; ++i) {
+                                tma_load(b_tiles + fill_slot * 16384 + i * 8192, b, stage_full + fill_slot * 8, first_col + i * 64, block * 64, group);
                             }
-                            __syncwarp();
-                            fill_parity = fill_slot == 2 ? 1 - fill_parity : fill_parity;
-                            fill_slot = fill_slot == 2 ? 0 : fill_slot + 1;
                         }
+                        __syncwarp();
+                        fill_parity = fill_slot == 2 ? 1 - fill_parity : fill_parity;
+                        fill_slot = fill_slot == 2 ? 0 : fill_slot + 1;
                     }
+                    tile = tile + cluster_count();
                 }
                 number = number + tiles;
                 start = start + rows;
@@ -558,7 +541,7 @@ hopper_rows_128x128x64_cluster2_bn_f32(
             // The other CTAs may still say that they have read what was loaded for them.
             #pragma unroll
             for (int slot = 0; slot < 3; ++slot) {
-                mbarrier_wait_cluster(stage_empty + fill_slot * 8, fill_parity);
+                mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
                 fill_parity = fill_slot == 2 ? 1 - fill_parity : fill_parity;
                 fill_slot = fill_slot == 2 ? 0 : fill_slot + 1;
             }

@@ -394,47 +394,37 @@ hopper_rows_128x256x64(
             const int64 rows_of_group = __shfl_sync(ALL_LANES, entry, 0);
             const int rows = int(rows_of_group);
             const int tiles = ceil_div(rows, 128) * col_tiles;
-            #pragma unroll 1
-            for (int tile = 0; tile < tiles; ++tile) {
-                if ((number + tile) % cluster_count() == cluster_index()) {
-                    const int first_row = tile / col_tiles * 128;
-                    const int first_col = (tile % col_tiles + cluster_rank()) * 256;
+            // The group's tiles that are this cluster's.
+            int tile = (cluster_index() + (cluster_count() - number % cluster_count())) % cluster_count();
+            while (true) {
+                if (tiles <= tile) break;
+                const int first_row = tile / col_tiles * 128;
+                const int first_col = (tile % col_tiles + cluster_rank()) * 256;
+                #pragma unroll
+                for (int i = 0; i < 1; ++i) {
                     #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 32; ++j) {
-                            sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
+                    for (int j = 0; j < 32; ++j) {
+                        sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
+                    }
+                }
+                #pragma unroll 1
+                for (int block = 0; block < blocks; ++block) {
+                    const int slot = read_slot;
+                    mbarrier_wait(stage_full + slot * 8, read_parity);
+                    read_parity = read_slot == 2 ? 1 - read_parity : read_parity;
+                    read_slot = read_slot == 2 ? 0 : read_slot + 1;
+                    wgmma_fence();
+                    #pragma unroll
+                    for (int step = 0; step < 4; ++step) {
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot * 32768 + step * 32, 0x4000004000010000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            wgmma_m64n256k16_ak_bk(sums[0], from_a, from_b, true);
                         }
                     }
-                    #pragma unroll 1
-                    for (int block = 0; block < blocks; ++block) {
-                        const int slot = read_slot;
-                        mbarrier_wait(stage_full + slot * 8, read_parity);
-                        read_parity = read_slot == 2 ? 1 - read_parity : read_parity;
-                        read_slot = read_slot == 2 ? 0 : read_slot + 1;
-                        wgmma_fence();
-                        #pragma unroll
-                        for (int step = 0; step < 4; ++step) {
-                            {
-                                const uint64 from_b = wgmma_descriptor(b_tiles + slot * 32768 + step * 32, 0x4000004000010000);
-                                const uint64 from_a = wgmma_descriptor(a_tiles + slot * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                                wgmma_m64n256k16_ak_bk(sums[0], from_a, from_b, true);
-                            }
-                        }
-                        wgmma_commit();
-                        wgmma_wait<1>();
-                        if (block != 0) {
-                            __syncwarp();
-                            if (elect_one()) {
-                                mbarrier_arrive(stage_empty + free_slot * 8);
-                            }
-                            __syncwarp();
-                            free_slot = free_slot == 2 ? 0 : free_slot + 1;
-                        }
-                    }
-                    wgmma_wait<0>();
-                    wgmma_release(sums[0]);
-                    if (blocks != 0) {
+                    wgmma_commit();
+                    wgmma_wait<1>();
+                    if (block != 0) {
                         __syncwarp();
                         if (elect_one()) {
                             mbarrier_arrive(stage_empty + free_slot * 8);
@@ -442,43 +432,54 @@ hopper_rows_128x256x64(
                         __syncwarp();
                         free_slot = free_slot == 2 ? 0 : free_slot + 1;
                     }
-                    // The tile is free once the last store has read it.
-                    if (warp % 4 == 0) {
-                        __syncwarp();
-                        if (elect_one()) {
-                            tma_wait_reads<0>();
-                        }
-                        __syncwarp();
+                }
+                wgmma_wait<0>();
+                wgmma_release(sums[0]);
+                if (blocks != 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        mbarrier_arrive(stage_empty + free_slot * 8);
                     }
-                    named_barrier_meet(warpgroup + 1, 128);
-                    {
-                        const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
+                    __syncwarp();
+                    free_slot = free_slot == 2 ? 0 : free_slot + 1;
+                }
+                // The tile is free once the last store has read it.
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        tma_wait_reads<0>();
+                    }
+                    __syncwarp();
+                }
+                named_barrier_meet(warpgroup + 1, 128);
+                {
+                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
+                    #pragma unroll
+                    for (int i = 0; i < 1; ++i) {
                         #pragma unroll
-                        for (int i = 0; i < 1; ++i) {
-                            #pragma unroll
-                            for (int j = 0; j < 16; ++j) {
-                                const uint32 x0 = pack_bf16(sums[i][j * 2][0], sums[i][j * 2][1]);
-                                const uint32 x1 = pack_bf16(sums[i][j * 2][2], sums[i][j * 2][3]);
-                                const uint32 x2 = pack_bf16(sums[i][j * 2 + 1][0], sums[i][j * 2 + 1][1]);
-                                const uint32 x3 = pack_bf16(sums[i][j * 2 + 1][2], sums[i][j * 2 + 1][3]);
-                                stmatrix_x4(d_tiles + warpgroup * 32768 + d_tiles_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                            }
+                        for (int j = 0; j < 16; ++j) {
+                            const uint32 x0 = pack_bf16(sums[i][j * 2][0], sums[i][j * 2][1]);
+                            const uint32 x1 = pack_bf16(sums[i][j * 2][2], sums[i][j * 2][3]);
+                            const uint32 x2 = pack_bf16(sums[i][j * 2 + 1][0], sums[i][j * 2 + 1][1]);
+                            const uint32 x3 = pack_bf16(sums[i][j * 2 + 1][2], sums[i][j * 2 + 1][3]);
+                            stmatrix_x4(d_tiles + warpgroup * 32768 + d_tiles_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                         }
-                    }
-                    fence_proxy_async();
-                    named_barrier_meet(warpgroup + 1, 128);
-                    if (warp % 4 == 0) {
-                        __syncwarp();
-                        if (elect_one()) {
-                            #pragma unroll
-                            for (int i = 0; i < 4; ++i) {
-                                tma_store(d_tiles + warpgroup * 32768 + i * 8192, d, first_col + i * 64, 1073741824 - (rows - (warpgroup * 64 + first_row)), start + rows, 1073741824);
-                            }
-                            tma_commit();
-                        }
-                        __syncwarp();
                     }
                 }
+                fence_proxy_async();
+                named_barrier_meet(warpgroup + 1, 128);
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        #pragma unroll
+                        for (int i = 0; i < 4; ++i) {
+                            tma_store(d_tiles + warpgroup * 32768 + i * 8192, d, first_col + i * 64, 1073741824 - (rows - (warpgroup * 64 + first_row)), start + rows, 1073741824);
+                        }
+                        tma_commit();
+                    }
+                    __syncwarp();
+                }
+                tile = tile + cluster_count();
             }
             number = number + tiles;
             start = start + rows;
@@ -506,25 +507,26 @@ hopper_rows_128x256x64(
                 const int64 rows_of_group = __shfl_sync(ALL_LANES, entry, 0);
                 const int rows = int(rows_of_group);
                 const int tiles = ceil_div(rows, 128) * col_tiles;
-                #pragma unroll 1
-                for (int tile = 0; tile < tiles; ++tile) {
-                    if ((number + tile) % cluster_count() == cluster_index()) {
-                        const int first_row = tile / col_tiles * 128;
-                        const int first_col = (tile % col_tiles + cluster_rank()) * 256;
-                        #pragma unroll 1
-                        for (int block = 0; block < blocks; ++block) {
-                            mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
-                            __syncwarp();
-                            if (elect_one()) {
-                                mbarrier_arrive_expect(stage_full + fill_slot * 8, 49152);
-                                tma_load(a_tiles + fill_slot * 16384, a, stage_full + fill_slot * 8, block * 64, 1073741824 - (rows - first_row), start + rows, 1073741824);
-                                tma_load(b_tiles + fill_slot * 32768, b, stage_full + fill_slot * 8, block * 64, first_col, group);
-                            }
-                            __syncwarp();
-                            fill_parity = fill_slot == 2 ? 1 - fill_parity : fill_parity;
-                            fill_slot = fill_slot == 2 ? 0 : fill_slot + 1;
+                // The group's tiles that are this cluster's.
+                int tile = (cluster_index() + (cluster_count() - number % cluster_count())) % cluster_count();
+                while (true) {
+                    if (tiles <= tile) break;
+                    const int first_row = tile / col_tiles * 128;
+                    const int first_col = (tile % col_tiles + cluster_rank()) * 256;
+                    #pragma unroll 1
+                    for (int block = 0; block < blocks; ++block) {
+                        mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
+                        __syncwarp();
+                        if (elect_one()) {
+                            mbarrier_arrive_expect(stage_full + fill_slot * 8, 49152);
+                            tma_load(a_tiles + fill_slot * 16384, a, stage_full + fill_slot * 8, block * 64, 1073741824 - (rows - first_row), start + rows, 1073741824);
+                            tma_load(b_tiles + fill_slot * 32768, b, stage_full + fill_slot * 8, block * 64, first_col, group);
                         }
+                        __syncwarp();
+                        fill_parity = fill_slot == 2 ? 1 - fill_parity : fill_parity;
+                        fill_slot = fill_slot == 2 ? 0 : fill_slot + 1;
                     }
+                    tile = tile + cluster_count();
                 }
                 number = number + tiles;
                 start = start + rows;
