@@ -13,11 +13,12 @@ use ggemm_codegen::mutate::{Ground, Mutant, Subject, Verdict, equivalent, hunt, 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use crate::Result;
+use crate::cargo::cargo;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only this family: rows or reduction
-    #[arg(long, value_parser = ["rows", "reduction"])]
+    /// Only this family: rows or reduction, or the kernels that show Hopper's statements
+    #[arg(long, value_parser = ["rows", "reduction", HOPPER])]
     family: Option<String>,
     /// Only so many faults of each variant, picked by the seed
     #[arg(long)]
@@ -29,6 +30,9 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 2)]
     threads: usize,
 }
+
+/// The kernels of codegen's tests that show statements which no shipped variant uses yet.
+const HOPPER: &str = "hopper";
 
 /// What became of one variant's faults.
 #[derive(Default)]
@@ -56,8 +60,25 @@ impl Row {
     }
 }
 
-/// Hunts the faults, prints the table, and fails if one survived that is not known to change nothing.
+/// Hunts the faults, prints the tables, and fails if one survived that is not known to change nothing.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.family.as_deref() != Some(HOPPER) {
+        hunt_families(options)?;
+    }
+    if options.family.as_deref().is_none_or(|family| family == HOPPER) {
+        hunt_hopper(options)?;
+    }
+    Ok(())
+}
+
+/// Those kernels live with their tests, and so does the hunt in them.
+fn hunt_hopper(options: &Options) -> Result<()> {
+    let which = if options.sample.is_none() { "all".to_owned() } else { options.seed.to_string() };
+    let test = ["test", "--package", "ggemm-codegen", "--test", "hopper", "no_fault", "--", "--nocapture"];
+    cargo(&test, &[("GGEMM_MUTANTS", which.into())])
+}
+
+fn hunt_families(options: &Options) -> Result<()> {
     let start = Instant::now();
     let chosen: Vec<Subject> =
         subjects().into_iter().filter(|s| options.family.as_ref().is_none_or(|f| f == s.family())).collect();

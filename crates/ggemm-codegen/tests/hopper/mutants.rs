@@ -97,13 +97,13 @@ const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: &["gemm", "two_warpgroups", "cluster", "swapped", "swapped_f32"],
-        site: "for tile > if > if",
+        site: "for group > loop > if",
         change: "the condition is always true",
         reason: "where the reduction is empty it is so for all tiles, and nobody loads or waits for a free slot",
     },
     Equivalent {
         of: &["reduction_added"],
-        site: "for tile > if > if",
+        site: "for group > loop > if",
         change: "the condition is always true",
         reason: "groups without rows have no tiles",
     },
@@ -201,7 +201,7 @@ const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: &["pingpong"],
-        site: "for tile > if > if > if",
+        site: "for group > loop > if > if",
         change: "the condition is always true",
         reason: "where the reduction is empty it is so for all tiles, and nobody loads or waits for a free slot",
     },
