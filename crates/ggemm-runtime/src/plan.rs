@@ -46,11 +46,11 @@ impl fmt::Display for Choice {
 /// One way to compute.
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
-    Cpu(CpuPlan),
+    Cpu(Box<CpuPlan>),
     #[cfg(feature = "cuda")]
     Cuda(Box<CudaPlan>),
     #[cfg(feature = "interpret")]
-    Interpreter(InterpretedPlan),
+    Interpreter(Box<InterpretedPlan>),
 }
 
 /// A problem bound to a device and a variant. Make it once for a problem's shape with

@@ -202,7 +202,7 @@ impl Planner {
         let plan = InterpretedPlan::new(problem, selection.preferred().variant, interpretation, self.checked)?;
         let choice = selection.choice();
         let reason = format!("interpreted for {}: {}", interpretation.arch, choice.reason());
-        Ok((Choice::new(choice.name(), reason), Backend::Interpreter(plan)))
+        Ok((Choice::new(choice.name(), reason), Backend::Interpreter(Box::new(plan))))
     }
 
     /// Chooses the kernel and loads it.
@@ -238,7 +238,7 @@ impl Planner {
             Some(why) => format!("no GPU: {why}"),
             None => "asked for".to_owned(),
         };
-        Ok((Choice::new("cpu", reason), Backend::Cpu(CpuPlan::new(problem))))
+        Ok((Choice::new("cpu", reason), Backend::Cpu(Box::new(CpuPlan::new(problem)))))
     }
 }
 

@@ -1,7 +1,6 @@
 //! One GPU of this process: its context, its own stream, and the kernels that are loaded there.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 

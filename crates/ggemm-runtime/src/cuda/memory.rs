@@ -49,11 +49,10 @@ struct Mark {
 impl Mark {
     /// Makes `stream` wait for the use.
     fn hold_back(&self, stream: &Stream) -> Result<(), Failure> {
-        if &self.stream == stream {
-            return Ok(());
-        }
         match &self.event {
+            // Even where the handles are equal: the driver gives those of destroyed streams to new ones.
             Some(event) => stream.wait_for(event),
+            None if &self.stream == stream => Ok(()),
             // Before a capture the stream was drained; what it was asked for since is the graph's, which orders itself.
             None if self.stream.is_captured() => Ok(()),
             None => {
@@ -70,7 +69,7 @@ impl DeviceMemory {
     /// Memory that holds anything. At least one byte is allocated, so that every address is valid.
     pub(crate) fn new(gpu: &'static Gpu, bytes: usize) -> Result<Arc<Self>, Error> {
         let _current = gpu.enter()?;
-        // SAFETY: what the memory holds is not looked at before it was written: see `zeros` and `from_host`.
+        // SAFETY: the memory holds bytes, and its callers write them before they hand it out.
         let allocated = gpu.check("cuMemAlloc", unsafe { result::malloc_sync(bytes.max(1)) });
         match allocated {
             Ok(address) => Ok(Arc::new(DeviceMemory { gpu, address, bytes, uses: Mutex::default() })),
@@ -112,9 +111,11 @@ impl DeviceMemory {
             // SAFETY: the memory has room for the elements, the stream is ordered with all its uses, and the elements
             // live until the copy is done.
             let copied = unsafe { result::memcpy_htod_async(self.address, elements, stream.raw()) };
-            Ok(self.gpu.check("cuMemcpyHtoDAsync", copied)?)
-        })?;
-        Ok(stream.drain()?)
+            let copied = self.gpu.check("cuMemcpyHtoDAsync", copied);
+            // Waits even after a failure: the copy may have been asked for.
+            stream.drain()?;
+            Ok(copied?)
+        })
     }
 
     /// A copy of the same size, behind all that was asked for so far.
@@ -193,9 +194,13 @@ pub(super) fn ordered(
 
 impl Uses {
     fn hold_back(&self, stream: &Stream, access: Access) -> Result<(), Failure> {
-        // Whoever read since the last write waited for it then.
-        if access == Access::Read && self.readers.iter().any(|reader| &reader.stream == stream) {
-            return Ok(());
+        let own = self.readers.iter().find(|reader| &reader.stream == stream);
+        match own {
+            // Whoever read since the last write waited for it then.
+            Some(Mark { event: None, .. }) if access == Access::Read => return Ok(()),
+            // The mark that replaces this one is to stand for both uses.
+            Some(reader) => reader.hold_back(stream)?,
+            None => {}
         }
         if let Some(writer) = &self.writer {
             writer.hold_back(stream)?;

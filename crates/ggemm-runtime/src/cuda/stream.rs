@@ -121,9 +121,9 @@ impl Stream {
         // What other streams might wait for is done: no event can be recorded here for them during the capture.
         self.drain()?;
         let capture = Capture::begin(self)?;
-        let result = work(self);
+        // Of two errors the work's own says more; the capture then ends, and its graph goes, where it is dropped.
+        work(self)?;
         let (graph, used) = capture.end()?;
-        result?;
         Ok(Graph::new(self.gpu(), graph, used)?)
     }
 
@@ -175,7 +175,7 @@ impl Drop for Inner {
     }
 }
 
-/// A capture under way. It ends even when the work panics.
+/// A capture under way. It ends even when the work fails or panics.
 struct Capture<'a> {
     stream: &'a Stream,
     ended: bool,
