@@ -8,10 +8,11 @@ use crate::constraints::ValidSpec;
 use crate::dtype::Dtype;
 use crate::spec::{CopyPath, KernelSpec, Major, Ragged, Schedule, Tile, Warps};
 
-/// The largest number of shipped variants that may be legal on one target.
-pub const MOST_PER_TARGET: usize = 96;
+/// The largest number of shipped variants that may be legal on one target: on sm_90a Hopper's own, and below them those
+/// of sm_80 for what no tensor map can address.
+pub const MOST_PER_TARGET: usize = 128;
 
-/// A tile with the warps that share it and its stages.
+/// A tile with those who compute it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TileConfig {
     /// Block of D and depth of a stage.
@@ -20,10 +21,33 @@ pub struct TileConfig {
     pub warps: Warps,
     /// Stages of the ring.
     pub stages: u32,
+    /// How roles are scheduled.
+    pub schedule: Schedule,
+    /// CTAs of a cluster.
+    pub cluster: u32,
+    /// Whether tiles come from a counter.
+    pub dynamic: bool,
 }
 
 const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32) -> TileConfig {
-    TileConfig { tile: Tile { m, n, k }, warps: Warps { m: warps_m, n: warps_n }, stages }
+    TileConfig {
+        tile: Tile { m, n, k },
+        warps: Warps { m: warps_m, n: warps_n },
+        stages,
+        schedule: Schedule::Multistage,
+        cluster: 1,
+        dynamic: false,
+    }
+}
+
+/// Two warpgroups in turns, each with a tile of its own.
+const fn pingpong(m: u32, n: u32, stages: u32) -> TileConfig {
+    TileConfig { schedule: Schedule::Pingpong, ..config(m, n, 64, 4, 1, stages) }
+}
+
+/// Two warpgroups that share a tile.
+const fn cooperative(m: u32, n: u32, stages: u32) -> TileConfig {
+    TileConfig { schedule: Schedule::Cooperative, ..config(m, n, 64, 8, 1, stages) }
 }
 
 /// For groups of few rows: the weights' stream is the bound, and masks cost nothing.
@@ -54,6 +78,20 @@ const REDUCTION: [TileConfig; 5] = [
 /// Any stride and alignment.
 const PLAIN: TileConfig = config(64, 64, 32, 2, 2, 2);
 
+/// Hopper's ragged rows. The first two, which serve small and large groups, ship for sums that leave as f32 as well.
+const HOPPER_ROWS: [TileConfig; 4] =
+    [pingpong(64, 128, 8), pingpong(64, 256, 5), cooperative(128, 192, 5), cooperative(128, 256, 4)];
+
+/// How many of them, from the first, also ship with f32 outputs.
+const HOPPER_ROWS_F32: usize = 2;
+
+/// Hopper's ragged reductions. Where tiles differ in length, a counter evens out what each CTA does.
+const HOPPER_REDUCTION: [TileConfig; 3] = [
+    pingpong(64, 128, 8),
+    TileConfig { cluster: 2, ..pingpong(128, 128, 6) },
+    TileConfig { dynamic: true, ..cooperative(128, 256, 4) },
+];
+
 /// Every variant that ships, in the order in which tables list them.
 pub fn shipped() -> Vec<KernelSpec> {
     let mut specs = Vec::new();
@@ -71,14 +109,6 @@ pub fn shipped_for(target: Arch) -> Vec<ValidSpec> {
     shipped().into_iter().filter_map(|s| ValidSpec::new(s, target).ok()).collect()
 }
 
-/// The tile configurations that ship for a family's copies by `cp.async`, smallest first.
-pub fn tile_configs(ragged: Ragged) -> Vec<TileConfig> {
-    match ragged {
-        Ragged::Rows => SMALL_ROWS.into_iter().chain(LARGE_ROWS).collect(),
-        Ragged::Reduction => REDUCTION.to_vec(),
-    }
-}
-
 /// A variant of a family, as the catalogue composes it.
 pub fn variant(
     (ragged, b_major): (Ragged, Major),
@@ -94,13 +124,15 @@ pub fn variant(
         operand,
         accumulator: Dtype::F32,
         output,
-        arch: Arch::Sm80,
+        arch: if config.schedule.is_warp_specialized() { Arch::Sm90a } else { Arch::Sm80 },
         tile: config.tile,
         warps: config.warps,
         stages: config.stages,
-        schedule: Schedule::Multistage,
+        schedule: config.schedule,
         copy,
         even_k,
+        cluster: config.cluster,
+        dynamic: config.dynamic,
     }
 }
 
@@ -112,14 +144,17 @@ pub fn plain(family: (Ragged, Major), dtypes: (Dtype, Dtype)) -> KernelSpec {
 fn rows_family(specs: &mut Vec<KernelSpec>, operand: Dtype, b_major: Major) {
     let family = (Ragged::Rows, b_major);
     for output in Dtype::ALL {
+        let tma = |config| variant(family, (operand, output), config, CopyPath::Tma, false);
         let cp_async = |config, even_k| variant(family, (operand, output), config, CopyPath::CpAsync, even_k);
         if output == operand {
+            specs.extend(HOPPER_ROWS.map(tma));
             specs.extend(SMALL_ROWS.map(|c| cp_async(c, false)));
             for (i, config) in LARGE_ROWS.into_iter().enumerate() {
                 specs.push(cp_async(config, true));
                 specs.extend((i < LARGE_ROWS_MASKED).then(|| cp_async(config, false)));
             }
         } else if output == Dtype::F32 {
+            specs.extend(HOPPER_ROWS.into_iter().take(HOPPER_ROWS_F32).map(tma));
             specs.extend([SMALL_ROWS[2], LARGE_ROWS[1]].map(|c| cp_async(c, false)));
         }
         specs.push(plain(family, (operand, output)));
@@ -129,8 +164,10 @@ fn rows_family(specs: &mut Vec<KernelSpec>, operand: Dtype, b_major: Major) {
 fn reduction_family(specs: &mut Vec<KernelSpec>, operand: Dtype) {
     let family = (Ragged::Reduction, Major::Mn);
     for output in Dtype::ALL {
+        let with = |copy| move |config| variant(family, (operand, output), config, copy, false);
         if output == operand || output == Dtype::F32 {
-            specs.extend(REDUCTION.map(|c| variant(family, (operand, output), c, CopyPath::CpAsync, false)));
+            specs.extend(HOPPER_REDUCTION.map(with(CopyPath::Tma)));
+            specs.extend(REDUCTION.map(with(CopyPath::CpAsync)));
         }
         specs.push(plain(family, (operand, output)));
     }
@@ -187,8 +224,10 @@ mod tests {
         for spec in shipped_for(Arch::Sm90a) {
             let built = generate(&spec);
             assert_eq!(built.contract.shared_bytes, crate::geometry::shared_bytes(&spec), "{}", built.name);
-            assert_eq!(built.contract.threads, spec.warps.threads());
+            assert_eq!(built.contract.threads, crate::geometry::threads(&spec));
             assert_eq!(built.contract.registers, crate::geometry::register_estimate(&spec), "{}", built.name);
+            assert_eq!(built.contract.cluster, spec.cluster, "{}", built.name);
+            assert_eq!(built.contract.workspace_bytes > 0, spec.dynamic, "{}", built.name);
             let t = spec.tile;
             assert_eq!(built.contract.work.multiply_adds, u64::from(t.m) * u64::from(t.n) * u64::from(t.k));
             let copied = u64::from((t.m + t.n) * t.k * spec.operand.size_bytes());

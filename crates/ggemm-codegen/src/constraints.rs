@@ -6,8 +6,9 @@
 use std::fmt;
 
 use crate::arch::Arch;
+use crate::descriptor::WGMMA_MAX_N;
 use crate::dtype::Dtype;
-use crate::geometry::{self, MMA_K, MMA_M};
+use crate::geometry::{self, MMA_K, MMA_M, WARPS_OF_WARPGROUP};
 use crate::layout::CHUNK_BYTES;
 use crate::spec::{CopyPath, KernelSpec, Major, Ragged, Schedule};
 
@@ -31,6 +32,8 @@ pub enum Field {
     Schedule,
     Copy,
     EvenK,
+    Cluster,
+    Dynamic,
 }
 
 /// A rule that a spec breaks.
@@ -87,19 +90,23 @@ macro_rules! rules {
 rules! {
     Positive "positive" "Tile sides, warps and stages are at least 1 and at most 1024."
     TargetExecutes "target-executes" "The target executes the instructions that the kernel uses."
-    ScheduleArch "schedule-arch" "The multistage schedule uses no instruction newer than sm_80's."
+    ScheduleArch "schedule-arch" "The multistage schedule uses no instruction newer than sm_80's; schedules with a copying role use sm_90a's own."
+    CopySchedule "copy-schedule" "Every warp copies by itself in the multistage schedule; a copying role copies by TMA."
+    Cluster "cluster" "Only TMA copies one tile for several CTAs; clusters have 1, 2 or 4."
     Majors "majors" "Ragged rows read A along the reduction; a ragged reduction reads A and B along their other dimension, because tokens are rows."
-    OperandType "operand-type" "mma.sync m16n8k16 multiplies bf16 or f16."
+    DynamicWalk "dynamic-walk" "A copying role takes tiles from a counter; the CTAs of a cluster, which must agree, and multistage kernels go by strides."
+    OperandType "operand-type" "Tensor cores multiply bf16 or f16 here."
     AccumulatorType "accumulator-type" "Sums are kept in f32."
-    TileK "tile-k" "A stage holds 32 or 64 elements of the reduction: two or four k16 steps, in rows of 64 or 128 bytes."
+    TileK "tile-k" "A stage holds 32 or 64 elements of the reduction: two or four k16 steps, in rows of 64 or 128 bytes; wgmma's swizzle asks for 64."
     WarpTile "warp-tile" "Every warp owns a multiple of 16 rows and of 16 columns of the tile."
-    PanelSide "panel-side" "The side of a tile along which an operand is contiguous is a multiple of 64 elements, one 128-byte panel, unless it is the reduction."
+    WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide."
+    PanelSide "panel-side" "The side of a tile along which an operand is contiguous is a multiple of 64 elements, one 128-byte panel, unless it is the reduction; so are the columns of a tile that TMA writes."
     CopyShare "copy-share" "The threads of a CTA share each tile's 16-byte pieces evenly, whole rows at a time."
-    Stages "stages" "cp.async rings hold 2 to 8 stages; plain loads alternate between 2."
+    Stages "stages" "Rings hold 2 to 8 stages; plain loads alternate between 2."
     EvenK "even-k" "Only cp.async ragged rows have a variant without masks on the reduction; a ragged reduction ends anywhere."
     Threads "threads" "A CTA has 64 to 512 threads."
     SharedMemory "shared-memory" "All stages fit the shared memory that the target grants one block."
-    Registers "registers" "The estimated registers of a thread stay within 255, and those of a CTA within the register file."
+    Registers "registers" "The estimated registers of a thread stay within 255 (of one that multiplies beside a copying role, within its share), and those of a CTA within the register file."
 }
 
 /// A spec that its target can run; the only thing that can be built.
@@ -181,12 +188,26 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         let message = format!("the kernel needs {}, which {target} does not execute", spec.arch);
         found.add(Rule::TargetExecutes, Field::Arch, message, None);
     }
-    match spec.schedule {
-        Schedule::Multistage if spec.arch != Arch::Sm80 => {
-            let message = format!("the multistage schedule needs sm_80 alone, the spec says {}", spec.arch);
-            found.add(Rule::ScheduleArch, Field::Arch, message, Some(Arch::Sm80.to_string()));
-        }
-        Schedule::Multistage => {}
+    let specialized = spec.schedule.is_warp_specialized();
+    let arch = if specialized { Arch::Sm90a } else { Arch::Sm80 };
+    if spec.arch != arch {
+        let message = format!("the {:?} schedule is {arch}'s, the spec says {}", spec.schedule, spec.arch);
+        found.add(Rule::ScheduleArch, Field::Arch, message, Some(arch.to_string()));
+    }
+    if specialized != (spec.copy == CopyPath::Tma) {
+        let message = format!("the {:?} schedule with {:?} copies", spec.schedule, spec.copy);
+        let nearest = if specialized { "tma" } else { "cpasync" };
+        found.add(Rule::CopySchedule, Field::Copy, message, Some(nearest.into()));
+    }
+    if ![1, 2, 4].contains(&spec.cluster) || (spec.cluster > 1 && spec.copy != CopyPath::Tma) {
+        let message = format!("a cluster of {} with {:?} copies", spec.cluster, spec.copy);
+        let nearest = if spec.copy == CopyPath::Tma && spec.cluster > 1 { "2" } else { "1" };
+        found.add(Rule::Cluster, Field::Cluster, message, Some(nearest.into()));
+    }
+    if spec.dynamic && (!specialized || spec.cluster > 1) {
+        let message =
+            format!("the {:?} schedule in clusters of {} takes tiles from a counter", spec.schedule, spec.cluster);
+        found.add(Rule::DynamicWalk, Field::Dynamic, message, Some("false".into()));
     }
     let a_major = if spec.ragged == Ragged::Rows { Major::K } else { Major::Mn };
     if spec.a_major != a_major {
@@ -210,7 +231,7 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
     }
     let stages = match spec.copy {
         CopyPath::Plain => 2..=2,
-        CopyPath::CpAsync => 2..=8,
+        CopyPath::CpAsync | CopyPath::Tma => 2..=8,
     };
     if !stages.contains(&spec.stages) {
         let nearest = spec.stages.clamp(*stages.start(), *stages.end());
@@ -223,7 +244,10 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
     }
 }
 
-fn shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
+fn shape(spec: &KernelSpec, target: Arch, found: &mut Findings) {
+    if spec.schedule.is_warp_specialized() {
+        return warpgroup_shape(spec, target, found);
+    }
     let KernelSpec { tile, warps, .. } = *spec;
     if ![2 * MMA_K, 4 * MMA_K].contains(&tile.k) {
         let nearest = [32, 64].into_iter().min_by_key(|v: &u32| v.abs_diff(tile.k)).unwrap_or(64);
@@ -248,11 +272,62 @@ fn shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
     }
 }
 
+/// The same for warpgroups, whose products and copies have shapes of their own.
+fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
+    let KernelSpec { tile, warps, .. } = *spec;
+    if tile.k != PANEL {
+        found.add(Rule::TileK, Field::TileK, format!("tile k is {}", tile.k), Some(PANEL.to_string()));
+    }
+    let most = if spec.schedule == Schedule::Pingpong { 1 } else { 2 };
+    let (warpgroups, rows) = (warps.m / WARPS_OF_WARPGROUP, WARPS_OF_WARPGROUP * MMA_M);
+    if !warps.m.is_multiple_of(WARPS_OF_WARPGROUP) || warpgroups > most || warps.n != 1 {
+        let message = format!("{} x {} warps share a tile of the {:?} schedule", warps.m, warps.n, spec.schedule);
+        found.add(Rule::WarpgroupTile, Field::Warps, message, Some("4x1".into()));
+        return;
+    }
+    if !tile.m.is_multiple_of(rows * warpgroups) || tile.m / (rows * warpgroups) > 2 {
+        let message = format!("tile m is {}, not 64 or 128 for each of {warpgroups} warpgroups", tile.m);
+        let nearest = nearest_multiple(tile.m, rows * warpgroups).min(2 * rows * warpgroups);
+        found.add(Rule::WarpgroupTile, Field::TileM, message, Some(nearest.to_string()));
+    }
+    if tile.n > WGMMA_MAX_N {
+        let message = format!("tile n is {}, wider than a product", tile.n);
+        found.add(Rule::WarpgroupTile, Field::TileN, message, Some(WGMMA_MAX_N.to_string()));
+    }
+    if !tile.n.is_multiple_of(PANEL) {
+        let message = format!("tile n is {}, and TMA writes panels of {PANEL}", tile.n);
+        found.add(Rule::PanelSide, Field::TileN, message, Some(nearest_multiple(tile.n, PANEL).to_string()));
+    }
+}
+
 /// Elements of a 128-byte panel of 16-bit operands.
 const PANEL: u32 = 64;
 
 fn resources(spec: &KernelSpec, target: Arch, found: &mut Findings) {
-    let threads = spec.warps.threads();
+    let threads = geometry::threads(spec);
+    if !spec.schedule.is_warp_specialized() {
+        copy_shares(spec, found);
+    }
+    let limits = target.limits();
+    let shared = geometry::shared_bytes(spec);
+    if shared > limits.shared_per_block {
+        let beside = shared - geometry::stage_bytes(spec) * spec.stages;
+        let stages = limits.shared_per_block.saturating_sub(beside) / geometry::stage_bytes(spec);
+        let message =
+            format!("{} stages take {shared} bytes, {target} grants {}", spec.stages, limits.shared_per_block);
+        let nearest = (stages >= 2).then(|| stages.to_string());
+        found.add(Rule::SharedMemory, Field::Stages, message, nearest);
+    }
+    let registers = geometry::register_estimate(spec);
+    let share = geometry::register_budget(spec).map_or(255, |b| b.consumer);
+    if registers > share || (share == 255 && registers * threads > limits.registers_per_sm) {
+        let message = format!("about {registers} registers for each of {threads} threads");
+        found.add(Rule::Registers, Field::Warps, message, None);
+    }
+}
+
+fn copy_shares(spec: &KernelSpec, found: &mut Findings) {
+    let threads = geometry::threads(spec);
     for (field, name, tile) in
         [(Field::TileM, "A", geometry::a_tile(spec)), (Field::TileN, "B", geometry::b_tile(spec))]
     {
@@ -263,20 +338,6 @@ fn resources(spec: &KernelSpec, target: Arch, found: &mut Findings) {
             let message = format!("{threads} threads cannot share {name}'s {rows} rows of {pieces_per_row} pieces");
             found.add(Rule::CopyShare, field, message, None);
         }
-    }
-    let limits = target.limits();
-    let shared = geometry::shared_bytes(spec);
-    if shared > limits.shared_per_block {
-        let stages = limits.shared_per_block / geometry::stage_bytes(spec);
-        let message =
-            format!("{} stages take {shared} bytes, {target} grants {}", spec.stages, limits.shared_per_block);
-        let nearest = (stages >= 2).then(|| stages.to_string());
-        found.add(Rule::SharedMemory, Field::Stages, message, nearest);
-    }
-    let registers = geometry::register_estimate(spec);
-    if registers > 255 || registers * threads > limits.registers_per_sm {
-        let message = format!("about {registers} registers for each of {threads} threads");
-        found.add(Rule::Registers, Field::Warps, message, None);
     }
 }
 
@@ -301,7 +362,27 @@ mod tests {
         let reduction =
             KernelSpec { ragged: Ragged::Reduction, a_major: Major::Mn, b_major: Major::Mn, even_k: false, ..s };
         assert_eq!(check(&reduction, Arch::Sm80), []);
+        let hopper: KernelSpec = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma".parse().unwrap();
+        assert_eq!(check(&hopper, Arch::Sm90a), []);
+        let tile = |m, n, k| KernelSpec { tile: Tile { m, n, k }, ..hopper };
         let broken = [
+            (Rule::ScheduleArch, KernelSpec { arch: Arch::Sm80, ..hopper }, Arch::Sm90a),
+            (Rule::CopySchedule, KernelSpec { copy: CopyPath::CpAsync, ..hopper }, Arch::Sm90a),
+            (Rule::CopySchedule, KernelSpec { copy: CopyPath::Tma, even_k: false, ..s }, Arch::Sm80),
+            (Rule::Cluster, KernelSpec { cluster: 3, ..hopper }, Arch::Sm90a),
+            (Rule::Cluster, KernelSpec { cluster: 2, ..s }, Arch::Sm80),
+            (Rule::DynamicWalk, KernelSpec { dynamic: true, cluster: 2, ..hopper }, Arch::Sm90a),
+            (Rule::DynamicWalk, KernelSpec { dynamic: true, ..s }, Arch::Sm80),
+            (Rule::EvenK, KernelSpec { even_k: true, ..hopper }, Arch::Sm90a),
+            (Rule::TileK, tile(64, 256, 32), Arch::Sm90a),
+            (Rule::WarpgroupTile, KernelSpec { warps: Warps { m: 8, n: 1 }, ..hopper }, Arch::Sm90a),
+            (Rule::WarpgroupTile, KernelSpec { warps: Warps { m: 4, n: 2 }, ..hopper }, Arch::Sm90a),
+            (Rule::WarpgroupTile, tile(96, 128, 64), Arch::Sm90a),
+            (Rule::WarpgroupTile, tile(192, 64, 64), Arch::Sm90a),
+            (Rule::WarpgroupTile, tile(64, 320, 64), Arch::Sm90a),
+            (Rule::PanelSide, tile(64, 96, 64), Arch::Sm90a),
+            (Rule::SharedMemory, KernelSpec { stages: 6, ..hopper }, Arch::Sm90a),
+            (Rule::Registers, KernelSpec { stages: 3, ..tile(128, 256, 64) }, Arch::Sm90a),
             (Rule::Positive, KernelSpec { stages: 0, ..s }, Arch::Sm80),
             (Rule::Positive, KernelSpec { tile: Tile { n: 4096, ..s.tile }, ..s }, Arch::Sm80),
             (Rule::TargetExecutes, KernelSpec { arch: Arch::Sm90a, ..s }, Arch::Sm80),

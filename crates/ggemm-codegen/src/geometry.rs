@@ -4,7 +4,7 @@
 use crate::descriptor::WGMMA_M;
 use crate::dtype::Dtype;
 use crate::layout::{CHUNK_BYTES, Layout, Mode, ThreadValueMap};
-use crate::spec::{KernelSpec, Major, Tile, Warps};
+use crate::spec::{CopyPath, KernelSpec, Major, Schedule, Tile, Warps};
 
 /// Rows of one `mma.sync` product.
 pub const MMA_M: u32 = 16;
@@ -150,20 +150,104 @@ pub fn stage_bytes(spec: &KernelSpec) -> u32 {
     a_tile(spec).bytes() + b_tile(spec).bytes()
 }
 
-/// Shared memory of a CTA in bytes.
-pub fn shared_bytes(spec: &KernelSpec) -> u32 {
-    stage_bytes(spec).saturating_mul(spec.stages)
+/// Warps of a warpgroup.
+pub const WARPS_OF_WARPGROUP: u32 = 4;
+/// Threads of a warpgroup.
+pub const THREADS_OF_WARPGROUP: u32 = 32 * WARPS_OF_WARPGROUP;
+
+/// Warpgroups that multiply beside a copying role: all that share a tile, or in a pingpong two with a tile each.
+pub fn consumers(spec: &KernelSpec) -> u32 {
+    match spec.schedule {
+        Schedule::Pingpong => 2,
+        Schedule::Multistage | Schedule::Cooperative => spec.warps.m / WARPS_OF_WARPGROUP,
+    }
 }
 
-/// Registers a thread needs, estimated: the accumulator, two k16 steps of fragments, for plain loads the pieces on
-/// their way, and what addresses, walk and loop were seen to take in the compiler's reports.
+/// Warps of the copying role. One copies; where registers change hands, its whole warpgroup gives up its own.
+pub fn producer_warps(spec: &KernelSpec) -> u32 {
+    if register_budget(spec).is_some() { WARPS_OF_WARPGROUP } else { 1 }
+}
+
+/// Threads of a CTA.
+pub fn threads(spec: &KernelSpec) -> u32 {
+    if spec.schedule.is_warp_specialized() {
+        32 * (WARPS_OF_WARPGROUP * consumers(spec) + producer_warps(spec))
+    } else {
+        spec.warps.threads()
+    }
+}
+
+/// Registers of a thread of each role, where roles exchange them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegisterShares {
+    /// Of a thread that copies.
+    pub producer: u32,
+    /// Of a thread that multiplies.
+    pub consumer: u32,
+}
+
+/// How registers are divided between the roles: with two warpgroups that multiply, an even share of the file would be
+/// 168, and their sums alone take up to 128.
+pub fn register_budget(spec: &KernelSpec) -> Option<RegisterShares> {
+    let shares = RegisterShares { producer: 40, consumer: 232 };
+    (spec.schedule.is_warp_specialized() && consumers(spec) > 1).then_some(shares)
+}
+
+/// Rows of D that one warpgroup computes, in blocks of [`WGMMA_M`].
+pub fn warpgroup_blocks(spec: &KernelSpec) -> u32 {
+    spec.tile.m / (spec.warps.m / WARPS_OF_WARPGROUP).max(1) / WGMMA_M
+}
+
+/// What a warpgroup hands to the copy engine at a time: its rows of D, 128 bytes of each.
+pub fn output_panel(spec: &KernelSpec) -> Layout {
+    let bytes = spec.output.size_bytes();
+    Layout::swizzled_panels(WGMMA_M * warpgroup_blocks(spec), 128 / bytes, bytes)
+}
+
+/// Buffers of such panels that each warpgroup has: more than one, so that one is filled while another is stored, where
+/// that does not cost a stage. They divide the panels of a tile, so that each is in its turn in the next tile as well.
+pub fn output_buffers(spec: &KernelSpec) -> u32 {
+    let panels = spec.tile.n * spec.output.size_bytes() / 128;
+    let beside = stage_bytes(spec).saturating_mul(spec.stages).saturating_add(barrier_bytes(spec));
+    let each = consumers(spec) * output_panel(spec).bytes();
+    let room = spec.arch.limits().shared_per_block;
+    let fits = |buffers: u32| panels.is_multiple_of(buffers) && beside.saturating_add(buffers * each) <= room;
+    [2, 3].into_iter().find(|b| fits(*b)).unwrap_or(1)
+}
+
+/// Numbers of tiles on their way from the warp that takes them, where they come from a counter.
+pub const NUMBER_SLOTS: u32 = 2;
+
+/// Bytes of a warp-specialized CTA's words and barriers.
+fn barrier_bytes(spec: &KernelSpec) -> u32 {
+    let ring = spec.stages.saturating_mul(2 * crate::ir::BARRIER_BYTES);
+    let numbers = NUMBER_SLOTS * (CHUNK_BYTES + 2 * crate::ir::BARRIER_BYTES);
+    ring.saturating_add(if spec.dynamic { numbers } else { 0 })
+}
+
+/// Shared memory of a CTA in bytes.
+pub fn shared_bytes(spec: &KernelSpec) -> u32 {
+    let stages = stage_bytes(spec).saturating_mul(spec.stages);
+    if !spec.schedule.is_warp_specialized() {
+        return stages;
+    }
+    let output = consumers(spec) * output_buffers(spec) * output_panel(spec).bytes();
+    stages.saturating_add(output + barrier_bytes(spec))
+}
+
+/// Registers a thread that multiplies needs, estimated: the accumulator, two k16 steps of fragments where it reads them
+/// itself, for plain loads the pieces on their way, and what addresses, walk and loop were seen to take in the
+/// compiler's reports.
 pub fn register_estimate(spec: &KernelSpec) -> u32 {
     let (wm, wn) = (spec.tile.m / spec.warps.m, spec.tile.n / spec.warps.n);
     let accumulator = wm * wn / 32;
-    let fragments = 2 * (wm / MMA_M * 4 + wn / MMA_N * 2);
+    let fragments = match spec.copy {
+        CopyPath::Tma => 0,
+        CopyPath::Plain | CopyPath::CpAsync => 2 * (wm / MMA_M * 4 + wn / MMA_N * 2),
+    };
     let staging = match spec.copy {
-        crate::spec::CopyPath::Plain => stage_bytes(spec) / spec.warps.threads() / 4,
-        crate::spec::CopyPath::CpAsync => 0,
+        CopyPath::Plain => stage_bytes(spec) / spec.warps.threads() / 4,
+        CopyPath::CpAsync | CopyPath::Tma => 0,
     };
     accumulator + fragments + staging + crate::resources::ADDRESS_REGISTERS
 }

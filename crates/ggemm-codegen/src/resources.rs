@@ -92,11 +92,10 @@ fn count(body: &Body, block: &Block, threads: u32, times: u64, work: &mut LoopWo
                 let threads = f.map.thread_count();
                 let sums = u64::from(f.map.value_count()) * u64::from(threads);
                 work.multiply_adds += times * sums * u64::from(crate::descriptor::WGMMA_K);
-                // Each warpgroup reads its rows of A and all of B.
-                let warpgroups = f.map.threads[3].extent;
+                // Each product reads 64 rows of A and all of B.
+                let products = f.map.threads[3].extent * f.map.values[3].extent;
                 let n = f.map.values[2].extent * crate::geometry::MMA_N;
-                let rows = warpgroups * f.map.values[3].extent * crate::descriptor::WGMMA_M;
-                let elements = rows + warpgroups * n;
+                let elements = products * (crate::descriptor::WGMMA_M + n);
                 work.shared_bytes += times * u64::from(elements * crate::descriptor::WGMMA_K * 2);
             }
             Op::BulkLoad(load) => {

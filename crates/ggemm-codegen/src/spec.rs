@@ -42,7 +42,7 @@ pub struct Tile {
 /// How the warps of a CTA share its tile: `m` × `n` equal blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Warps {
-    /// Warps along the tile's rows.
+    /// Warps along the tile's rows; those of a warpgroup lie along them.
     pub m: u32,
     /// Warps along the tile's columns.
     pub n: u32,
@@ -67,6 +67,18 @@ impl Warps {
 pub enum Schedule {
     /// Every warp copies and multiplies; copies run ahead by `stages - 1` blocks of the reduction.
     Multistage,
+    /// One warp copies, warpgroups multiply and share each tile's rows.
+    Cooperative,
+    /// One warp copies, two warpgroups multiply in turns, each a tile of its own: one writes out while the other
+    /// multiplies.
+    Pingpong,
+}
+
+impl Schedule {
+    /// Whether copies are a role of their own.
+    pub const fn is_warp_specialized(self) -> bool {
+        !matches!(self, Schedule::Multistage)
+    }
 }
 
 /// How tiles travel from global to shared memory.
@@ -78,6 +90,8 @@ pub enum CopyPath {
     Plain,
     /// `cp.async`, 16 bytes at a time: pointers and strides that are multiples of 16 bytes.
     CpAsync,
+    /// The tensor memory accelerator, a tile at a time: pointers and strides that are multiples of 16 bytes.
+    Tma,
 }
 
 impl CopyPath {
@@ -85,7 +99,7 @@ impl CopyPath {
     pub const fn required_alignment(self, dtype: Dtype) -> u32 {
         match self {
             CopyPath::Plain => dtype.size_bytes(),
-            CopyPath::CpAsync => 16,
+            CopyPath::CpAsync | CopyPath::Tma => 16,
         }
     }
 }
@@ -123,7 +137,7 @@ pub struct KernelSpec {
     pub arch: Arch,
     /// Block of D and depth of a stage.
     pub tile: Tile,
-    /// How warps share the tile.
+    /// How the warps that multiply share the tile.
     pub warps: Warps,
     /// Buffers of the ring between copies and products.
     pub stages: u32,
@@ -133,6 +147,10 @@ pub struct KernelSpec {
     pub copy: CopyPath,
     /// The reduction is a multiple of `tile.k`, so that its last block needs no masks. Never for a ragged reduction.
     pub even_k: bool,
+    /// CTAs of a cluster: neighbours along D's columns that share A's tile, of which each loads a part for all. 1: none.
+    pub cluster: u32,
+    /// CTAs take tiles from one counter, so that whoever is early does more; else each visits every so manieth.
+    pub dynamic: bool,
 }
 
 const PREFIX: &str = "ggemm";
@@ -151,13 +169,22 @@ impl fmt::Display for KernelSpec {
         write!(f, "_{}x{}x{}_w{}x{}_s{}", tile.m, tile.n, tile.k, warps.m, warps.n, self.stages)?;
         match self.schedule {
             Schedule::Multistage => write!(f, "_multistage")?,
+            Schedule::Cooperative => write!(f, "_cooperative")?,
+            Schedule::Pingpong => write!(f, "_pingpong")?,
         }
         match self.copy {
             CopyPath::Plain => write!(f, "_plain")?,
             CopyPath::CpAsync => write!(f, "_cpasync")?,
+            CopyPath::Tma => write!(f, "_tma")?,
         }
         if self.even_k {
             write!(f, "_evenk")?;
+        }
+        if self.cluster != 1 {
+            write!(f, "_c{}", self.cluster)?;
+        }
+        if self.dynamic {
+            write!(f, "_dynamic")?;
         }
         Ok(())
     }
@@ -193,15 +220,28 @@ impl FromStr for KernelSpec {
         let [m, n, k] = parts.numbers("a tile such as 128x256x64", "")?;
         let [warps_m, warps_n] = parts.numbers("warps such as w2x4", "w")?;
         let [stages] = parts.numbers("stages such as s3", "s")?;
-        let schedule = parts.one_of("the schedule `multistage`", &[("multistage", Schedule::Multistage)])?;
-        let copy = parts.one_of("plain or cpasync", &[("plain", CopyPath::Plain), ("cpasync", CopyPath::CpAsync)])?;
-        let even_k = match parts.rest.next() {
-            None => false,
-            Some("evenk") => true,
-            Some(other) => return Err(parts.error(other, "evenk or the end")),
+        let schedules = [
+            ("multistage", Schedule::Multistage),
+            ("cooperative", Schedule::Cooperative),
+            ("pingpong", Schedule::Pingpong),
+        ];
+        let schedule = parts.one_of("the schedule multistage, cooperative or pingpong", &schedules)?;
+        let copies = [("plain", CopyPath::Plain), ("cpasync", CopyPath::CpAsync), ("tma", CopyPath::Tma)];
+        let copy = parts.one_of("plain, cpasync or tma", &copies)?;
+        let even_k = parts.skip("evenk");
+        let cluster = match parts.peek() {
+            Some("c1") => return Err(parts.error("c1", "a cluster of at least 2, dynamic or the end")),
+            Some(part) if part.starts_with('c') => {
+                let [ctas] = parts.numbers("a cluster such as c2", "c")?;
+                ctas
+            }
+            _ => 1,
         };
-        if let Some(other) = parts.rest.next() {
-            return Err(parts.error(other, "the end"));
+        let dynamic = parts.skip("dynamic");
+        if let Some(other) = parts.peek() {
+            return Err(
+                parts.error(other, if even_k || dynamic { "the end" } else { "evenk, a cluster, dynamic or the end" })
+            );
         }
         Ok(KernelSpec {
             ragged,
@@ -217,6 +257,8 @@ impl FromStr for KernelSpec {
             schedule,
             copy,
             even_k,
+            cluster,
+            dynamic,
         })
     }
 }
@@ -236,6 +278,20 @@ impl<'a> Parts<'a> {
 
     fn next(&mut self) -> &'a str {
         self.rest.next().unwrap_or_default()
+    }
+
+    /// The next part, which stays.
+    fn peek(&self) -> Option<&'a str> {
+        self.rest.clone().next()
+    }
+
+    /// Passes over the next part if it is this one.
+    fn skip(&mut self, part: &str) -> bool {
+        let found = self.peek() == Some(part);
+        if found {
+            self.rest.next();
+        }
+        found
     }
 
     fn one_of<T: Copy>(&mut self, expected: &'static str, choices: &[(&str, T)]) -> Result<T, SpecNameError> {

@@ -15,7 +15,8 @@ fn every_shipped_variant_computes_ragged_problems() {
         for case in cases::random(&spec, 2, seed).into_iter().chain([reals]) {
             seed += 1;
             let policy = Policy::ALL[seed as usize % 4];
-            let settings = Settings { policy, seed, ctas: 1 + seed as usize % 3, ..Settings::default() };
+            let settings =
+                Settings { policy, seed, ctas: (1 + seed as usize % 3) * spec.cluster as usize, ..Settings::default() };
             let mut memory = case.memory();
             if let Err(finding) = run(&kernel, case.contraction(), &mut memory, settings) {
                 panic!("{case}\n{finding}");
@@ -34,7 +35,8 @@ fn schedules_do_not_change_results() {
         let mut first = None;
         for (n, policy) in Policy::ALL.into_iter().cycle().take(8).enumerate() {
             let mut memory = case.memory();
-            let settings = Settings { policy, seed: n as u64, ctas: 1 + n % 4, ..Settings::default() };
+            let settings =
+                Settings { policy, seed: n as u64, ctas: (1 + n % 4) * spec.cluster as usize, ..Settings::default() };
             run(&kernel, case.contraction(), &mut memory, settings).unwrap();
             let bits: Vec<u32> = (0..memory.d.len()).map(|i| memory.d.get(i).to_bits()).collect();
             assert_eq!(first.get_or_insert_with(|| bits.clone()), &bits, "{} {settings}", spec.spec());
@@ -54,8 +56,10 @@ fn bad_sizes_stay_inside() {
         &[9, 3, 20, 4],
         &[1 << 33, 1, 1, 1],
     ];
-    for ragged in [Ragged::Rows, Ragged::Reduction] {
-        let spec = catalogue::shipped_for(Arch::Sm80).into_iter().find(|s| s.ragged == ragged).unwrap();
+    let families = [Ragged::Rows, Ragged::Reduction].map(|r| [Arch::Sm80, Arch::Sm90a].map(|arch| (r, arch)));
+    for (ragged, arch) in families.into_iter().flatten() {
+        let mut shipped = catalogue::shipped_for(arch).into_iter();
+        let spec = shipped.find(|s| s.ragged == ragged && s.arch == arch).unwrap();
         let kernel = kernels::build(&spec);
         for (n, values) in bad.iter().enumerate() {
             for ends in [false, true] {

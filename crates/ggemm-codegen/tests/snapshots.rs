@@ -4,13 +4,16 @@
 use ggemm_codegen::{Arch, Generated, KernelSpec, ValidSpec, generate};
 
 /// A family and the feature that its text shows.
-const SHOWN: [&str; 6] = [
+const SHOWN: [&str; 9] = [
     "ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk",
     "ggemm_rows_ak_bn_bf16_f32_bf16_sm80_128x256x64_w2x4_s3_multistage_cpasync",
     "ggemm_rows_ak_bk_f16_f32_f32_sm80_32x128x64_w1x4_s4_multistage_cpasync",
     "ggemm_rows_ak_bk_bf16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain",
     "ggemm_reduction_am_bn_bf16_f32_f32_sm80_128x128x64_w2x2_s3_multistage_cpasync",
     "ggemm_reduction_am_bn_f16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain",
+    "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma",
+    "ggemm_reduction_am_bn_bf16_f32_bf16_sm90a_128x128x64_w4x1_s6_pingpong_tma_c2",
+    "ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic",
 ];
 
 fn generated(name: &str) -> Generated {
@@ -36,7 +39,7 @@ fn emitted_kernels() {
 
 #[test]
 fn contracts() {
-    for name in [SHOWN[0], SHOWN[4]] {
+    for name in [SHOWN[0], SHOWN[4], SHOWN[8]] {
         let contract = generated(name).contract;
         insta::with_settings!({ snapshot_suffix => name, prepend_module_to_snapshot => false }, {
             insta::assert_snapshot!("contract", serde_json::to_string_pretty(&contract).unwrap());
@@ -125,7 +128,7 @@ fn shipped_variants() {
             let legal: Vec<&str> =
                 Arch::ALL.into_iter().filter(|t| ValidSpec::new(spec, *t).is_ok()).map(Arch::name).collect();
             let shared = ggemm_codegen::geometry::shared_bytes(&spec);
-            format!("{spec}: {} threads, {shared} bytes shared, {}", spec.warps.threads(), legal.join(" "))
+            format!("{spec}: {} threads, {shared} bytes shared, {}", ggemm_codegen::geometry::threads(&spec), legal.join(" "))
         })
         .collect();
     insta::assert_snapshot!(lines.join("\n"));

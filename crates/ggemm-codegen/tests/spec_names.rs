@@ -15,9 +15,11 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
         (select(vec![Ragged::Rows, Ragged::Reduction]), majors.clone(), majors),
         (dtypes.clone(), dtypes.clone(), dtypes, select(Arch::ALL.to_vec())),
         (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>()),
-        (select(vec![CopyPath::Plain, CopyPath::CpAsync]), any::<bool>()),
+        (select(vec![CopyPath::Plain, CopyPath::CpAsync, CopyPath::Tma]), any::<bool>()),
+        (select(vec![Schedule::Multistage, Schedule::Cooperative, Schedule::Pingpong]), any::<u32>(), any::<bool>()),
     )
-        .prop_map(|((ragged, a_major, b_major), (operand, accumulator, output, arch), n, (copy, even_k))| {
+        .prop_map(|((ragged, a_major, b_major), (operand, accumulator, output, arch), n, (copy, even_k), walk)| {
+            let (schedule, cluster, dynamic) = walk;
             KernelSpec {
                 ragged,
                 a_major,
@@ -29,9 +31,11 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
                 tile: Tile { m: n.0, n: n.1, k: n.2 },
                 warps: Warps { m: n.3, n: n.4 },
                 stages: n.5,
-                schedule: Schedule::Multistage,
+                schedule,
                 copy,
                 even_k,
+                cluster,
+                dynamic,
             }
         })
 }
@@ -57,6 +61,37 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
                 schedule: Schedule::Multistage,
                 copy: if plain { CopyPath::Plain } else { CopyPath::CpAsync },
                 even_k: even && rows && !plain,
+                cluster: 1,
+                dynamic: false,
+            }
+        },
+    )
+}
+
+/// Hopper's, near those that ship.
+fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
+    let shape = (select(vec![64u32, 128, 256]), select(vec![64u32, 128, 192, 256]), 2u32..=8, 1u32..=2);
+    let ragged = select(vec![Ragged::Rows, Ragged::Reduction]);
+    let cluster = select(vec![1u32, 2, 4]);
+    (shape, ragged, cluster, any::<[bool; 3]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
+        |((m, n, stages, warpgroups), ragged, cluster, [pingpong, b_k, dynamic], output)| {
+            let rows = ragged == Ragged::Rows;
+            KernelSpec {
+                ragged,
+                a_major: if rows { Major::K } else { Major::Mn },
+                b_major: if rows && b_k { Major::K } else { Major::Mn },
+                operand: Dtype::Bf16,
+                accumulator: Dtype::F32,
+                output,
+                arch: Arch::Sm90a,
+                tile: Tile { m, n, k: 64 },
+                warps: Warps { m: if pingpong { 4 } else { 4 * warpgroups }, n: 1 },
+                stages,
+                schedule: if pingpong { Schedule::Pingpong } else { Schedule::Cooperative },
+                copy: CopyPath::Tma,
+                even_k: false,
+                cluster,
+                dynamic: dynamic && cluster == 1,
             }
         },
     )
@@ -90,28 +125,46 @@ proptest! {
     /// What the constraints admit can be built, written and run, not only what ships.
     #[test]
     fn legal_specs_build_and_run(spec in likely_spec()) {
-        let Ok(valid) = ValidSpec::new(spec, Arch::Sm90a) else { return Ok(()) };
-        prop_assert!(generate(&valid).source().contains(&spec.to_string()));
-        let (m, n, k) = (70, 40, 64);
-        let problem = match spec.ragged {
-            Ragged::Rows => Problem::forward(2, m, n, k),
-            Ragged::Reduction => Problem::grad_w(2, m, n, k),
-        };
-        let layout = if spec.b_major == Major::K { WeightLayout::Nk } else { WeightLayout::Kn };
-        let layout = if spec.ragged == Ragged::Rows { layout } else { WeightLayout::Nk };
-        let problem = problem.output(Dtype::F32).weight_layout(layout).contraction();
-        let mut memory = Memory::for_problem(&problem);
-        memory.a.fill(|_| 1.0);
-        memory.b.fill(|_| 1.0);
-        memory.groups.set_integers(&[30, 40]);
-        let ran = run(&kernels::build(&valid), &problem, &mut memory, Settings::default());
-        prop_assert!(ran.is_ok(), "{}", ran.unwrap_err());
-        for i in 0..memory.d.len() {
-            let terms = match spec.ragged {
-                Ragged::Rows => k,
-                Ragged::Reduction => if i < n * k { 30 } else { 40 },
-            };
-            prop_assert_eq!(memory.d.get(i), terms as f32);
-        }
+        builds_and_runs(spec)?;
     }
+
+    #[test]
+    fn legal_hopper_specs_build_and_run(spec in likely_hopper_spec()) {
+        builds_and_runs(spec)?;
+    }
+}
+
+fn builds_and_runs(spec: KernelSpec) -> Result<(), TestCaseError> {
+    let Ok(valid) = ValidSpec::new(spec, Arch::Sm90a) else { return Ok(()) };
+    let source = generate(&valid).source();
+    prop_assert!(source.contains(&spec.to_string()));
+    let (m, n, k) = (70, 40, 64);
+    let problem = match spec.ragged {
+        Ragged::Rows => Problem::forward(2, m, n, k),
+        Ragged::Reduction => Problem::grad_w(2, m, n, k),
+    };
+    let layout = if spec.b_major == Major::K { WeightLayout::Nk } else { WeightLayout::Kn };
+    let layout = if spec.ragged == Ragged::Rows { layout } else { WeightLayout::Nk };
+    let problem = problem.output(spec.output).weight_layout(layout).contraction();
+    let mut memory = Memory::for_problem(&problem);
+    memory.a.fill(|_| 1.0);
+    memory.b.fill(|_| 1.0);
+    memory.groups.set_integers(&[30, 40]);
+    let settings = Settings { ctas: spec.cluster as usize, ..Settings::default() };
+    let ran = run(&kernels::build(&valid), &problem, &mut memory, settings);
+    prop_assert!(ran.is_ok(), "{}", ran.unwrap_err());
+    for i in 0..memory.d.len() {
+        let terms = match spec.ragged {
+            Ragged::Rows => k,
+            Ragged::Reduction => {
+                if i < n * k {
+                    30
+                } else {
+                    40
+                }
+            }
+        };
+        prop_assert_eq!(memory.d.get(i), terms as f32);
+    }
+    Ok(())
 }

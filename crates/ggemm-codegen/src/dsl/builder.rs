@@ -2,6 +2,7 @@
 
 use std::panic::Location as Caller;
 
+use super::prune;
 use super::scalar::{Arena, Bool, Cta, Expr, Grid, I32, I64, Lane, Operand, Scalar, ScopeTag, U32, Var, Warp, Within};
 use super::tiles::Pointer;
 use super::verify::{self, KernelDefect};
@@ -99,6 +100,7 @@ impl KernelBuilder<'_> {
         };
         kernel.body.block = block;
         kernel.body.exprs = arena.into_inner();
+        prune::unused_values(&mut kernel.body);
         let defects = verify::defects(&kernel);
         if !defects.is_empty() {
             return Err(defects);

@@ -9,6 +9,7 @@ mod builder;
 mod bulk;
 mod cluster;
 mod products;
+mod prune;
 mod roles;
 mod scalar;
 mod tiles;

@@ -14,6 +14,7 @@ pub mod expr;
 pub mod role;
 pub mod stmt;
 pub mod tensor_map;
+mod uses;
 pub mod wgmma;
 
 pub use asynchrony::{Asynchrony, Completion, Proxy};

@@ -1,15 +1,15 @@
-//! The kernels, one family a file, and what they share.
+//! The kernels, one family a folder, and what they share.
 //!
 //! [`build`] is the only way from a spec to a kernel.
 
-mod main_loop;
-mod parameters;
-mod ragged_reduction;
-mod ragged_rows;
+mod groups;
+mod multistage;
 mod walk;
+mod warp_specialized;
 
 use crate::constraints::ValidSpec;
 use crate::dsl::KernelBuilder;
+use crate::geometry;
 use crate::ir::Kernel;
 use crate::spec::{KernelSpec, Major, Ragged};
 
@@ -19,12 +19,9 @@ use crate::spec::{KernelSpec, Major, Ragged};
 /// Never for a [`ValidSpec`]: a kernel that breaks the DSL's rules does so for every spec of its family, and the tests
 /// build them all.
 pub fn build(spec: &ValidSpec) -> Kernel {
-    let write = match spec.ragged {
-        Ragged::Rows => ragged_rows::write,
-        Ragged::Reduction => ragged_reduction::write,
-    };
+    let write = if spec.schedule.is_warp_specialized() { warp_specialized::write } else { multistage::write };
     let alignment = spec.copy.required_alignment(spec.operand);
-    let built = KernelBuilder::build(&spec.to_string(), &summary(spec), spec.warps.threads(), alignment, |k| {
+    let built = KernelBuilder::build(&spec.to_string(), &summary(spec), geometry::threads(spec), alignment, |k| {
         write(k, spec);
     });
     match built {

@@ -6,7 +6,7 @@
 //! scans; a tile's group is then a ballot and a few shuffles away. A CTA's tiles ascend, so the window only moves
 //! forward, and no CTA ever runs through the groups one by one.
 
-use super::parameters::Parameters;
+use super::groups::Groups;
 use crate::dsl::{
     Bool, Cta, Expr, Grid, I32, I64, Join, KernelBuilder, Lane, Number, ScopeTag, U32, Var, Warp, Within,
 };
@@ -18,6 +18,7 @@ const WINDOW: i32 = 32;
 const BAND: i32 = 16;
 
 /// The tile at hand.
+#[derive(Clone, Copy)]
 pub(super) struct Tile<'k> {
     /// Its group; `group_count` for the tail past the last group.
     pub(super) group: Expr<'k, I32, Cta>,
@@ -39,10 +40,36 @@ pub(super) struct Walk<'k> {
     pub(super) tile_m: u32,
     /// Columns of a tile.
     pub(super) tile_n: u32,
-    /// Tiles along D's columns.
+    /// CTAs of a cluster, which visit neighbours along D's columns together.
+    pub(super) cluster: u32,
+    /// Tiles along D's columns, those of a cluster counted as one.
     pub(super) col_tiles: Expr<'k, I32, Grid>,
     /// What the groups divide.
     pub(super) groups_divide: GroupsDivide<'k>,
+}
+
+/// Which tile a CTA visits after another; numbers ascend.
+pub(super) trait TileNumbers<'k> {
+    /// Before a tile is visited: what takes long may begin.
+    fn ahead(&self, k: &mut KernelBuilder<'k>);
+
+    /// The number after `number`.
+    fn next(&self, k: &mut KernelBuilder<'k>, number: Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta>;
+}
+
+/// Every CTA (or cluster) visits each so manieth tile, as many as there are of them.
+pub(super) struct Strided {
+    /// CTAs of a cluster.
+    pub(super) cluster: u32,
+}
+
+impl<'k> TileNumbers<'k> for Strided {
+    fn ahead(&self, _k: &mut KernelBuilder<'k>) {}
+
+    fn next(&self, k: &mut KernelBuilder<'k>, number: Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta> {
+        let stride = if self.cluster == 1 { k.cta_count() } else { k.cluster_count() };
+        number + stride
+    }
 }
 
 /// What the groups divide, and so how many tiles each has along D's rows.
@@ -81,7 +108,8 @@ impl<'k> Walk<'k> {
     pub(super) fn each(
         &self,
         k: &mut KernelBuilder<'k>,
-        p: &Parameters<'k>,
+        p: &Groups<'k>,
+        numbers: &impl TileNumbers<'k>,
         body: impl FnOnce(&mut KernelBuilder<'k>, &Tile<'k>),
     ) {
         k.comment("The window: 32 consecutive groups, one a lane.");
@@ -91,26 +119,30 @@ impl<'k> Walk<'k> {
             end: k.var("end", 0),
             tiles_end: k.var("tiles_end", 0),
         };
-        let cta = k.cta();
-        let number = k.var::<I32, Cta, _>("tile", cta);
+        let first = match self.cluster {
+            1 => k.cta(),
+            _ => k.cluster().within(),
+        };
+        let number = k.var::<I32, Cta, _>("tile", first);
         k.loop_(|k| {
             self.advance(k, p, &w, number);
             k.comment("The first lane whose tiles end past this one has its group. Without one, no tile is left.");
             let holders = k.ballot("holders", number.get().lt(w.tiles_end.get()));
             k.break_if(holders.is_empty().agree::<Cta>());
             let tile = self.locate(k, &w, number, holders);
+            numbers.ahead(k);
             body(k, &tile);
-            let next = number.get() + k.cta_count();
+            let next = numbers.next(k, number.get());
             k.set(number, next);
         });
     }
 
     /// Moves the window forward until it holds the tile or no group is left.
-    fn advance(&self, k: &mut KernelBuilder<'k>, p: &Parameters<'k>, w: &Window<'k>, number: Var<'k, I32, Cta>) {
+    fn advance(&self, k: &mut KernelBuilder<'k>, p: &Groups<'k>, w: &Window<'k>, number: Var<'k, I32, Cta>) {
         k.loop_(|k| {
             let past = k.ballot("past", number.get().lt(w.tiles_end.get()));
             // One more than the groups: the tail's turn.
-            let last = p.group_count.lt(w.first_group.get() + WINDOW);
+            let last = p.count.lt(w.first_group.get() + WINDOW);
             k.break_if(!past.is_empty() | last);
             let next = w.first_group.get() + WINDOW;
             k.set(w.first_group, next);
@@ -120,20 +152,20 @@ impl<'k> Walk<'k> {
     }
 
     /// Reads the window's sizes or ends and turns them into rows, so that no input leads outside the token matrix.
-    fn read_window(&self, k: &mut KernelBuilder<'k>, p: &Parameters<'k>, w: &Window<'k>) {
+    fn read_window(&self, k: &mut KernelBuilder<'k>, p: &Groups<'k>, w: &Window<'k>) {
         let lane = k.lane();
         let token_rows = self.token_rows.cast::<I64>();
         let group = k.let_("group_of_lane", w.first_group.get() + lane);
-        let listed = group.lt(p.group_count);
-        let entry = k.load_index("entry", p.groups, group, p.groups_are_i64, listed);
+        let listed = group.lt(p.count);
+        let entry = k.load_index("entry", p.array, group, p.are_i64, listed);
         let entry = k.let_("clipped", entry.max(0).min(token_rows));
         k.comment("Ends become running maxima, sizes a running sum; both are clipped to the token matrix.");
         let scanned = inclusive_scan(k, "running", entry, |_, so_far, below| {
-            p.groups_are_ends.select(so_far.max(below), so_far + below)
+            p.are_ends.select(so_far.max(below), so_far + below)
         });
         let through = k.shuffle("rows_before", w.end.get(), WINDOW - 1);
         let before = through.cast::<I64>();
-        let end = p.groups_are_ends.select(before.max(scanned), before + scanned).min(token_rows);
+        let end = p.are_ends.select(before.max(scanned), before + scanned).min(token_rows);
         let end = k.let_("end_of_lane", end.cast::<I32>());
         let below = k.shuffle_up("end_below", end, 1);
         k.set(w.start, lane.equals(0).select::<I32, _, _, _>(through, below));
@@ -141,24 +173,24 @@ impl<'k> Walk<'k> {
     }
 
     /// Numbers the window's tiles.
-    fn count_tiles(&self, k: &mut KernelBuilder<'k>, p: &Parameters<'k>, w: &Window<'k>) {
+    fn count_tiles(&self, k: &mut KernelBuilder<'k>, p: &Groups<'k>, w: &Window<'k>) {
         let lane = k.lane();
         let group = w.first_group.get() + lane;
         let tiles = match self.groups_divide {
             GroupsDivide::Rows { visit_tail } => {
                 k.comment("The rows past the last group are one more group's.");
-                k.when(group.equals(p.group_count) & visit_tail, |k| k.set(w.end, self.token_rows));
+                k.when(group.equals(p.count) & visit_tail, |k| k.set(w.end, self.token_rows));
                 self.row_tiles(w.end.get() - w.start.get()) * self.col_tiles
             }
             GroupsDivide::Reduction { row_tiles, skip_empty, merge } => {
                 k.comment("Merged, there is one group: lane 0 of the last window has all rows.");
-                let is_last = p.group_count.lt(w.first_group.get() + WINDOW);
+                let is_last = p.count.lt(w.first_group.get() + WINDOW);
                 let rows_through = k.shuffle("rows_through", w.end.get(), WINDOW - 1);
                 k.when(merge, |k| {
                     k.set(w.start, 0);
                     k.set(w.end, rows_through);
                 });
-                let exists = merge.select(lane.equals(0) & is_last, group.lt(p.group_count));
+                let exists = merge.select(lane.equals(0) & is_last, group.lt(p.count));
                 let exists = match skip_empty {
                     Some(skip) => exists & !(skip & w.start.get().equals(w.end.get())),
                     None => exists,
@@ -214,7 +246,11 @@ impl<'k> Walk<'k> {
         let in_band = k.let_("tile_in_band", in_group - band * band_tiles);
         let band_rows = k.let_("band_rows", (row_tiles - band * BAND).min(BAND));
         let row = k.let_("tile_row", (band * BAND + in_band % band_rows) * self.tile_m);
-        let col = k.let_("tile_col", in_band / band_rows * self.tile_n);
+        let col = match self.cluster {
+            1 => in_band / band_rows * self.tile_n,
+            ctas => (in_band / band_rows * ctas + k.cluster_rank()) * self.tile_n,
+        };
+        let col = k.let_("tile_col", col);
         Tile { group, group_start, group_rows, row, col }
     }
 }

@@ -260,7 +260,7 @@ impl Plan {
         }
         // Padding after every row and every matrix, so that what is read past them is NaN.
         let pad = |length: usize| match spec.copy {
-            CopyPath::CpAsync => (length + 1).next_multiple_of(8),
+            CopyPath::CpAsync | CopyPath::Tma => (length + 1).next_multiple_of(8),
             CopyPath::Plain => length + 1,
         };
         let weight_rows = problem.weight_shape();

@@ -1,6 +1,7 @@
-//! The parameters that every kernel of the first family has.
+//! The parameters that every multistage kernel has.
 
-use crate::dsl::{Bool, Expr, Grid, I32, I64, KernelBuilder, Pointer};
+use super::super::groups::Groups;
+use crate::dsl::{Expr, Grid, I32, I64, KernelBuilder, Pointer};
 use crate::ir::ParamRole;
 use crate::spec::KernelSpec;
 
@@ -10,10 +11,7 @@ pub(super) struct Parameters<'k> {
     pub(super) a: Pointer,
     pub(super) b: Pointer,
     pub(super) d: Pointer,
-    pub(super) groups: Pointer,
-    pub(super) group_count: Expr<'k, I32, Grid>,
-    pub(super) groups_are_ends: Expr<'k, Bool, Grid>,
-    pub(super) groups_are_i64: Expr<'k, Bool, Grid>,
+    pub(super) groups: Groups<'k>,
     pub(super) rows: Expr<'k, I32, Grid>,
     pub(super) cols: Expr<'k, I32, Grid>,
     pub(super) reduction: Expr<'k, I32, Grid>,
@@ -28,10 +26,7 @@ impl<'k> Parameters<'k> {
             a: k.input("a", s.operand, ParamRole::A),
             b: k.input("b", s.operand, ParamRole::B),
             d: k.output("d", s.output, ParamRole::D),
-            groups: k.indices("groups", ParamRole::Groups),
-            group_count: k.count("group_count", ParamRole::GroupCount),
-            groups_are_ends: k.flag("groups_are_ends", ParamRole::GroupsAreEnds),
-            groups_are_i64: k.flag("groups_are_i64", ParamRole::GroupsAreI64),
+            groups: Groups::declare(k),
             rows: k.count("rows", ParamRole::Rows),
             cols: k.count("cols", ParamRole::Cols),
             reduction: k.count("reduction", ParamRole::Reduction),

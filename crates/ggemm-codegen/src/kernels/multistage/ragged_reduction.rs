@@ -1,8 +1,8 @@
 //! Ragged reduction: grad_w. The groups divide the reduction, that is the rows of A and B; each has its own D.
 
+use super::super::walk::{GroupsDivide, Strided, Walk};
 use super::main_loop::{MainLoop, OperandWalk};
 use super::parameters::Parameters;
-use super::walk::{GroupsDivide, Walk};
 use crate::dsl::{GlobalBlock, I64, KernelBuilder};
 use crate::dtype::Dtype;
 use crate::ir::ParamRole;
@@ -22,11 +22,12 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
         token_rows: p.reduction,
         tile_m: s.tile.m,
         tile_n: s.tile.n,
+        cluster: s.cluster,
         col_tiles,
         // A group without rows still has a D of zeros, but adds nothing to one.
         groups_divide: GroupsDivide::Reduction { row_tiles, skip_empty: accumulate, merge },
     };
-    walk.each(k, &p, |k, t| {
+    walk.each(k, &p.groups, &Strided { cluster: s.cluster }, |k, t| {
         let rows_left = k.let_("rows_left", p.rows - t.row);
         let cols_left = k.let_("cols_left", p.cols - t.col);
         let first_token = t.group_start.cast::<I64>();

@@ -1,8 +1,8 @@
 //! Ragged rows: forward and grad_x. The groups divide the rows of A and D; each has its own B.
 
+use super::super::walk::{GroupsDivide, Strided, Walk};
 use super::main_loop::{MainLoop, OperandWalk};
 use super::parameters::Parameters;
-use super::walk::{GroupsDivide, Walk};
 use crate::dsl::{GlobalBlock, I32, I64, KernelBuilder};
 use crate::ir::ParamRole;
 use crate::spec::{CopyPath, KernelSpec, Major};
@@ -19,10 +19,11 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
         token_rows: p.rows,
         tile_m: s.tile.m,
         tile_n: s.tile.n,
+        cluster: s.cluster,
         col_tiles,
         groups_divide: GroupsDivide::Rows { visit_tail: zero_tail },
     };
-    walk.each(k, &p, |k, t| {
+    walk.each(k, &p.groups, &Strided { cluster: s.cluster }, |k, t| {
         let rows_left = k.let_("rows_left", t.group_rows - t.row);
         let cols_left = k.let_("cols_left", p.cols - t.col);
         let first_row = k.let_("first_row", (t.group_start + t.row).cast::<I64>());
@@ -45,7 +46,7 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
             side: cols_left,
         };
         k.comment("The tail has no weight: its rows are sums of nothing.");
-        let reduction = t.group.equals(p.group_count).select::<I32, _, _, _>(0, p.reduction);
+        let reduction = t.group.equals(p.groups.count).select::<I32, _, _, _>(0, p.reduction);
         let reduction = k.let_("reduction_of_tile", reduction);
         let sums = main_loop.run(k, &a, &b, reduction);
         let d = GlobalBlock {

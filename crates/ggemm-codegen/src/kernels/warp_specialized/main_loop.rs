@@ -1,0 +1,99 @@
+//! The main loop of a warpgroup: products of one stage after another, read from shared memory by the tensor cores.
+
+use super::pipeline::Pipeline;
+use crate::descriptor::WGMMA_K;
+use crate::dsl::{Consumer, Cta, Expr, I32, KernelBuilder, SharedOperand, SharedTiles, Slot, WarpgroupSums};
+use crate::geometry;
+use crate::spec::{KernelSpec, Major, Ragged};
+
+/// The sums of a warpgroup's rows of a tile.
+pub(super) struct MainLoop {
+    sums: WarpgroupSums,
+}
+
+impl MainLoop {
+    pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
+        let sharing = s.warps.m / geometry::WARPS_OF_WARPGROUP;
+        let map = geometry::warpgroup_map(geometry::warpgroup_blocks(s), s.tile.n, sharing);
+        MainLoop { sums: k.warpgroup_sums("sums", map) }
+    }
+
+    pub(super) fn sums(&self) -> WarpgroupSums {
+        self.sums
+    }
+
+    /// Sums the products of a tile over `reduction` elements, and frees every slot that they were read from.
+    ///
+    /// One stage's products are in flight while the next are asked for, so that a slot is free once the next one's
+    /// products run.
+    pub(super) fn run<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        s: &KernelSpec,
+        pipeline: &Pipeline,
+        ring: &Consumer<'k>,
+        reduction: Expr<'k, I32, Cta>,
+    ) {
+        // Where a group's rows are the reduction, the last block has only some of its k16 steps. Where K is, nearly
+        // every K is whole blocks, and zeros stand in for what is missing.
+        let (whole, steps) = match s.ragged {
+            Ragged::Rows => (k.let_("blocks", reduction.ceil_div(s.tile.k)), None),
+            Ragged::Reduction => {
+                let whole = k.let_("whole_blocks", reduction / s.tile.k);
+                (whole, Some(k.let_("last_steps", (reduction - whole * s.tile.k).ceil_div(WGMMA_K))))
+            }
+        };
+        // Sums that start at zero: where the first product would start them anew instead, a reduction of nothing needs
+        // a branch of its own, and sums that two branches define make ptxas wait after every product.
+        k.zero_sums(self.sums);
+        k.for_("block", whole, |k, block| {
+            let (a, b) = self.wait(k, pipeline, ring);
+            k.fence_products();
+            k.unroll("step", s.tile.k / WGMMA_K, |k, step| self.product(k, s, &a, &b, step.within()));
+            k.commit_products();
+            k.await_products(1);
+            k.when(!block.equals(0), |k| release(k, s, ring));
+        });
+        if let Some(steps) = steps {
+            k.comment("Of the last block, the k16 steps that hold rows.");
+            k.when(!steps.equals(0), |k| {
+                let (a, b) = self.wait(k, pipeline, ring);
+                k.for_("step", steps, |k, step| {
+                    k.fence_products();
+                    self.product(k, s, &a, &b, step);
+                    k.commit_products();
+                });
+            });
+        }
+        k.await_products(0);
+        k.when(!whole.equals(0), |k| release(k, s, ring));
+        if let Some(steps) = steps {
+            k.when(!steps.equals(0), |k| release(k, s, ring));
+        }
+    }
+
+    fn product<'k>(&self, k: &mut KernelBuilder<'k>, s: &KernelSpec, a: &Slot, b: &Slot, step: Expr<'k, I32, Cta>) {
+        let keep = k.always();
+        k.warpgroup_multiply(self.sums, operand(a, s.a_major), operand(b, s.b_major), step, keep);
+    }
+
+    fn wait<'k>(&self, k: &mut KernelBuilder<'k>, pipeline: &Pipeline, ring: &Consumer<'k>) -> (Slot, Slot) {
+        let slot = ring.wait_full(k);
+        let tile = |tiles: &SharedTiles| tiles.slot(slot.index);
+        (tile(&pipeline.a_tiles), tile(&pipeline.b_tiles))
+    }
+}
+
+fn operand(tile: &Slot, major: Major) -> SharedOperand<'_> {
+    match major {
+        Major::K => tile.k_major(),
+        Major::Mn => tile.mn_major(),
+    }
+}
+
+fn release<'k>(k: &mut KernelBuilder<'k>, s: &KernelSpec, ring: &Consumer<'k>) {
+    match s.cluster {
+        1 => ring.release(k),
+        ctas => ring.release_in_cluster(k, ctas),
+    }
+}

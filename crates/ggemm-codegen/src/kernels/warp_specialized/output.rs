@@ -1,0 +1,65 @@
+//! The way of a warpgroup's sums to D: a panel at a time through shared memory, and from there by the copy engine,
+//! which goes on while the warpgroup is at its next panel or tile.
+
+use crate::descriptor::WGMMA_M;
+use crate::dsl::{Cta, Expr, I32, KernelBuilder, SharedTiles, Slot, WarpgroupSums};
+use crate::geometry;
+use crate::spec::KernelSpec;
+
+/// Named barrier of the first warpgroup that writes; the others' follow.
+const FIRST_BARRIER: i32 = 1;
+
+/// The buffers of all warpgroups.
+pub(super) struct Output {
+    panels: SharedTiles,
+    buffers: u32,
+}
+
+impl Output {
+    pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
+        let buffers = geometry::output_buffers(s);
+        let slots = buffers * geometry::consumers(s);
+        Output { panels: k.bulk_tiles("d_panels", s.output, &geometry::output_panel(s), slots), buffers }
+    }
+
+    /// Writes out what the warpgroup with this index has of the tile, from `row` on.
+    /// `store` starts the copy of 64 rows of a panel, whose first row and column in the tile it is told.
+    pub(super) fn write<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        s: &KernelSpec,
+        sums: WarpgroupSums,
+        (warpgroup, row): (u32, u32),
+        store: impl Fn(&mut KernelBuilder<'k>, &Slot, [Expr<'k, I32, Cta>; 2]),
+    ) {
+        let width = self.panels.layout().shape().1;
+        let barrier = FIRST_BARRIER + warpgroup as i32;
+        let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);
+        for panel in 0..s.tile.n / width {
+            let index = k.int((warpgroup * self.buffers + panel % self.buffers) as i32);
+            let buffer = self.panels.slot(index);
+            k.comment("The buffer is free once its last store has read it.");
+            k.when(leader, |k| k.elect(|k| k.await_store_reads(self.buffers - 1)));
+            k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
+            k.store_fragment(sums, &buffer, row, panel * width);
+            k.fence_proxy();
+            k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
+            k.when(leader, |k| {
+                k.elect(|k| {
+                    for block in 0..geometry::warpgroup_blocks(s) {
+                        let [inside, row, col] = [WGMMA_M * block, row + WGMMA_M * block, panel * width]
+                            .map(|v| k.int(v as i32).within::<Cta>());
+                        store(k, &buffer.from_row(inside), [row, col]);
+                    }
+                    k.commit_stores();
+                });
+            });
+        }
+    }
+
+    /// Nothing may end while its panels are still read.
+    pub(super) fn finish(&self, k: &mut KernelBuilder<'_>) {
+        let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);
+        k.when(leader, |k| k.elect(|k| k.await_store_reads(0)));
+    }
+}
