@@ -29,18 +29,25 @@ pub enum Operand {
     Workspace,
 }
 
-/// How many CTAs to launch where `resident` of the kernel run at once; 0 where there is nothing to write.
+/// How many CTAs to launch where `resident` of the kernel run at once, in whole clusters; 0 where there is nothing to
+/// write.
 pub fn grid(rule: GridRule, spec: &KernelSpec, problem: &Contraction, resident: u32) -> u32 {
+    let cluster = spec.cluster.max(1);
     match rule {
-        GridRule::Persistent => u32::try_from(most_tiles(spec, problem)).unwrap_or(u32::MAX).min(resident.max(1)),
+        GridRule::Persistent => {
+            let clusters =
+                u32::try_from(most_tiles(spec, problem)).unwrap_or(u32::MAX).min((resident / cluster).max(1));
+            clusters.saturating_mul(cluster)
+        }
     }
 }
 
-/// The largest number of tiles that any sizes could make.
+/// The largest number of tiles that any sizes could make, those of a cluster counted as one.
 fn most_tiles(spec: &KernelSpec, problem: &Contraction) -> u64 {
     let c = problem;
     let count = |n: usize| n as u64;
-    let (tile_m, tile_n) = (u64::from(spec.tile.m.max(1)), u64::from(spec.tile.n.max(1)));
+    let tile_m = u64::from(spec.tile.m.max(1));
+    let tile_n = u64::from(spec.tile.n.max(1)) * u64::from(spec.cluster.max(1));
     let row_tiles = match c.ragged {
         // Each group may add one tile that is not full, and so may the tail, but a tile has a row of its own.
         Ragged::Rows => count(c.rows).min(count(c.rows) / tile_m + count(c.groups) + u64::from(c.zero_tail)),
@@ -103,6 +110,19 @@ mod tests {
         assert_eq!(ctas(REDUCTION, &Problem::grad_w(3, 256, 130, 300)), 3 * 2 * 2);
         let shared = Problem::grad_w(3, 256, 130, 300).weight_sharing(WeightSharing::Shared);
         assert_eq!(ctas(REDUCTION, &shared), 2 * 2);
+    }
+
+    #[test]
+    fn a_grid_is_made_of_whole_clusters() {
+        let cluster = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x128x64_w4x1_s6_pingpong_tma_c2";
+        // 6 row tiles of 130 columns, which one cluster of two covers.
+        assert_eq!(ctas(cluster, &Problem::forward(3, 256, 130, 64)), 6 * 2);
+        assert_eq!(ctas(cluster, &Problem::forward(3, 256, 300, 64)), 6 * 2 * 2);
+        let spec = cluster.parse().unwrap();
+        let large = Problem::forward(8, 1 << 20, 4096, 64).contraction();
+        assert_eq!(grid(GridRule::Persistent, &spec, &large, 131), 130);
+        assert_eq!(grid(GridRule::Persistent, &spec, &large, 1), 2, "at least one cluster");
+        assert_eq!(ctas(cluster, &Problem::forward(3, 0, 128, 64)), 0);
     }
 
     #[test]

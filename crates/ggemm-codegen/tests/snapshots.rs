@@ -128,7 +128,11 @@ fn shipped_variants() {
             let legal: Vec<&str> =
                 Arch::ALL.into_iter().filter(|t| ValidSpec::new(spec, *t).is_ok()).map(Arch::name).collect();
             let shared = ggemm_codegen::geometry::shared_bytes(&spec);
-            format!("{spec}: {} threads, {shared} bytes shared, {}", ggemm_codegen::geometry::threads(&spec), legal.join(" "))
+            format!(
+                "{spec}: {} threads, {shared} bytes shared, {}",
+                ggemm_codegen::geometry::threads(&spec),
+                legal.join(" ")
+            )
         })
         .collect();
     insta::assert_snapshot!(lines.join("\n"));

@@ -152,7 +152,7 @@ fn builds_and_runs(spec: KernelSpec) -> Result<(), TestCaseError> {
     memory.groups.set_integers(&[30, 40]);
     let settings = Settings { ctas: spec.cluster as usize, ..Settings::default() };
     let ran = run(&kernels::build(&valid), &problem, &mut memory, settings);
-    prop_assert!(ran.is_ok(), "{}", ran.unwrap_err());
+    prop_assert!(ran.is_ok(), "{ran:?}");
     for i in 0..memory.d.len() {
         let terms = match spec.ragged {
             Ragged::Rows => k,

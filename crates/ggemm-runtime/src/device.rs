@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "cuda")]
+use std::sync::OnceLock;
 
 use ggemm_codegen::Arch;
 
@@ -37,6 +39,9 @@ struct Inner {
     arch: Option<Arch>,
     driver: Option<String>,
     why_not_gpu: Option<NoDevice>,
+    /// The GPU, once its context exists.
+    #[cfg(feature = "cuda")]
+    gpu: OnceLock<&'static crate::cuda::Gpu>,
 }
 
 impl Device {
@@ -46,13 +51,22 @@ impl Device {
     }
 
     fn host(why_not_gpu: Option<NoDevice>) -> Self {
-        Device(Arc::new(Inner { kind: DeviceKind::Cpu, name: "cpu".into(), arch: None, driver: None, why_not_gpu }))
+        Device(Arc::new(Inner {
+            kind: DeviceKind::Cpu,
+            name: "cpu".into(),
+            arch: None,
+            driver: None,
+            why_not_gpu,
+            #[cfg(feature = "cuda")]
+            gpu: OnceLock::new(),
+        }))
     }
 
     #[cfg(feature = "cuda")]
     pub(crate) fn found(ordinal: usize, name: String, arch: Arch, driver: String) -> Self {
         let kind = DeviceKind::Cuda(ordinal);
-        Device(Arc::new(Inner { kind, name, arch: Some(arch), driver: Some(driver), why_not_gpu: None }))
+        let gpu = OnceLock::new();
+        Device(Arc::new(Inner { kind, name, arch: Some(arch), driver: Some(driver), why_not_gpu: None, gpu }))
     }
 
     /// The first GPU that ggemm can use.
@@ -111,8 +125,14 @@ impl Device {
     /// The GPU itself, whose context is made at the first call.
     #[cfg(feature = "cuda")]
     pub(crate) fn gpu(&self) -> Result<&'static crate::cuda::Gpu, Error> {
+        if let Some(gpu) = self.0.gpu.get() {
+            return Ok(gpu);
+        }
         match (self.kind(), self.arch()) {
-            (DeviceKind::Cuda(ordinal), Some(arch)) => Ok(crate::cuda::Gpu::open(ordinal, &self.to_string(), arch)?),
+            (DeviceKind::Cuda(ordinal), Some(arch)) => {
+                let gpu = crate::cuda::Gpu::open(ordinal, &self.to_string(), arch)?;
+                Ok(self.0.gpu.get_or_init(|| gpu))
+            }
             _ => Err(Error::NotAGpu { device: self.to_string() }),
         }
     }

@@ -86,8 +86,8 @@ impl<'k> Machine<'k, '_> {
         let Some(encoded) = &self.maps[map.0 as usize] else {
             return Err(FindingKind::NoTensorMap { operand: operand() });
         };
-        if let Some(stride) = encoded.misaligned_stride() {
-            return Err(FindingKind::MisalignedStride { operand: operand(), stride });
+        if let Some(reason) = encoded.unaddressable() {
+            return Err(FindingKind::Unaddressable { operand: operand(), reason });
         }
         let at = coordinates.iter().map(|c| self.lane_value(cta, warp, *c, lane)).collect::<Step<Vec<i64>>>()?;
         let (tile_rows, cols) = tile.tile.layout.shape();

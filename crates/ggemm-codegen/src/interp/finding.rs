@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::schedule::Settings;
-use crate::ir::{Location, StmtId};
+use crate::ir::{Location, StmtId, Unaddressable};
 
 /// A breach of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -252,13 +252,13 @@ pub enum FindingKind {
         /// The parameter's name.
         operand: String,
     },
-    /// A tensor map with a stride that the copy engine cannot take.
-    #[error("{operand} has a stride of {stride} bytes, which is no multiple of 16")]
-    MisalignedStride {
+    /// A tensor that no tensor map leads to.
+    #[error("no tensor map leads to {operand}: {reason}")]
+    Unaddressable {
         /// The parameter's name.
         operand: String,
-        /// Bytes.
-        stride: u64,
+        /// Why not.
+        reason: Unaddressable,
     },
     /// No warp can go on.
     #[error("deadlock: {waiting}")]
@@ -336,7 +336,7 @@ impl FindingKind {
             FindingKind::GridNotAwaited => "grid not awaited",
             FindingKind::NarrowAtomic { .. } => "narrow atomic",
             FindingKind::NoTensorMap { .. } => "no tensor map",
-            FindingKind::MisalignedStride { .. } => "misaligned stride",
+            FindingKind::Unaddressable { .. } => "unaddressable tensor",
             FindingKind::Deadlock { .. } => "deadlock",
             FindingKind::LeftInFlight { .. } => "left in flight",
             FindingKind::Disagreement { .. } => "disagreement",

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::tensor_map::{TensorMap, TensorMapId};
+use crate::contraction::Contraction;
 use crate::dtype::Dtype;
+use crate::problem::TensorShape;
 
 /// What the host must know to launch a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,21 @@ pub struct Contract {
     /// before it touches memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dependent_launch: bool,
+}
+
+impl Contract {
+    /// The tensor maps of the parameters, in their order, each with the tensor of `problem` that it is over.
+    pub fn maps<'a>(&'a self, problem: &'a Contraction) -> impl Iterator<Item = (&'a TensorMap, &'a TensorShape)> {
+        self.params.iter().filter_map(|param| {
+            let ParamType::TensorMap(id) = param.ty else { return None };
+            let shape = match param.role {
+                ParamRole::A => &problem.a,
+                ParamRole::B => &problem.b,
+                _ => &problem.d,
+            };
+            Some((self.tensor_maps.get(id.0 as usize)?, shape))
+        })
+    }
 }
 
 /// How many CTAs a launch has.

@@ -28,7 +28,7 @@ pub use stmt::{
     Block, Fragment, FragmentId, FragmentRole, GlobalTile, Location, Op, ParamId, ScalarVar, SharedId, SharedTile,
     ShuffleFrom, Stmt, StmtId, TileRef, VarId,
 };
-pub use tensor_map::{EncodedMap, Extent, MapDim, Stride, TensorMap, TensorMapId};
+pub use tensor_map::{EncodedMap, Extent, MapDim, Stride, TensorMap, TensorMapId, Unaddressable};
 pub use wgmma::WarpgroupMultiply;
 
 /// A kernel: what the host needs to launch it, and what it does.

@@ -123,28 +123,49 @@ impl TensorMap {
     /// The numbers for one operand. A dimension that is empty says 1, because the driver takes no 0: who has nothing to
     /// load from a tensor must not load from it.
     pub fn encode(&self, shape: &TensorShape) -> EncodedMap {
-        let bytes = u64::from(self.dtype.size_bytes());
-        let row = shape.row_stride as u64 * bytes;
-        let extent = |e| match e {
+        EncodedMap {
+            extents: self.dims.iter().map(|d| d.extent.of(self.dtype, shape)).collect(),
+            strides: self.dims.iter().map(|d| d.stride.of(self.dtype, shape)).collect(),
+            counts: self.dims.iter().map(|d| d.count).collect(),
+            element_bytes: self.dtype.size_bytes(),
+        }
+    }
+
+    /// Why no such tensor map leads to an operand.
+    pub fn unaddressable(&self, shape: &TensorShape) -> Option<Unaddressable> {
+        let extents = self.dims.iter().map(|d| d.extent.of(self.dtype, shape));
+        unaddressable(extents, self.dims.iter().map(|d| d.stride.of(self.dtype, shape)))
+    }
+}
+
+impl Extent {
+    fn of(self, dtype: Dtype, shape: &TensorShape) -> u64 {
+        let extent = match self {
             Extent::Cols => shape.cols as u64,
             Extent::Rows => shape.rows as u64,
             Extent::RowEnds => shape.rows as u64 + 1,
             // One matrix for all groups: any number leads to it.
-            Extent::Groups if shape.group_stride == 0 => UNBOUNDED,
+            Extent::Groups if Stride::Group.of(dtype, shape) == 0 => UNBOUNDED,
             Extent::Groups => shape.groups as u64,
             Extent::Fixed(n) => n,
         };
-        let stride = |s| match s {
-            Stride::Element => bytes,
-            Stride::Row => row,
-            Stride::Group => shape.group_stride as u64 * bytes,
-            Stride::RowComplement => RAGGED_STRIDE.wrapping_sub(row),
+        extent.max(1)
+    }
+}
+
+impl Stride {
+    fn of(self, dtype: Dtype, shape: &TensorShape) -> u64 {
+        let bytes = u64::from(dtype.size_bytes());
+        // What is never stepped over may be anything, but must be a multiple of 16.
+        let between = |count: usize, stride: usize| match count {
+            0 | 1 => 0,
+            _ => (stride as u64).wrapping_mul(bytes),
         };
-        EncodedMap {
-            extents: self.dims.iter().map(|d| extent(d.extent).max(1)).collect(),
-            strides: self.dims.iter().map(|d| stride(d.stride)).collect(),
-            counts: self.dims.iter().map(|d| d.count).collect(),
-            element_bytes: self.dtype.size_bytes(),
+        match self {
+            Stride::Element => bytes,
+            Stride::Row => between(shape.rows, shape.row_stride),
+            Stride::Group => between(shape.groups, shape.group_stride),
+            Stride::RowComplement => RAGGED_STRIDE.wrapping_sub(between(shape.rows, shape.row_stride)),
         }
     }
 }
@@ -169,10 +190,58 @@ impl EncodedMap {
         Some((offset as i64).div_euclid(i64::from(self.element_bytes)))
     }
 
-    /// The first stride that the copy engine cannot take: not a multiple of 16 bytes.
-    pub fn misaligned_stride(&self) -> Option<u64> {
-        self.strides.iter().skip(1).copied().find(|s| s % 16 != 0)
+    /// What of these numbers the copy engine cannot take.
+    pub fn unaddressable(&self) -> Option<Unaddressable> {
+        unaddressable(self.extents.iter().copied(), self.strides.iter().copied())
     }
+}
+
+/// What the copy engine cannot take (CUDA driver API, `cuTensorMapEncodeTiled`).
+fn unaddressable(
+    mut extents: impl Iterator<Item = u64> + Clone,
+    strides: impl Iterator<Item = u64> + Clone,
+) -> Option<Unaddressable> {
+    let mut strides = strides.skip(1);
+    let odd = strides.clone().find(|s| !s.is_multiple_of(16)).map(|bytes| Unaddressable::Alignment { bytes });
+    let far = strides.find(|s| *s >= MOST_STRIDE).map(|bytes| Unaddressable::Stride { bytes });
+    // A group must end before the coordinate at which rows of a ragged map do.
+    let mut inner = extents.clone().skip(1);
+    let ragged = inner.next() == Some(RAGGED_EXTENT);
+    let ends = inner.next().filter(|ends| ragged && *ends > RAGGED_EXTENT);
+    let ends = ends.map(|ends| Unaddressable::Extent { extent: ends - 1, most: RAGGED_EXTENT - 1 });
+    let long = extents.find(|e| *e > MOST_EXTENT).map(|extent| Unaddressable::Extent { extent, most: MOST_EXTENT });
+    odd.or(far).or(ends).or(long)
+}
+
+/// Strides are below it, in bytes.
+const MOST_STRIDE: u64 = 1 << 40;
+/// The most coordinates of a dimension.
+const MOST_EXTENT: u64 = 1 << 32;
+
+/// Why no tensor map leads to a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unaddressable {
+    /// A stride that is no multiple of 16 bytes.
+    #[error("a stride of {bytes} bytes is no multiple of 16")]
+    Alignment {
+        /// The stride.
+        bytes: u64,
+    },
+    /// A stride that is too long; a ragged map takes row strides below 2³⁴ bytes.
+    #[error("a stride of {bytes} bytes is longer than tensor maps take (2^40, for rows of groups 2^34)")]
+    Stride {
+        /// The stride.
+        bytes: u64,
+    },
+    /// A dimension that is too long.
+    #[error("a dimension of {extent} is longer than {most}")]
+    Extent {
+        /// The dimension.
+        extent: u64,
+        /// The most that is taken.
+        most: u64,
+    },
 }
 
 #[cfg(test)]
@@ -209,13 +278,30 @@ mod tests {
         for outside in [[20, 0, 0], [0, 10, 0], [0, 0, 3], [-1, 0, 0], [0, -1, 0]] {
             assert_eq!(map.element(&outside), None);
         }
-        assert_eq!(map.misaligned_stride(), None);
+        assert_eq!(map.unaddressable(), None);
         let shared = TensorShape { group_stride: 0, groups: 1, ..shape };
         let map = TensorMap::matrix(Dtype::Bf16, 8, 64, true).encode(&shared);
         assert_eq!(map.element(&[19, 9, 70_000]), Some(9 * 24 + 19), "one matrix for all groups");
         let empty =
             TensorMap::matrix(Dtype::Bf16, 8, 64, true).encode(&TensorShape { cols: 0, row_stride: 0, ..shape });
         assert_eq!(empty.extents, [1, 10, 3], "no extent of 0");
-        assert_eq!(TensorMap::matrix(Dtype::Bf16, 8, 64, false).encode(&tokens(4, 4, 9)).misaligned_stride(), Some(18));
+    }
+
+    #[test]
+    fn what_no_map_leads_to() {
+        let plain = |shape: &TensorShape| TensorMap::matrix(Dtype::Bf16, 8, 64, true).encode(shape).unaddressable();
+        let ragged = |shape: &TensorShape| TensorMap::ragged(Dtype::Bf16, 8, 64).encode(shape).unaddressable();
+        assert_eq!(plain(&tokens(4, 4, 9)), Some(Unaddressable::Alignment { bytes: 18 }));
+        assert_eq!(plain(&tokens(1, 4, 9)), None, "a stride that is never stepped over");
+        let stacked = TensorShape { groups: 2, group_stride: 9, ..tokens(1, 4, 8) };
+        assert_eq!(plain(&stacked), Some(Unaddressable::Alignment { bytes: 18 }));
+        assert_eq!(plain(&TensorShape { groups: 1, ..stacked }), None);
+        assert_eq!(plain(&tokens(2, 4, 1 << 38)), None);
+        assert_eq!(plain(&tokens(2, 4, 1 << 39)), Some(Unaddressable::Stride { bytes: 1 << 40 }));
+        assert_eq!(ragged(&tokens(2, 4, (1 << 33) - 8)), None);
+        assert!(matches!(ragged(&tokens(2, 4, (1 << 33) + 8)), Some(Unaddressable::Stride { .. })));
+        assert_eq!(ragged(&tokens((1 << 30) - 1, 8, 8)), None);
+        let long = Unaddressable::Extent { extent: 1 << 30, most: (1 << 30) - 1 };
+        assert_eq!(ragged(&tokens(1 << 30, 8, 8)), Some(long));
     }
 }

@@ -136,6 +136,12 @@ impl Need {
         forms
     }
 
+    /// The catalogue's variants of a listed tile that copy by TMA, beside the one that every architecture can have.
+    fn hoppers<'a>(&'a self, tile: Tile, shipped: &'a [KernelSpec]) -> impl Iterator<Item = KernelSpec> + 'a {
+        let of_tile = move |s: &&KernelSpec| s.tile == tile && s.copy == CopyPath::Tma;
+        shipped.iter().filter(of_tile).filter(|s| self.is_for(s) && self.runs(s)).copied()
+    }
+
     fn describe(&self) -> String {
         format!("{} {} -> {}", self.operation, self.form.operand, self.form.output)
     }
@@ -277,7 +283,10 @@ fn from_tiles(
     let mut specs = Vec::new();
     for listed in tiles {
         match fit_all(needs, listed.value, shipped, targets) {
-            Ok(found) => specs.extend(found.into_iter().map(|found| *found.spec())),
+            Ok(found) => {
+                specs.extend(found.into_iter().map(|found| *found.spec()));
+                specs.extend(needs.iter().flat_map(|need| need.hoppers(listed.value, shipped)));
+            }
             Err(Misfit { need, target, violations }) => {
                 let mut message = format!(
                     "no target can have the tile {} for {}; on {target}:\n{}",

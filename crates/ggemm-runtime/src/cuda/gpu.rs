@@ -12,6 +12,7 @@ use super::context::{Context, Current};
 use super::failure::{Failure, code};
 use super::kernel::LoadedKernel;
 use super::stream::Stream;
+use super::workspace::Workspaces;
 use crate::error::Error;
 use crate::select::Variant;
 
@@ -24,6 +25,7 @@ pub(crate) struct Gpu {
     own_stream: OnceLock<Stream>,
     kernels: Mutex<HashMap<&'static str, Slot>>,
     last_launched: Mutex<Option<&'static str>>,
+    workspaces: Mutex<Workspaces>,
 }
 
 /// A kernel that is loaded, or is being loaded by whoever holds the lock.
@@ -51,6 +53,7 @@ impl Gpu {
             own_stream: OnceLock::new(),
             kernels: Mutex::default(),
             last_launched: Mutex::default(),
+            workspaces: Mutex::default(),
         }));
         open.insert(ordinal, gpu);
         Ok(gpu)
@@ -81,6 +84,16 @@ impl Gpu {
         let kernel = Arc::new(LoadedKernel::load(self, variant)?);
         *slot = Some(Arc::clone(&kernel));
         Ok(kernel)
+    }
+
+    /// The words of a launch on `stream`, which the kernel finds at 0 and leaves at 0.
+    pub(super) fn workspace(&self, stream: &Stream) -> Result<u64, Failure> {
+        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).words(self, stream)
+    }
+
+    /// Sees to it that the next launch need not allocate.
+    pub(super) fn reserve_workspaces(&self) -> Result<(), Failure> {
+        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).reserve(self)
     }
 
     pub(super) fn arch(&self) -> Arch {

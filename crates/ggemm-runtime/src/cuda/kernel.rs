@@ -3,7 +3,9 @@
 use std::ffi::CString;
 
 use cudarc::driver::{result, sys};
+use ggemm_codegen::Contract;
 
+use super::attributes;
 use super::code::{Code, CodeOrigin};
 use super::failure::Failure;
 use super::gpu::Gpu;
@@ -17,7 +19,7 @@ pub(super) struct LoadedKernel {
     baked: &'static BakedKernel,
     function: sys::CUfunction,
     origin: CodeOrigin,
-    /// CTAs that are resident on a multiprocessor at once.
+    /// CTAs that are resident on the GPU at once.
     resident: u32,
 }
 
@@ -39,13 +41,11 @@ impl LoadedKernel {
         // SAFETY: the function was just loaded.
         let set = unsafe { result::function::set_function_attribute(function, most_shared, shared) };
         gpu.check("cuFuncSetAttribute", set)?;
-        let threads = i32::try_from(contract.threads).unwrap_or(i32::MAX);
-        // SAFETY: as above.
-        let resident = unsafe {
-            result::occupancy::max_active_block_per_multiprocessor(function, threads, contract.shared_bytes as usize)
+        let resident = if contract.cluster > 1 {
+            resident_in_clusters(gpu, function, contract)?
+        } else {
+            resident_alone(gpu, function, contract)?
         };
-        let resident = gpu.check("cuOccupancyMaxActiveBlocksPerMultiprocessor", resident)?;
-        let resident = u32::try_from(resident).unwrap_or(1).max(1);
         tracing::debug!(target: "cuda", kernel = baked.name, origin = %code.origin, resident, "loaded");
         Ok(LoadedKernel { baked, function, origin: code.origin, resident })
     }
@@ -70,6 +70,28 @@ impl LoadedKernel {
     pub(super) fn is_of(&self, variant: &Variant) -> bool {
         std::ptr::eq(self.baked, variant.kernel()) || self.baked.source == variant.kernel().source
     }
+}
+
+/// CTAs that the GPU holds at once.
+fn resident_alone(gpu: &Gpu, function: sys::CUfunction, contract: &Contract) -> Result<u32, Failure> {
+    let threads = i32::try_from(contract.threads).unwrap_or(i32::MAX);
+    // SAFETY: the function is loaded.
+    let each = unsafe {
+        result::occupancy::max_active_block_per_multiprocessor(function, threads, contract.shared_bytes as usize)
+    };
+    let each = gpu.check("cuOccupancyMaxActiveBlocksPerMultiprocessor", each)?;
+    Ok(u32::try_from(each).unwrap_or(1).max(1).saturating_mul(gpu.multiprocessors()))
+}
+
+/// The same in clusters, which not all multiprocessors have neighbours for.
+fn resident_in_clusters(gpu: &Gpu, function: sys::CUfunction, contract: &Contract) -> Result<u32, Failure> {
+    let mut attributes = attributes::of(contract.cluster, false);
+    let config = attributes::config(contract.cluster, contract.threads, contract.shared_bytes, None, &mut attributes);
+    let mut clusters = 0;
+    // SAFETY: the function is loaded; the configuration and its attributes live through the call.
+    let counted = unsafe { sys::cuOccupancyMaxActiveClusters(&raw mut clusters, function, &raw const config) };
+    gpu.check("cuOccupancyMaxActiveClusters", counted.result())?;
+    Ok(u32::try_from(clusters).unwrap_or(1).max(1).saturating_mul(contract.cluster))
 }
 
 /// Loads a cubin and finds the one kernel in it.

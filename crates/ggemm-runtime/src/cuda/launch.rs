@@ -4,7 +4,9 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::result;
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys;
+use ggemm_codegen::ir::ParamType;
 use ggemm_codegen::launch::{self, Argument, Operand};
 use ggemm_codegen::{Contraction, IndexType, Problem};
 
@@ -13,6 +15,8 @@ use super::gpu::Gpu;
 use super::kernel::LoadedKernel;
 use super::memory::{self, Access, DeviceSlice};
 use super::stream::Stream;
+use super::tensor_map::TensorMap;
+use super::workspace::WORDS_BYTES;
 use crate::args::Args;
 use crate::error::Error;
 use crate::groups::Runs;
@@ -121,7 +125,7 @@ impl CudaPlan {
         let addresses = [args.lhs, args.rhs, args.out];
         let candidate = self.selection.for_addresses(&addresses).ok_or_else(|| self.misaligned(args))?;
         let (a, b) = if self.contraction.operands_exchanged { (args.rhs, args.lhs) } else { (args.lhs, args.rhs) };
-        let pointers = Pointers { a, b, d: args.out, groups: args.groups };
+        let pointers = Pointers { a, b, d: args.out, groups: args.groups, workspace: 0 };
         if ptr::eq(candidate.variant, self.selection.preferred().variant) {
             // SAFETY: the caller's promise, and the variant takes these addresses.
             return unsafe { self.preferred.enqueue(self.gpu, stream, pointers) };
@@ -155,6 +159,9 @@ impl CudaPlan {
 /// The most parameters that a kernel has.
 const MOST_PARAMETERS: usize = 32;
 
+/// The most tensor maps among them.
+const MOST_MAPS: usize = 4;
+
 /// A loaded kernel with all of its arguments but the addresses.
 #[derive(Clone, Debug)]
 struct Launch {
@@ -162,8 +169,21 @@ struct Launch {
     grid: u32,
     threads: u32,
     shared_bytes: u32,
+    cluster: u32,
+    dependent: bool,
+    has_workspace: bool,
     arguments: [Argument; MOST_PARAMETERS],
     count: usize,
+    maps: Vec<MapArgument>,
+}
+
+/// A tensor map among the parameters.
+#[derive(Clone, Copy, Debug)]
+struct MapArgument {
+    /// The parameter's index.
+    param: usize,
+    operand: Operand,
+    map: TensorMap,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +192,19 @@ struct Pointers {
     b: u64,
     d: u64,
     groups: u64,
+    workspace: u64,
+}
+
+impl Pointers {
+    fn of(&self, operand: Operand) -> u64 {
+        match operand {
+            Operand::A => self.a,
+            Operand::B => self.b,
+            Operand::D => self.d,
+            Operand::Groups => self.groups,
+            Operand::Workspace => self.workspace,
+        }
+    }
 }
 
 impl Launch {
@@ -183,41 +216,56 @@ impl Launch {
         if count > MOST_PARAMETERS {
             return Err(unreadable(format!("it has {count} parameters, at most {MOST_PARAMETERS} can be launched")));
         }
-        // No kernel that this version bakes needs these; one that another version baked may.
-        if !contract.tensor_maps.is_empty() || contract.workspace_bytes > 0 || contract.dependent_launch {
-            return Err(unreadable("it needs tensor maps, a workspace or a dependent launch".to_owned()));
+        if contract.workspace_bytes > WORDS_BYTES {
+            let bytes = contract.workspace_bytes;
+            return Err(unreadable(format!("it needs {bytes} bytes of workspace, at most {WORDS_BYTES} are there")));
         }
         let kernel = gpu.kernel(variant)?;
         let mut arguments = [Argument::Integer(0); MOST_PARAMETERS];
         for (argument, param) in arguments.iter_mut().zip(&contract.params) {
             *argument = launch::argument(param.role, contraction);
         }
-        let resident = gpu.multiprocessors().saturating_mul(kernel.resident());
+        let places = contract.params.iter().enumerate().filter(|(_, p)| matches!(p.ty, ParamType::TensorMap(_)));
+        let mut maps = Vec::new();
+        for ((param, _), (recipe, shape)) in places.zip(contract.maps(contraction)) {
+            let Argument::Pointer(operand) = arguments[param] else {
+                return Err(unreadable(format!("its parameter {param} is a tensor map over no tensor")));
+            };
+            maps.push(MapArgument { param, operand, map: TensorMap::encode(gpu, recipe, shape)? });
+        }
+        if maps.len() > MOST_MAPS || maps.len() < contract.tensor_maps.len() {
+            return Err(unreadable(format!("it has {} tensor maps", contract.tensor_maps.len())));
+        }
+        if contract.workspace_bytes > 0 {
+            gpu.reserve_workspaces()?;
+        }
         Ok(Launch {
-            grid: launch::grid(contract.grid, variant.spec(), contraction, resident),
+            grid: launch::grid(contract.grid, variant.spec(), contraction, kernel.resident()),
             threads: contract.threads,
             shared_bytes: contract.shared_bytes,
+            cluster: contract.cluster.max(1),
+            dependent: contract.dependent_launch,
+            has_workspace: contract.workspace_bytes > 0,
             kernel,
             arguments,
             count,
+            maps,
         })
     }
 
     /// # Safety
     /// The pointers are to what the contraction says, in memory that is valid until the work is done.
-    unsafe fn enqueue(&self, gpu: &'static Gpu, stream: &Stream, pointers: Pointers) -> Result<(), Error> {
+    unsafe fn enqueue(&self, gpu: &'static Gpu, stream: &Stream, mut pointers: Pointers) -> Result<(), Error> {
         if self.grid == 0 {
             return Ok(());
+        }
+        if self.has_workspace {
+            pointers.workspace = gpu.workspace(stream)?;
         }
         let mut values = [0_u64; MOST_PARAMETERS];
         for (value, argument) in values.iter_mut().zip(&self.arguments) {
             *value = match argument {
-                Argument::Pointer(Operand::A) => pointers.a,
-                Argument::Pointer(Operand::B) => pointers.b,
-                Argument::Pointer(Operand::D) => pointers.d,
-                Argument::Pointer(Operand::Groups) => pointers.groups,
-                // `new` saw to it that there is none.
-                Argument::Pointer(Operand::Workspace) => 0,
+                Argument::Pointer(operand) => pointers.of(*operand),
                 Argument::Integer(integer) => integer.cast_unsigned(),
             };
         }
@@ -228,20 +276,37 @@ impl Launch {
             *place = ptr::from_mut(value).cast();
         }
         let _current = gpu.enter()?;
-        let (grid, block) = ((self.grid, 1, 1), (self.threads, 1, 1));
+        let mut maps = [None; MOST_MAPS];
+        for (slot, MapArgument { param, operand, map }) in maps.iter_mut().zip(&self.maps) {
+            let map: &mut TensorMap = slot.insert(*map);
+            map.set_address(gpu, pointers.of(*operand))?;
+            places[*param] = map.place();
+        }
         // SAFETY: function and stream are live; there are as many places as the kernel has parameters, each of at least
         // their sizes; the caller vouches for the pointers, and the kernel stays within them whatever the groups say.
-        let launched = unsafe {
-            result::launch_kernel(
-                self.kernel.function(),
-                grid,
-                block,
-                self.shared_bytes,
-                stream.raw(),
-                &mut places[..self.count],
-            )
-        };
+        let launched = unsafe { self.launch(stream, &mut places[..self.count]) };
         gpu.launched(self.kernel.name());
         Ok(gpu.check("cuLaunchKernel", launched)?)
+    }
+
+    /// # Safety
+    /// The places are those of the kernel's parameters.
+    unsafe fn launch(&self, stream: &Stream, places: &mut [*mut c_void]) -> Result<(), DriverError> {
+        if self.cluster == 1 && !self.dependent {
+            let (grid, block) = ((self.grid, 1, 1), (self.threads, 1, 1));
+            // SAFETY: the caller's promise.
+            return unsafe {
+                let function = self.kernel.function();
+                result::launch_kernel(function, grid, block, self.shared_bytes, stream.raw(), places)
+            };
+        }
+        let mut attributes = super::attributes::of(self.cluster, self.dependent);
+        let config =
+            super::attributes::config(self.grid, self.threads, self.shared_bytes, Some(stream), &mut attributes);
+        // SAFETY: the caller's promise; the configuration's attributes live through the call.
+        let launched = unsafe {
+            sys::cuLaunchKernelEx(&raw const config, self.kernel.function(), places.as_mut_ptr(), ptr::null_mut())
+        };
+        launched.result()
     }
 }

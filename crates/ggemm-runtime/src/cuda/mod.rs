@@ -10,6 +10,7 @@
 //! So several streams and threads may share buffers, and what a copy to the host returns is what the last call wrote.
 //! Memory that is not ggemm's own ([`View::from_device`](crate::View::from_device)) is the caller's to order.
 
+mod attributes;
 mod code;
 mod context;
 mod event;
@@ -21,6 +22,8 @@ mod launch;
 mod memory;
 pub(crate) mod probe;
 mod stream;
+mod tensor_map;
+mod workspace;
 
 /// The driver's bindings: for the types of raw handles.
 pub use cudarc;

@@ -1,7 +1,9 @@
 //! What a problem demands of a variant, and which of it a variant does not meet.
 
+use ggemm_codegen::ir::Unaddressable;
 use ggemm_codegen::{
-    Arch, Contraction, Dtype, KernelSpec, Major, Operation, Problem, Ragged, TensorShape, ValidSpec, Violation,
+    Arch, Contract, Contraction, Dtype, KernelSpec, Major, Operation, Problem, Ragged, TensorShape, ValidSpec,
+    Violation,
 };
 
 use super::variant::{Family, Variant};
@@ -64,6 +66,14 @@ pub enum Unmet {
         stride: usize,
         /// The elements' type.
         dtype: Dtype,
+    },
+    /// It copies by tensor maps, and none leads to a tensor.
+    #[error("it copies {tensor} by a tensor map: {reason}")]
+    TensorMap {
+        /// The tensor's name in the operation.
+        tensor: &'static str,
+        /// Why none leads there.
+        reason: Unaddressable,
     },
     /// It has no masks for a last block of the reduction that is not whole.
     #[error("its reduction is a multiple of {block}, and {dimension} = {value} is not")]
@@ -139,17 +149,30 @@ impl Demand {
     pub(super) fn met_by(&self, variant: &Variant) -> bool {
         variant.runs_on(self.arch)
             && self.strides_unmet(variant.contract().alignment).is_none()
+            && self.maps_unmet(variant.contract()).is_none()
             && self.is_even(variant.spec())
     }
 
-    /// The first demand that a kernel of this spec, which needs rows at multiples of `alignment` bytes, does not meet.
-    pub(super) fn unmet(&self, spec: &KernelSpec, alignment: u32) -> Option<Unmet> {
-        self.family_unmet(spec).or_else(|| self.target_unmet(spec)).or_else(|| self.strides_unmet(alignment)).or_else(
-            || {
-                let (dimension, value) = self.reduction();
-                (!self.is_even(spec)).then_some(Unmet::EvenReduction { block: spec.tile.k, dimension, value })
-            },
-        )
+    /// The first demand that a kernel of this spec does not meet; of one that is not baked, there is no contract.
+    pub(super) fn unmet(&self, spec: &KernelSpec, contract: Option<&Contract>) -> Option<Unmet> {
+        let alignment = contract.map_or_else(|| spec.copy.required_alignment(spec.operand), |c| c.alignment);
+        let uneven = || {
+            let (dimension, value) = self.reduction();
+            (!self.is_even(spec)).then_some(Unmet::EvenReduction { block: spec.tile.k, dimension, value })
+        };
+        self.family_unmet(spec)
+            .or_else(|| self.target_unmet(spec))
+            .or_else(|| self.strides_unmet(alignment))
+            .or_else(|| self.maps_unmet(contract?))
+            .or_else(uneven)
+    }
+
+    /// The first tensor that no tensor map of the contract leads to.
+    fn maps_unmet(&self, contract: &Contract) -> Option<Unmet> {
+        contract.maps(&self.contraction).find_map(|(map, shape)| {
+            let reason = map.unaddressable(shape)?;
+            Some(Unmet::TensorMap { tensor: shape.name, reason })
+        })
     }
 
     fn family_unmet(&self, spec: &KernelSpec) -> Option<Unmet> {

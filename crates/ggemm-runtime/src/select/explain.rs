@@ -28,7 +28,7 @@ impl Explanation {
         let demand = rule.demand(problem, arch);
         let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
         for variant in variant::of_family(sets, demand.family())? {
-            match demand.unmet(variant.spec(), variant.contract().alignment) {
+            match demand.unmet(variant.spec(), Some(variant.contract())) {
                 None => candidates.push(Candidate::new(variant, &demand)),
                 Some(unmet) => left_out.push((variant, unmet)),
             }

@@ -44,9 +44,7 @@ pub(super) fn find(
     demand: &Demand,
 ) -> Result<&'static Variant, Error> {
     let baked = variant::of_family(sets, Family::of(&spec))?.find(|v| *v.spec() == spec);
-    let alignment =
-        baked.map_or_else(|| spec.copy.required_alignment(spec.operand), |variant| variant.contract().alignment);
-    let unmet = match (demand.unmet(&spec, alignment), baked) {
+    let unmet = match (demand.unmet(&spec, baked.map(Variant::contract)), baked) {
         (None, Some(variant)) => return Ok(variant),
         (None, None) => Unmet::NotBaked,
         (Some(unmet), _) => unmet,
