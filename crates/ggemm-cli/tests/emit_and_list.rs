@@ -100,9 +100,9 @@ fn list_shows_every_variant_with_what_it_takes() {
     let spec: KernelSpec = NAME.parse().unwrap();
     let contract = generate(&ValidSpec::new(spec, Arch::Sm80).unwrap()).contract;
     assert_eq!(words[4], contract.registers.to_string());
-    let resident = Arch::ALL.map(|arch| match ValidSpec::new(spec, arch) {
-        Ok(_) => cost::ctas_per_sm(&contract, &arch.limits()).to_string(),
-        Err(_) => "-".to_owned(),
+    let resident = Arch::ALL.map(|arch| match catalogue::for_target(spec, arch) {
+        Some(_) => cost::ctas_per_sm(&contract, &arch.limits()).to_string(),
+        None => "-".to_owned(),
     });
     assert_eq!(words[5..], resident);
 }

@@ -114,8 +114,9 @@ impl Arch {
             Arch::Sm80 => (108, 1024.0, 1.41, 1.4e12, 4.5e12),
             Arch::Sm86 => (84, 512.0, 1.70, 0.85e12, 2.5e12),
             Arch::Sm89 => (142, 512.0, 2.40, 0.80e12, 4.0e12),
-            // An H200, where mma.sync reaches about 0.6 of what wgmma does; fitted with the cost model's clocks.
-            Arch::Sm90a => (132, 1200.0, 1.75, 4.2e12, 7.5e12),
+            // mma.sync reaches about 0.6 of what wgmma does; fitted with the cost models' clocks on an H200, but for
+            // DRAM, which is an H100's.
+            Arch::Sm90a => (132, 1200.0, 1.75, 3.2e12, 7.5e12),
             Arch::Sm100a => (148, 1024.0, 1.85, 7.0e12, 9.0e12),
             Arch::Sm120a => (188, 512.0, 2.40, 1.6e12, 6.0e12),
         };

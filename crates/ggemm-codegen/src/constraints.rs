@@ -10,7 +10,7 @@ use crate::descriptor::WGMMA_MAX_N;
 use crate::dtype::Dtype;
 use crate::geometry::{self, MMA_K, MMA_M, WARPS_OF_WARPGROUP};
 use crate::layout::CHUNK_BYTES;
-use crate::spec::{CopyPath, KernelSpec, Major, Ragged, Schedule};
+use crate::spec::{Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule};
 
 /// The field of a spec that a rule is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +92,7 @@ rules! {
     TargetExecutes "target-executes" "The target executes the instructions that the kernel uses."
     ScheduleArch "schedule-arch" "The multistage schedule uses no instruction newer than sm_80's; schedules with a copying role use sm_90a's own."
     CopySchedule "copy-schedule" "Every warp copies by itself in the multistage schedule; a copying role copies by TMA."
-    Cluster "cluster" "Only TMA copies one tile for several CTAs; clusters have 1, 2 or 4."
+    Cluster "cluster" "Only TMA copies one tile for several CTAs; clusters are 2 or 4 CTAs along D's rows or along its columns."
     Majors "majors" "Ragged rows read A along the reduction; a ragged reduction reads A and B along their other dimension, because tokens are rows."
     DynamicWalk "dynamic-walk" "A copying role takes tiles from a counter; the CTAs of a cluster, which must agree, and multistage kernels go by strides."
     OperandType "operand-type" "Tensor cores multiply bf16 or f16 here."
@@ -199,14 +199,15 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         let nearest = if specialized { "tma" } else { "cpasync" };
         found.add(Rule::CopySchedule, Field::Copy, message, Some(nearest.into()));
     }
-    if ![1, 2, 4].contains(&spec.cluster) || (spec.cluster > 1 && spec.copy != CopyPath::Tma) {
-        let message = format!("a cluster of {} with {:?} copies", spec.cluster, spec.copy);
-        let nearest = if spec.copy == CopyPath::Tma && spec.cluster > 1 { "2" } else { "1" };
+    let Cluster { m, n } = spec.cluster;
+    let in_a_line = m.min(n) == 1 && [1, 2, 4].contains(&m.max(n));
+    if !in_a_line || (spec.cluster != Cluster::NONE && spec.copy != CopyPath::Tma) {
+        let message = format!("a cluster of {m} x {n} with {:?} copies", spec.copy);
+        let nearest = if spec.copy != CopyPath::Tma { "1x1" } else { if m > n { "2x1" } else { "1x2" } };
         found.add(Rule::Cluster, Field::Cluster, message, Some(nearest.into()));
     }
-    if spec.dynamic && (!specialized || spec.cluster > 1) {
-        let message =
-            format!("the {:?} schedule in clusters of {} takes tiles from a counter", spec.schedule, spec.cluster);
+    if spec.dynamic && (!specialized || spec.cluster != Cluster::NONE) {
+        let message = format!("the {:?} schedule in clusters of {m} x {n} takes tiles from a counter", spec.schedule);
         found.add(Rule::DynamicWalk, Field::Dynamic, message, Some("false".into()));
     }
     let a_major = if spec.ragged == Ragged::Rows { Major::K } else { Major::Mn };
@@ -369,9 +370,9 @@ mod tests {
             (Rule::ScheduleArch, KernelSpec { arch: Arch::Sm80, ..hopper }, Arch::Sm90a),
             (Rule::CopySchedule, KernelSpec { copy: CopyPath::CpAsync, ..hopper }, Arch::Sm90a),
             (Rule::CopySchedule, KernelSpec { copy: CopyPath::Tma, even_k: false, ..s }, Arch::Sm80),
-            (Rule::Cluster, KernelSpec { cluster: 3, ..hopper }, Arch::Sm90a),
-            (Rule::Cluster, KernelSpec { cluster: 2, ..s }, Arch::Sm80),
-            (Rule::DynamicWalk, KernelSpec { dynamic: true, cluster: 2, ..hopper }, Arch::Sm90a),
+            (Rule::Cluster, KernelSpec { cluster: Cluster { m: 1, n: 3 }, ..hopper }, Arch::Sm90a),
+            (Rule::Cluster, KernelSpec { cluster: Cluster { m: 1, n: 2 }, ..s }, Arch::Sm80),
+            (Rule::DynamicWalk, KernelSpec { dynamic: true, cluster: Cluster { m: 2, n: 1 }, ..hopper }, Arch::Sm90a),
             (Rule::DynamicWalk, KernelSpec { dynamic: true, ..s }, Arch::Sm80),
             (Rule::EvenK, KernelSpec { even_k: true, ..hopper }, Arch::Sm90a),
             (Rule::TileK, tile(64, 256, 32), Arch::Sm90a),

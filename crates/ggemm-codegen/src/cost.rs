@@ -93,6 +93,8 @@ struct Work<'a> {
     limits: ArchLimits,
     /// Tiles, on average over a router's sizes.
     tiles: f64,
+    /// Groups that have tiles of their own.
+    groups: f64,
     /// Iterations of the main loop of each.
     blocks: f64,
     /// Bytes of D that are written.
@@ -122,12 +124,12 @@ pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, ta
     let merged = problem.ragged == Ragged::Reduction && problem.weight_shared;
     let groups = if merged { 1.0 } else { problem.groups as f64 };
 
-    // Tiles, and iterations of the main loop over all of them. A cluster's CTAs lie along the columns.
-    let cluster = f64::from(spec.cluster.max(1));
-    let col_tiles = (cols / (tile_n * cluster)).ceil() * cluster;
+    // Tiles, those of whole clusters, and iterations of the main loop over all of them.
+    let (along_m, along_n) = (f64::from(spec.cluster.m.max(1)), f64::from(spec.cluster.n.max(1)));
+    let col_tiles = (cols / (tile_n * along_n)).ceil() * along_n;
     let (row_tiles, blocks) = match problem.ragged {
-        Ragged::Rows => (expected_tiles(rows / groups, tile_m), (reduction / tile_k).ceil()),
-        Ragged::Reduction => ((rows / tile_m).ceil(), expected_tiles(reduction / groups, tile_k)),
+        Ragged::Rows => (expected_tiles(rows / groups, tile_m * along_m) * along_m, (reduction / tile_k).ceil()),
+        Ragged::Reduction => ((rows / (tile_m * along_m)).ceil() * along_m, expected_tiles(reduction / groups, tile_k)),
     };
     let tiles = groups * row_tiles * col_tiles;
 
@@ -137,7 +139,7 @@ pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, ta
         Ragged::Rows => rows * cols * output_bytes,
         Ragged::Reduction => groups * rows * cols * output_bytes * if problem.accumulate { 2.0 } else { 1.0 },
     };
-    let work = Work { spec, contract, limits, tiles, blocks, written };
+    let work = Work { spec, contract, limits, tiles, groups, blocks, written };
     let chip = match spec.schedule {
         Schedule::Multistage => multistage::on_chip(&work),
         Schedule::Cooperative | Schedule::Pingpong => warp_specialized::on_chip(&work),
@@ -181,7 +183,6 @@ mod tests {
     use crate::dtype::Dtype;
     use crate::generate::generate;
     use crate::problem::Problem;
-    use crate::spec::CopyPath;
 
     fn best(problem: &Problem) -> ValidSpec {
         let c = problem.contraction();
@@ -203,23 +204,6 @@ mod tests {
         assert!(best(&Problem::forward(8, 32768, 4096, 7168)).tile.n == 256);
         assert!(best(&Problem::forward(128, 512, 1536, 2048)).tile.m <= 64);
         assert!(best(&Problem::grad_w(8, 32768, 4096, 7168)).tile.m == 128);
-    }
-
-    /// Other copies are for the problems that need them.
-    #[test]
-    fn aligned_problems_take_hoppers_family_and_never_plain_copies() {
-        for (groups, m) in [(1, 1), (1, 16), (8, 128), (64, 8192), (256, 65536)] {
-            for (n, k) in [(64, 64), (64, 8192), (2048, 64), (4096, 7168)] {
-                for problem in [Problem::forward(groups, m, n, k), Problem::grad_x(groups, m, n, k)] {
-                    let spec = best(&problem);
-                    assert!(spec.copy != CopyPath::Plain, "{problem}: {}", spec.spec());
-                    // Few and small tiles are a matter of latency, which the models tell apart by a hair.
-                    assert!(spec.copy == CopyPath::Tma || m < 8192 || n.min(k) == 64, "{problem}: {}", spec.spec());
-                }
-            }
-            let problem = Problem::grad_w(groups, m, 4096, 7168).output(Dtype::F32);
-            assert!(best(&problem).copy == CopyPath::Tma, "{problem}");
-        }
     }
 
     /// Waiting for DRAM alike, the tile with less to do beside it wins.

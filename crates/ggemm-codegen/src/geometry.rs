@@ -163,9 +163,10 @@ pub fn consumers(spec: &KernelSpec) -> u32 {
     }
 }
 
-/// Warps of the copying role. One copies; where registers change hands, its whole warpgroup gives up its own.
+/// Warps beside those that multiply. One finds tiles and one copies; where registers change hands, their whole warpgroup
+/// gives up its own.
 pub fn producer_warps(spec: &KernelSpec) -> u32 {
-    if register_budget(spec).is_some() { WARPS_OF_WARPGROUP } else { 1 }
+    if register_budget(spec).is_some() { WARPS_OF_WARPGROUP } else { 2 }
 }
 
 /// Threads of a CTA.
@@ -187,10 +188,18 @@ pub struct RegisterShares {
 }
 
 /// How registers are divided between the roles: with two warpgroups that multiply, an even share of the file would be
-/// 168, and their sums alone take up to 128.
+/// 168, and their sums alone take up to 192.
 pub fn register_budget(spec: &KernelSpec) -> Option<RegisterShares> {
-    let shares = RegisterShares { producer: 40, consumer: 232 };
+    let shares = match sums_of_thread(spec) {
+        0..=128 => RegisterShares { producer: 40, consumer: 232 },
+        _ => RegisterShares { producer: 24, consumer: 240 },
+    };
     (spec.schedule.is_warp_specialized() && consumers(spec) > 1).then_some(shares)
+}
+
+/// Sums that a thread of a warpgroup keeps.
+fn sums_of_thread(spec: &KernelSpec) -> u32 {
+    spec.tile.m.saturating_mul(spec.tile.n) / spec.warps.m.max(1) / 32
 }
 
 /// Rows of D that one warpgroup computes, in blocks of [`WGMMA_M`].
@@ -198,31 +207,34 @@ pub fn warpgroup_blocks(spec: &KernelSpec) -> u32 {
     spec.tile.m / (spec.warps.m / WARPS_OF_WARPGROUP).max(1) / WGMMA_M
 }
 
-/// What a warpgroup hands to the copy engine at a time: its rows of D, 128 bytes of each.
+/// What a warpgroup hands to the copy engine at a time: 64 rows of D, 128 bytes of each.
 pub fn output_panel(spec: &KernelSpec) -> Layout {
     let bytes = spec.output.size_bytes();
-    Layout::swizzled_panels(WGMMA_M * warpgroup_blocks(spec), 128 / bytes, bytes)
+    Layout::swizzled_panels(WGMMA_M, 128 / bytes, bytes)
 }
 
 /// Buffers of such panels that each warpgroup has: more than one, so that one is filled while another is stored, where
 /// that does not cost a stage. They divide the panels of a tile, so that each is in its turn in the next tile as well.
 pub fn output_buffers(spec: &KernelSpec) -> u32 {
-    let panels = spec.tile.n * spec.output.size_bytes() / 128;
+    let panels = warpgroup_blocks(spec) * spec.tile.n * spec.output.size_bytes() / 128;
     let beside = stage_bytes(spec).saturating_mul(spec.stages).saturating_add(barrier_bytes(spec));
     let each = consumers(spec) * output_panel(spec).bytes();
     let room = spec.arch.limits().shared_per_block;
     let fits = |buffers: u32| panels.is_multiple_of(buffers) && beside.saturating_add(buffers * each) <= room;
-    [2, 3].into_iter().find(|b| fits(*b)).unwrap_or(1)
+    [4, 3, 2].into_iter().find(|b| fits(*b)).unwrap_or(1)
 }
 
-/// Numbers of tiles on their way from the warp that takes them, where they come from a counter.
-pub const NUMBER_SLOTS: u32 = 2;
+/// Tiles on their way from the warp that finds them to those that multiply them.
+pub const FEED_SLOTS: u32 = 4;
+/// Words that say where a tile is.
+pub const FEED_WORDS: u32 = 5;
 
 /// Bytes of a warp-specialized CTA's words and barriers.
 fn barrier_bytes(spec: &KernelSpec) -> u32 {
     let ring = spec.stages.saturating_mul(2 * crate::ir::BARRIER_BYTES);
-    let numbers = NUMBER_SLOTS * (CHUNK_BYTES + 2 * crate::ir::BARRIER_BYTES);
-    ring.saturating_add(if spec.dynamic { numbers } else { 0 })
+    let feed = FEED_SLOTS * (FEED_WORDS * CHUNK_BYTES + 2 * crate::ir::BARRIER_BYTES);
+    let wanted = if spec.dynamic { crate::ir::BARRIER_BYTES } else { 0 };
+    ring.saturating_add(feed + wanted)
 }
 
 /// Shared memory of a CTA in bytes.

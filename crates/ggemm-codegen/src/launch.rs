@@ -32,7 +32,7 @@ pub enum Operand {
 /// How many CTAs to launch where `resident` of the kernel run at once, in whole clusters; 0 where there is nothing to
 /// write.
 pub fn grid(rule: GridRule, spec: &KernelSpec, problem: &Contraction, resident: u32) -> u32 {
-    let cluster = spec.cluster.max(1);
+    let cluster = spec.cluster.ctas().max(1);
     match rule {
         GridRule::Persistent => {
             let clusters =
@@ -46,8 +46,8 @@ pub fn grid(rule: GridRule, spec: &KernelSpec, problem: &Contraction, resident: 
 fn most_tiles(spec: &KernelSpec, problem: &Contraction) -> u64 {
     let c = problem;
     let count = |n: usize| n as u64;
-    let tile_m = u64::from(spec.tile.m.max(1));
-    let tile_n = u64::from(spec.tile.n.max(1)) * u64::from(spec.cluster.max(1));
+    let tile_m = u64::from(spec.tile.m.max(1)) * u64::from(spec.cluster.m.max(1));
+    let tile_n = u64::from(spec.tile.n.max(1)) * u64::from(spec.cluster.n.max(1));
     let row_tiles = match c.ragged {
         // Each group may add one tile that is not full, and so may the tail, but a tile has a row of its own.
         Ragged::Rows => count(c.rows).min(count(c.rows) / tile_m + count(c.groups) + u64::from(c.zero_tail)),
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_grid_is_made_of_whole_clusters() {
-        let cluster = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x128x64_w4x1_s6_pingpong_tma_c2";
+        let cluster = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x128x64_w4x1_s6_pingpong_tma_c1x2";
         // 6 row tiles of 130 columns, which one cluster of two covers.
         assert_eq!(ctas(cluster, &Problem::forward(3, 256, 130, 64)), 6 * 2);
         assert_eq!(ctas(cluster, &Problem::forward(3, 256, 300, 64)), 6 * 2 * 2);

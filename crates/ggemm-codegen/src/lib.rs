@@ -38,4 +38,4 @@ pub use ir::Contract;
 pub use problem::{
     GroupForm, IndexType, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout, WeightSharing,
 };
-pub use spec::{CopyPath, KernelSpec, Major, Ragged, Schedule, SpecNameError, Tile, Warps};
+pub use spec::{Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule, SpecNameError, Tile, Warps};

@@ -60,6 +60,26 @@ impl Warps {
     }
 }
 
+/// CTAs that form a cluster: `m` × `n` neighbouring tiles of D. Those whose tiles have the same rows share A's tile, those
+/// whose tiles have the same columns share B's; each loads a part of it for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cluster {
+    /// CTAs along D's rows.
+    pub m: u32,
+    /// CTAs along D's columns.
+    pub n: u32,
+}
+
+impl Cluster {
+    /// Every CTA is by itself.
+    pub const NONE: Cluster = Cluster { m: 1, n: 1 };
+
+    /// CTAs of a cluster.
+    pub const fn ctas(self) -> u32 {
+        self.m.saturating_mul(self.n)
+    }
+}
+
 /// How the roles of a CTA are scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -147,8 +167,8 @@ pub struct KernelSpec {
     pub copy: CopyPath,
     /// The reduction is a multiple of `tile.k`, so that its last block needs no masks. Never for a ragged reduction.
     pub even_k: bool,
-    /// CTAs of a cluster: neighbours along D's columns that share A's tile, of which each loads a part for all. 1: none.
-    pub cluster: u32,
+    /// How CTAs form clusters.
+    pub cluster: Cluster,
     /// CTAs take tiles from one counter, so that whoever is early does more; else each visits every so manieth.
     pub dynamic: bool,
 }
@@ -180,8 +200,8 @@ impl fmt::Display for KernelSpec {
         if self.even_k {
             write!(f, "_evenk")?;
         }
-        if self.cluster != 1 {
-            write!(f, "_c{}", self.cluster)?;
+        if self.cluster != Cluster::NONE {
+            write!(f, "_c{}x{}", self.cluster.m, self.cluster.n)?;
         }
         if self.dynamic {
             write!(f, "_dynamic")?;
@@ -230,12 +250,12 @@ impl FromStr for KernelSpec {
         let copy = parts.one_of("plain, cpasync or tma", &copies)?;
         let even_k = parts.skip("evenk");
         let cluster = match parts.peek() {
-            Some("c1") => return Err(parts.error("c1", "a cluster of at least 2, dynamic or the end")),
+            Some("c1x1") => return Err(parts.error("c1x1", "a cluster of at least 2, dynamic or the end")),
             Some(part) if part.starts_with('c') => {
-                let [ctas] = parts.numbers("a cluster such as c2", "c")?;
-                ctas
+                let [m, n] = parts.numbers("a cluster such as c2x1", "c")?;
+                Cluster { m, n }
             }
-            _ => 1,
+            _ => Cluster::NONE,
         };
         let dynamic = parts.skip("dynamic");
         if let Some(other) = parts.peek() {

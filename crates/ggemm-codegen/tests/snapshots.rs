@@ -11,8 +11,8 @@ const SHOWN: [&str; 9] = [
     "ggemm_rows_ak_bk_bf16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain",
     "ggemm_reduction_am_bn_bf16_f32_f32_sm80_128x128x64_w2x2_s3_multistage_cpasync",
     "ggemm_reduction_am_bn_f16_f32_f16_sm80_64x64x32_w2x2_s2_multistage_plain",
-    "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma",
-    "ggemm_reduction_am_bn_bf16_f32_bf16_sm90a_128x128x64_w4x1_s6_pingpong_tma_c2",
+    "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma",
+    "ggemm_reduction_am_bn_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma_c2x1",
     "ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic",
 ];
 

@@ -2,7 +2,7 @@
 
 use ggemm_codegen::interp::{Memory, Settings, run};
 use ggemm_codegen::{
-    Arch, CopyPath, Dtype, KernelSpec, Major, Problem, Ragged, Schedule, Tile, ValidSpec, Warps, WeightLayout,
+    Arch, Cluster, CopyPath, Dtype, KernelSpec, Major, Problem, Ragged, Schedule, Tile, ValidSpec, Warps, WeightLayout,
     generate, kernels,
 };
 use proptest::prelude::*;
@@ -16,10 +16,14 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
         (dtypes.clone(), dtypes.clone(), dtypes, select(Arch::ALL.to_vec())),
         (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>()),
         (select(vec![CopyPath::Plain, CopyPath::CpAsync, CopyPath::Tma]), any::<bool>()),
-        (select(vec![Schedule::Multistage, Schedule::Cooperative, Schedule::Pingpong]), any::<u32>(), any::<bool>()),
+        (
+            select(vec![Schedule::Multistage, Schedule::Cooperative, Schedule::Pingpong]),
+            any::<[u32; 2]>(),
+            any::<bool>(),
+        ),
     )
         .prop_map(|((ragged, a_major, b_major), (operand, accumulator, output, arch), n, (copy, even_k), walk)| {
-            let (schedule, cluster, dynamic) = walk;
+            let (schedule, [along_m, along_n], dynamic) = walk;
             KernelSpec {
                 ragged,
                 a_major,
@@ -34,7 +38,7 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
                 schedule,
                 copy,
                 even_k,
-                cluster,
+                cluster: Cluster { m: along_m, n: along_n },
                 dynamic,
             }
         })
@@ -61,7 +65,7 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
                 schedule: Schedule::Multistage,
                 copy: if plain { CopyPath::Plain } else { CopyPath::CpAsync },
                 even_k: even && rows && !plain,
-                cluster: 1,
+                cluster: Cluster::NONE,
                 dynamic: false,
             }
         },
@@ -72,7 +76,7 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
 fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
     let shape = (select(vec![64u32, 128, 256]), select(vec![64u32, 128, 192, 256]), 2u32..=8, 1u32..=2);
     let ragged = select(vec![Ragged::Rows, Ragged::Reduction]);
-    let cluster = select(vec![1u32, 2, 4]);
+    let cluster = select(vec![(1, 1), (1, 2), (1, 4), (2, 1), (4, 1)]);
     (shape, ragged, cluster, any::<[bool; 3]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
         |((m, n, stages, warpgroups), ragged, cluster, [pingpong, b_k, dynamic], output)| {
             let rows = ragged == Ragged::Rows;
@@ -90,8 +94,8 @@ fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
                 schedule: if pingpong { Schedule::Pingpong } else { Schedule::Cooperative },
                 copy: CopyPath::Tma,
                 even_k: false,
-                cluster,
-                dynamic: dynamic && cluster == 1,
+                cluster: Cluster { m: cluster.0, n: cluster.1 },
+                dynamic: dynamic && cluster == (1, 1),
             }
         },
     )
@@ -150,7 +154,7 @@ fn builds_and_runs(spec: KernelSpec) -> Result<(), TestCaseError> {
     memory.a.fill(|_| 1.0);
     memory.b.fill(|_| 1.0);
     memory.groups.set_integers(&[30, 40]);
-    let settings = Settings { ctas: spec.cluster as usize, ..Settings::default() };
+    let settings = Settings { ctas: spec.cluster.ctas() as usize, ..Settings::default() };
     let ran = run(&kernels::build(&valid), &problem, &mut memory, settings);
     prop_assert!(ran.is_ok(), "{ran:?}");
     for i in 0..memory.d.len() {

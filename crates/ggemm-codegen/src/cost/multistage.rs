@@ -19,7 +19,7 @@ const ITERATION_CLOCKS: f64 = 25.0;
 const MASK_CLOCKS: f64 = 10.0;
 /// Clocks of a plain copy's load of one element in each of a warp's lanes. Lanes lie 16 bytes apart, so that the load
 /// touches four lines. Not measured.
-const ELEMENT_LOAD_CLOCKS: f64 = 4.0;
+const ELEMENT_LOAD_CLOCKS: f64 = 6.0;
 /// Clocks to find a tile and to drain it, where no other CTA hides them.
 const TILE_CLOCKS: f64 = 1500.0;
 /// How many times longer a tile's sums take to write than L2's rate alone says: the CTA does nothing else meanwhile.
@@ -28,7 +28,7 @@ const STORE_FACTOR: f64 = 2.4;
 const OVERLAP_LOSS: f64 = 0.15;
 
 pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
-    let Work { spec, contract, limits, tiles, blocks, written } = work;
+    let Work { spec, contract, limits, tiles, blocks, written, .. } = work;
     let clock = limits.clock_ghz * 1e9;
 
     // One iteration on one multiprocessor, in clocks.

@@ -1,66 +1,88 @@
-//! Hopper's family on a multiprocessor: the tensor cores at the rate that the card's power allows, shared memory, and the
-//! way out, which the other warpgroup of a pingpong hides.
+//! Hopper's family on a multiprocessor: tensor cores, shared memory and L2 share an iteration; the way out is hidden by
+//! the other warpgroup of a pingpong; and CTAs that go by strides pay for tiles that differ.
 
 use super::{Bound, OnChip, Work, ctas_per_sm, whole_waves};
-use crate::spec::Schedule;
+use crate::spec::{Cluster, Ragged, Schedule};
 
-// Fitted to the shipped variants' times on the H200 (docs/tuning.md, "The cost model").
+// Fitted to the shipped variants' times on an H100 (docs/tuning.md, "Hopper's cost model").
 
-/// Multiply-adds of `wgmma` in a clock of a multiprocessor. The tensor cores do 2048; the card's power allows this.
-const MULTIPLY_ADDS: f64 = 1460.0;
+/// Multiply-adds of `wgmma` in a clock of a multiprocessor.
+const MULTIPLY_ADDS: f64 = 2048.0;
 /// How many times longer than its bytes over 128 shared memory takes.
-const SHARED_FACTOR: f64 = 1.05;
-/// Clocks from a load's issue to its data, with L2 or DRAM behind it.
-const LOAD_LATENCY_CLOCKS: f64 = 2600.0;
-/// What sharing a tile in a cluster saves of an iteration.
-const CLUSTER_FACTOR: f64 = 0.92;
+const SHARED_FACTOR: f64 = 1.235;
+/// Bytes that a multiprocessor loads in a clock, from L2 or from where others that load the same have them.
+const LOAD_BYTES: f64 = 50.0;
+/// Clocks from a load's issue to its data that stages must cover.
+const LOAD_LATENCY_CLOCKS: f64 = 1000.0;
+/// What waiting for each other costs the CTAs of a cluster.
+const CLUSTER_FACTOR: f64 = 1.05;
 /// Clocks to write out one byte of a tile where nothing hides it.
-const EXPOSED_STORE_CLOCKS: f64 = 0.01;
+const EXPOSED_STORE_CLOCKS: f64 = 0.061;
 /// Clocks to write out one byte of a pingpong's tile, while the other warpgroup multiplies.
-const HIDDEN_STORE_CLOCKS: f64 = 0.13;
+const HIDDEN_STORE_CLOCKS: f64 = 0.209;
+/// Clocks between a tile's sums and the next one's, where both warpgroups share tiles.
+const TILE_CLOCKS: f64 = 300.0;
 /// Clocks between one warpgroup's products and the other's.
-const TURN_CLOCKS: f64 = 500.0;
+const TURN_CLOCKS: f64 = 50.0;
+/// How much longer a pingpong takes whose CTAs come to their tiles at different times, so that no two load the same at
+/// once.
+const APART_FACTOR: f64 = 1.059;
 /// Clocks to begin and to end a launch's tiles, and for each byte of its last.
-const FILL_CLOCKS: f64 = 3300.0;
+const FILL_CLOCKS: f64 = 5500.0;
 /// See [`FILL_CLOCKS`].
-const LAST_STORE_CLOCKS: f64 = 0.029;
+const LAST_STORE_CLOCKS: f64 = 0.08;
 /// How much waiting for the slowest CTA counts, where each has a whole number of tiles; and where a counter evens it out.
-const WHOLE_WAVES: (f64, f64) = (0.45, 0.1);
-/// See [`OnChip::overlap_loss`].
-const OVERLAP_LOSS: f64 = 0.06;
+const WHOLE_WAVES: (f64, f64) = (0.73, 0.84);
+/// How far the slowest CTA falls behind where reductions differ and nothing evens them out, for one tile a CTA.
+const UNEVEN: f64 = 1.85;
+/// See [`OnChip::overlap_loss`]: going by strides, and with a counter.
+const OVERLAP_LOSS: (f64, f64) = (0.06, 0.04);
 /// See [`OnChip::launch`].
-const LAUNCH_SECONDS: f64 = 4.3e-6;
-/// See [`OnChip::refetch`].
-const REFETCH: f64 = 0.22;
+const LAUNCH_SECONDS: f64 = 1.5e-6;
+/// See [`OnChip::refetch`]: where CTAs drift apart, and where a counter keeps them together.
+const REFETCH: (f64, f64) = (0.70, 0.21);
 
 pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
-    let Work { spec, contract, limits, tiles, blocks, .. } = work;
+    let Work { spec, contract, limits, tiles, groups, blocks, .. } = work;
     let clock = limits.clock_ghz * 1e9;
-    let compute = contract.work.multiply_adds as f64 / MULTIPLY_ADDS;
-    let shared = contract.work.shared_bytes as f64 / 128.0 * SHARED_FACTOR;
-    let latency = LOAD_LATENCY_CLOCKS / f64::from(spec.stages.max(2) - 1);
-    let units = [(compute, Bound::Compute), (shared, Bound::SharedMemory), (latency, Bound::Latency)];
-    let (unit, bound) =
-        units.into_iter().fold((0.0, Bound::Latency), |best, term| if term.0 > best.0 { term } else { best });
-    let iteration = if spec.cluster > 1 { unit * CLUSTER_FACTOR } else { unit };
+    let units = [
+        (contract.work.multiply_adds as f64 / MULTIPLY_ADDS, Bound::Compute),
+        (contract.work.shared_bytes as f64 / 128.0 * SHARED_FACTOR, Bound::SharedMemory),
+        (contract.work.global_bytes as f64 / LOAD_BYTES, Bound::L2),
+        (LOAD_LATENCY_CLOCKS / f64::from(spec.stages.max(2) - 1), Bound::Latency),
+    ];
+    let (_, bound) =
+        units.into_iter().fold((0.0, Bound::Latency), |most, unit| if unit.0 > most.0 { unit } else { most });
+    // No unit hides another entirely: the longest counts most.
+    let iteration = units.iter().map(|(clocks, _)| clocks.powi(6)).sum::<f64>().powf(1.0 / 6.0);
+    let iteration = if spec.cluster == Cluster::NONE { iteration } else { iteration * CLUSTER_FACTOR };
 
     let tile_bytes = f64::from(spec.tile.m) * f64::from(spec.tile.n) * f64::from(spec.output.size_bytes());
     let products = blocks * iteration;
     let tile = match spec.schedule {
-        Schedule::Pingpong => (products + TURN_CLOCKS).max((products + tile_bytes * HIDDEN_STORE_CLOCKS) / 2.0),
-        Schedule::Cooperative | Schedule::Multistage => products + tile_bytes * EXPOSED_STORE_CLOCKS,
+        Schedule::Pingpong => {
+            let in_turns = (products + TURN_CLOCKS).max((products + tile_bytes * HIDDEN_STORE_CLOCKS) / 2.0);
+            if spec.dynamic { in_turns * APART_FACTOR } else { in_turns }
+        }
+        Schedule::Cooperative | Schedule::Multistage => products + tile_bytes * EXPOSED_STORE_CLOCKS + TILE_CLOCKS,
     };
-    let per_sm = ctas_per_sm(contract, limits);
-    let waves = (tiles / f64::from(limits.sms)).max(f64::MIN_POSITIVE);
+    let sms = f64::from(limits.sms);
+    let waves = (tiles / sms).max(f64::MIN_POSITIVE);
+    // Where each group has tiles for all CTAs, all have their share of the long ones.
+    let of_group = (sms * groups / tiles.max(1.0)).min(1.0);
+    let uneven = match spec.ragged {
+        Ragged::Reduction if !spec.dynamic && waves > 1.0 => 1.0 + UNEVEN * of_group * of_group / waves.sqrt(),
+        _ => 1.0,
+    };
     let weight = if spec.dynamic { WHOLE_WAVES.1 } else { WHOLE_WAVES.0 };
-    let clocks = whole_waves(waves, weight) * tile + FILL_CLOCKS + tile_bytes * LAST_STORE_CLOCKS;
+    let clocks = whole_waves(waves, weight) * tile * uneven + FILL_CLOCKS + tile_bytes * LAST_STORE_CLOCKS;
     OnChip {
         seconds: clocks / clock,
         waves,
-        ctas_per_sm: per_sm,
+        ctas_per_sm: ctas_per_sm(contract, limits),
         bound,
-        overlap_loss: OVERLAP_LOSS,
+        overlap_loss: if spec.dynamic { OVERLAP_LOSS.1 } else { OVERLAP_LOSS.0 },
         launch: LAUNCH_SECONDS,
-        refetch: REFETCH,
+        refetch: if spec.dynamic { REFETCH.1 } else { REFETCH.0 },
     }
 }

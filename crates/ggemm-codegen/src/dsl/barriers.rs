@@ -171,6 +171,17 @@ impl<'k> Producer<'k> {
         self.at.step(k, self.ring.slots);
     }
 
+    /// One lane does `write`, which writes to the next slot, and says that it is full; then goes on to the one after it.
+    #[track_caller]
+    pub fn hand_over(&self, k: &mut KernelBuilder<'k>, write: impl FnOnce(&mut KernelBuilder<'k>, RingSlot<'k>)) {
+        let slot = self.acquire(k);
+        k.elect(|k| {
+            write(k, slot);
+            k.arrive(slot.full);
+        });
+        self.at.step(k, self.ring.slots);
+    }
+
     /// Waits until every slot is free again: nobody will signal this CTA any more.
     #[track_caller]
     pub fn drain(&self, k: &mut KernelBuilder<'k>) {

@@ -92,7 +92,23 @@ impl<'k> KernelBuilder<'k> {
         S: Within<Warpgroup>,
     {
         let row = row.expr(self.arena());
-        self.push(Op::StoreFragment { from: from.0, to: to.tile(), row, col, transposed: false });
+        self.push(Op::StoreFragment { from: from.0, to: to.tile(), row, col, block: None, transposed: false });
+    }
+
+    /// The same for one of the warpgroup's blocks of 64 rows.
+    #[track_caller]
+    pub fn store_block<S>(
+        &mut self,
+        from: WarpgroupSums,
+        to: &Slot,
+        (row, block): (impl Operand<'k, I32, Scope = S>, u32),
+        col: u32,
+    ) where
+        S: Within<Warpgroup>,
+    {
+        let row = row.expr(self.arena());
+        let to = to.tile();
+        self.push(Op::StoreFragment { from: from.0, to, row, col, block: Some(block), transposed: false });
     }
 
     /// The same to a tile whose rows are the sums' columns.
@@ -107,6 +123,6 @@ impl<'k> KernelBuilder<'k> {
         S: ScopeTag + Within<Warpgroup>,
     {
         let row = row.expr(self.arena());
-        self.push(Op::StoreFragment { from: from.0, to: to.tile(), row, col, transposed: true });
+        self.push(Op::StoreFragment { from: from.0, to: to.tile(), row, col, block: None, transposed: true });
     }
 }

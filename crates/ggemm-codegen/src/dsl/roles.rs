@@ -10,31 +10,13 @@ impl<'k> KernelBuilder<'k> {
     /// Gives some warps of the CTA something of their own to do. Roles that follow each other run side by side.
     ///
     /// What is declared inside belongs to the role: there, a value that is the same in the CTA is the same in the
-    /// role's warps.
+    /// role's warps. A role may consist of roles of its warps.
     #[track_caller]
     pub fn role(&mut self, name: &str, warps: Range<u32>, registers: RegisterBudget, body: impl FnOnce(&mut Self)) {
         let id = self.next_id();
         let body = self.inside(body);
         let (first_warp, warps) = (warps.start, warps.len() as u32);
-        self.push_with(
-            id,
-            Op::Role(Role { name: name.to_owned(), first_warp, warps, workers: warps, registers, body }),
-        );
-    }
-
-    /// The same for the first of these warps alone: the others change their registers with it and are done.
-    #[track_caller]
-    pub fn role_of_one(
-        &mut self,
-        name: &str,
-        warps: Range<u32>,
-        registers: RegisterBudget,
-        body: impl FnOnce(&mut Self),
-    ) {
-        let id = self.next_id();
-        let body = self.inside(body);
-        let (first_warp, warps) = (warps.start, warps.len() as u32);
-        self.push_with(id, Op::Role(Role { name: name.to_owned(), first_warp, warps, workers: 1, registers, body }));
+        self.push_with(id, Op::Role(Role { name: name.to_owned(), first_warp, warps, registers, body }));
     }
 
     /// One lane of the warp does it, the same each time; what the others did before is ordered before it, and what

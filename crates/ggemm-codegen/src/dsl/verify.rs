@@ -215,7 +215,7 @@ impl<'a> Check<'a> {
                 let role = role.name.clone();
                 self.defect(stmt.location, DefectKind::InRole { statement, required, role });
             }
-            if required == Scope::Warpgroup && !(role.first_warp.is_multiple_of(4) && role.workers.is_multiple_of(4)) {
+            if required == Scope::Warpgroup && !(role.first_warp.is_multiple_of(4) && role.warps.is_multiple_of(4)) {
                 self.defect(stmt.location, DefectKind::NoWarpgroups { statement, role: role.name.clone() });
             }
         }
@@ -265,7 +265,8 @@ impl<'a> Check<'a> {
 
     fn role(&mut self, role: &'a Role, location: Location, beside: &mut Vec<u32>) {
         let name = || role.name.clone();
-        if self.role.is_some() || !self.is_outermost(role) {
+        let outer = self.role;
+        if !self.may_stand_here(role) {
             self.defect(location, DefectKind::NestedRole { role: name() });
         }
         let range = role.first_warp..role.first_warp + role.warps;
@@ -296,11 +297,22 @@ impl<'a> Check<'a> {
         }
         self.role = Some(role);
         self.block(&role.body, Scope::Cta, false);
-        self.role = None;
+        self.role = outer;
     }
 
-    fn is_outermost(&self, role: &Role) -> bool {
-        self.kernel.body.block.0.iter().any(|s| matches!(&s.op, Op::Role(r) if std::ptr::eq(r, role)))
+    /// Whether a role stands in the kernel's own block, or as one of those that another role there consists of.
+    fn may_stand_here(&self, role: &Role) -> bool {
+        let stands_in = |block: &Block| block.0.iter().any(|s| matches!(&s.op, Op::Role(r) if std::ptr::eq(r, role)));
+        let Some(outer) = self.role else { return stands_in(&self.kernel.body.block) };
+        let of_roles = outer.body.0.iter().all(|s| matches!(s.op, Op::Role(_) | Op::Comment(_)));
+        let inside =
+            role.first_warp >= outer.first_warp && role.first_warp + role.warps <= outer.first_warp + outer.warps;
+        let outermost = |s: &crate::ir::Stmt| matches!(&s.op, Op::Role(r) if std::ptr::eq(r, outer));
+        stands_in(&outer.body)
+            && of_roles
+            && inside
+            && role.registers == RegisterBudget::Launch
+            && self.kernel.body.block.0.iter().any(outermost)
     }
 
     fn bulk_tile(&mut self, location: Location, statement: &'static str, tile: &TileRef) {

@@ -479,7 +479,7 @@ impl<'k, 'm> Machine<'k, 'm> {
                 self.store_tile(cta, warp, *from, to, *accumulate, *paired)?;
             }
             Op::Role(role) => {
-                if (role.first_warp..role.first_warp + role.workers).contains(&(warp as u32)) {
+                if (role.first_warp..role.first_warp + role.warps).contains(&(warp as u32)) {
                     let frame = Frame { block: &role.body, next: 0, mask, repeat: Repeat::No };
                     self.ctas[cta].warps[warp].frames.push(frame);
                 }
@@ -519,8 +519,8 @@ impl<'k, 'm> Machine<'k, 'm> {
                 self.note(cta, warp, stmt, format!(" (pending {pending})"));
             }
             Op::FenceProxy => self.fence_proxy(cta, warp),
-            Op::StoreFragment { from, to, row, col, transposed } => {
-                self.store_fragment(cta, warp, stmt, *from, to, *row, *col, *transposed)?;
+            Op::StoreFragment { from, to, row, col, block, transposed } => {
+                self.store_fragment(cta, warp, stmt, *from, to, (*row, *block), *col, *transposed)?;
             }
             Op::WriteWord { to, value } => self.write_word(cta, warp, stmt, to, *value, mask)?,
             Op::ReadWord { var, from } => self.read_word(cta, warp, stmt, *var, from, mask)?,

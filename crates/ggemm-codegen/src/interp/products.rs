@@ -201,7 +201,7 @@ impl<'k> Machine<'k, '_> {
         stmt: &Stmt,
         from: FragmentId,
         to: &TileRef,
-        first_row: ExprId,
+        (first_row, only): (ExprId, Option<u32>),
         first_col: u32,
         transposed: bool,
     ) -> Step {
@@ -218,7 +218,7 @@ impl<'k> Machine<'k, '_> {
         let dtype = tile.tile.dtype;
         let size = dtype.size_bytes();
         let elements = PIECE / size;
-        for block in 0..blocks {
+        for block in (0..blocks).filter(|b| only.is_none_or(|only| only == *b)) {
             let in_tile = i64::from(row + block * WGMMA_M + (warp % 4) as u32 * MMA_M) - first_row;
             if in_tile < 0 || in_tile + i64::from(MMA_M) > i64::from(along) {
                 return Err(FindingKind::OutsideTile { tile: tile.tile.name.clone(), step: in_tile });

@@ -4,7 +4,8 @@ use super::stmt::Block;
 
 /// A range of a CTA's warps with a block of its own. Roles that stand one after another run side by side.
 ///
-/// Inside, what is uniform in the CTA is uniform in the role's warps.
+/// Inside, what is uniform in the CTA is uniform in the role's warps. A role may consist of roles of some of its warps,
+/// and of nothing else: registers change hands in whole warpgroups, of which not all warps do the same.
 #[derive(Clone, Debug)]
 pub struct Role {
     /// Its name in the text.
@@ -13,9 +14,6 @@ pub struct Role {
     pub first_warp: u32,
     /// Its warps.
     pub warps: u32,
-    /// Those of them, from the first on, that do what it does; the others only take part in the change of registers,
-    /// which whole warpgroups make.
-    pub workers: u32,
     /// What it does with its registers first.
     pub registers: RegisterBudget,
     /// What it does.

@@ -366,7 +366,7 @@ pub enum Op {
     },
     /// Orders this thread's ordinary accesses to shared memory before what the copy engine and `wgmma` do with it.
     FenceProxy,
-    /// Rounds an accumulator of a warpgroup and writes some of its columns to a shared tile.
+    /// Rounds an accumulator of a warpgroup and writes some of its rows and columns to a shared tile.
     StoreFragment {
         /// The accumulator.
         from: FragmentId,
@@ -376,6 +376,8 @@ pub enum Op {
         row: ExprId,
         /// The accumulator's column that is the tile's first.
         col: u32,
+        /// Which of the warpgroup's blocks of 64 rows are written; `None`: all.
+        block: Option<u32>,
         /// The tile's rows are the accumulator's columns.
         transposed: bool,
     },

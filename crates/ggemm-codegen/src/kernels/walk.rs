@@ -7,15 +7,17 @@
 //! forward, and no CTA ever runs through the groups one by one.
 
 use super::groups::Groups;
-use crate::dsl::{
-    Bool, Cta, Expr, Grid, I32, I64, Join, KernelBuilder, Lane, Number, ScopeTag, U32, Var, Warp, Within,
-};
+use crate::dsl::{Bool, Cta, Expr, Grid, I32, I64, Join, KernelBuilder, Lane, ScopeTag, U32, Var, Warp, Within};
+use crate::spec::{Cluster, KernelSpec, Ragged, Schedule};
 
 /// Groups of a window: the lanes of a warp.
 const WINDOW: i32 = 32;
 
-/// Tiles along D's rows that are visited before the next column of tiles, so that what they read stays in L2.
-const BAND: i32 = 16;
+/// Tiles along D's rows that are visited before the next column of tiles, so that what they read stays in L2: as many as
+/// were fastest (docs/tuning.md).
+fn band(s: &KernelSpec) -> i32 {
+    if s.ragged == Ragged::Rows && s.schedule == Schedule::Cooperative && s.tile.n == 256 { 32 } else { 16 }
+}
 
 /// The tile at hand.
 #[derive(Clone, Copy)]
@@ -36,12 +38,8 @@ pub(super) struct Tile<'k> {
 pub(super) struct Walk<'k> {
     /// Rows of the token matrix.
     pub(super) token_rows: Expr<'k, I32, Grid>,
-    /// Rows of a tile.
-    pub(super) tile_m: u32,
-    /// Columns of a tile.
-    pub(super) tile_n: u32,
-    /// CTAs of a cluster, which visit neighbours along D's columns together.
-    pub(super) cluster: u32,
+    /// The variant: its tile, and its cluster, whose CTAs visit neighbours together.
+    pub(super) spec: KernelSpec,
     /// Tiles along D's columns, those of a cluster counted as one.
     pub(super) col_tiles: Expr<'k, I32, Grid>,
     /// What the groups divide.
@@ -50,24 +48,19 @@ pub(super) struct Walk<'k> {
 
 /// Which tile a CTA visits after another; numbers ascend.
 pub(super) trait TileNumbers<'k> {
-    /// Before a tile is visited: what takes long may begin.
-    fn ahead(&self, k: &mut KernelBuilder<'k>);
-
     /// The number after `number`.
     fn next(&self, k: &mut KernelBuilder<'k>, number: Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta>;
 }
 
 /// Every CTA (or cluster) visits each so manieth tile, as many as there are of them.
 pub(super) struct Strided {
-    /// CTAs of a cluster.
-    pub(super) cluster: u32,
+    /// How CTAs form clusters.
+    pub(super) cluster: Cluster,
 }
 
 impl<'k> TileNumbers<'k> for Strided {
-    fn ahead(&self, _k: &mut KernelBuilder<'k>) {}
-
     fn next(&self, k: &mut KernelBuilder<'k>, number: Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta> {
-        let stride = if self.cluster == 1 { k.cta_count() } else { k.cluster_count() };
+        let stride = if self.cluster.ctas() == 1 { k.cta_count() } else { k.cluster_count() };
         number + stride
     }
 }
@@ -119,7 +112,7 @@ impl<'k> Walk<'k> {
             end: k.var("end", 0),
             tiles_end: k.var("tiles_end", 0),
         };
-        let first = match self.cluster {
+        let first = match self.spec.cluster.ctas() {
             1 => k.cta(),
             _ => k.cluster().within(),
         };
@@ -130,7 +123,6 @@ impl<'k> Walk<'k> {
             let holders = k.ballot("holders", number.get().lt(w.tiles_end.get()));
             k.break_if(holders.is_empty().agree::<Cta>());
             let tile = self.locate(k, &w, number, holders);
-            numbers.ahead(k);
             body(k, &tile);
             let next = numbers.next(k, number.get());
             k.set(number, next);
@@ -154,21 +146,21 @@ impl<'k> Walk<'k> {
     /// Reads the window's sizes or ends and turns them into rows, so that no input leads outside the token matrix.
     fn read_window(&self, k: &mut KernelBuilder<'k>, p: &Groups<'k>, w: &Window<'k>) {
         let lane = k.lane();
-        let token_rows = self.token_rows.cast::<I64>();
         let group = k.let_("group_of_lane", w.first_group.get() + lane);
         let listed = group.lt(p.count);
         let entry = k.load_index("entry", p.array, group, p.are_i64, listed);
-        let entry = k.let_("clipped", entry.max(0).min(token_rows));
+        let entry = k.let_("clipped", entry.max(0).min(self.token_rows.cast::<I64>()).cast::<I32>());
         k.comment("Ends become running maxima, sizes a running sum; both are clipped to the token matrix.");
-        let scanned = inclusive_scan(k, "running", entry, |_, so_far, below| {
-            p.are_ends.select(so_far.max(below), so_far + below)
-        });
-        let through = k.shuffle("rows_before", w.end.get(), WINDOW - 1);
-        let before = through.cast::<I64>();
-        let end = p.are_ends.select(before.max(scanned), before + scanned).min(token_rows);
-        let end = k.let_("end_of_lane", end.cast::<I32>());
+        let through = |so_far: Expr<'k, I32, Lane>, more: Expr<'k, I32, Lane>| {
+            // The sum stops at the matrix' end, so that it never overflows.
+            p.are_ends.select(so_far.max(more), so_far + more.min(self.token_rows - so_far))
+        };
+        let scanned = inclusive_scan(k, "running", entry, through);
+        let rows_before = k.shuffle("rows_before", w.end.get(), WINDOW - 1);
+        let end = through(rows_before.within(), scanned);
+        let end = k.let_("end_of_lane", end);
         let below = k.shuffle_up("end_below", end, 1);
-        k.set(w.start, lane.equals(0).select::<I32, _, _, _>(through, below));
+        k.set(w.start, lane.equals(0).select::<I32, _, _, _>(rows_before, below));
         k.set(w.end, end);
     }
 
@@ -199,7 +191,7 @@ impl<'k> Walk<'k> {
             }
         };
         let tiles = k.let_("tiles_of_lane", tiles);
-        let scanned = inclusive_scan(k, "tiles_running", tiles, |_, so_far, below| so_far + below);
+        let scanned = inclusive_scan(k, "tiles_running", tiles, |so_far, below| so_far + below);
         let before = k.shuffle("tiles_before", w.tiles_end.get(), WINDOW - 1);
         k.set(w.tiles_end, before + scanned);
     }
@@ -211,7 +203,7 @@ impl<'k> Walk<'k> {
         Grid: Within<S>,
     {
         match self.groups_divide {
-            GroupsDivide::Rows { .. } => rows.ceil_div(self.tile_m),
+            GroupsDivide::Rows { .. } => rows.ceil_div(self.spec.tile.m * self.spec.cluster.m),
             GroupsDivide::Reduction { row_tiles, .. } => row_tiles.within(),
         }
     }
@@ -241,35 +233,38 @@ impl<'k> Walk<'k> {
 
         k.comment("Bands of row tiles, column by column: neighbours in time share operands in L2.");
         let in_group = k.let_("tile_in_group", number.get() - (tiles_end - row_tiles * self.col_tiles));
-        let band_tiles = self.col_tiles * BAND;
+        let length = band(&self.spec);
+        let band_tiles = self.col_tiles * length;
         let band = k.let_("band", in_group / band_tiles);
         let in_band = k.let_("tile_in_band", in_group - band * band_tiles);
-        let band_rows = k.let_("band_rows", (row_tiles - band * BAND).min(BAND));
-        let row = k.let_("tile_row", (band * BAND + in_band % band_rows) * self.tile_m);
-        let col = match self.cluster {
-            1 => in_band / band_rows * self.tile_n,
-            ctas => (in_band / band_rows * ctas + k.cluster_rank()) * self.tile_n,
+        let band_rows = k.let_("band_rows", (row_tiles - band * length).min(length));
+        let KernelSpec { tile, cluster, .. } = self.spec;
+        let of_cluster = |k: &mut KernelBuilder<'k>, index: Expr<'k, I32, Cta>, ctas: u32| match ctas {
+            1 => index,
+            ctas => index * ctas + k.cluster_rank(),
         };
-        let col = k.let_("tile_col", col);
+        let row = of_cluster(k, band * length + in_band % band_rows, cluster.m);
+        let row = k.let_("tile_row", row * tile.m);
+        let col = of_cluster(k, in_band / band_rows, cluster.n);
+        let col = k.let_("tile_col", col * tile.n);
         Tile { group, group_start, group_rows, row, col }
     }
 }
 
 /// The inclusive scan of a lane value over the warp, in five steps; `combine` gets the value so far and the one from
 /// below.
-fn inclusive_scan<'k, T: Number>(
+fn inclusive_scan<'k>(
     k: &mut KernelBuilder<'k>,
     name: &str,
-    value: Expr<'k, T, Lane>,
-    combine: impl Fn(&mut KernelBuilder<'k>, Expr<'k, T, Lane>, Expr<'k, T, Lane>) -> Expr<'k, T, Lane>,
-) -> Expr<'k, T, Lane> {
+    value: Expr<'k, I32, Lane>,
+    combine: impl Fn(Expr<'k, I32, Lane>, Expr<'k, I32, Lane>) -> Expr<'k, I32, Lane>,
+) -> Expr<'k, I32, Lane> {
     let lane = k.lane();
-    let running = k.var::<T, Lane, _>(name, value);
+    let running = k.var::<I32, Lane, _>(name, value);
     for distance in [1u32, 2, 4, 8, 16] {
         let below = k.shuffle_up("below", running.get(), distance);
-        let combined = combine(k, running.get(), below);
         let has_below = !lane.lt(distance);
-        k.set(running, has_below.select::<T, _, _, _>(combined, running.get()));
+        k.set(running, has_below.select::<I32, _, _, _>(combine(running.get(), below), running.get()));
     }
     running.get()
 }

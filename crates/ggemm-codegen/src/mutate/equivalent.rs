@@ -51,6 +51,13 @@ pub const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: ANY,
+        sites: &["walk: loop > loop > assign running*"],
+        kinds: &[AddSub],
+        changes: &["value: (rows - running) becomes", "value: (reduction - running) becomes"],
+        reason: "a window's sum is clipped once more behind the scan: only matrices of 2^26 rows and more would overflow",
+    },
+    Equivalent {
+        of: ANY,
         sites: &["walk: loop > let group"],
         kinds: &[Constant],
         changes: &["value: 0"],

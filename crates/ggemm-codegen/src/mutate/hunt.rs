@@ -162,6 +162,8 @@ fn cases(spec: &ValidSpec) -> Result<Vec<Case>, ProblemError> {
         Plan::values(&[9, 3, 20, -4, 17, 900], 40).widths(narrow, wide).ends(),
         Plan::values(&[i64::MAX, i64::MIN, 1, 1], 10).widths(narrow, narrow).wide().shared(),
         Plan::values(&[1, 1 << 33, i64::MIN, 2], 10).widths(narrow, narrow).wide().ends(),
+        // The same where the second window is the one that leads past the rows.
+        Plan::values(&[3; 40], 100).widths(narrow, narrow),
     ];
     plan.into_iter().enumerate().map(|(seed, plan)| plan.case(spec, seed as u64)).collect()
 }

@@ -160,8 +160,14 @@ fn begin(k: &mut KernelBuilder<'_>, s: &Gemm, maps: &[Map]) {
 
 fn producer_role<'k>(k: &mut KernelBuilder<'k>, s: &Gemm, body: impl FnOnce(&mut KernelBuilder<'k>)) {
     let first = s.consumer_warps();
-    let registers = s.registers.map_or(RegisterBudget::Launch, |r| RegisterBudget::Shrink(r.0));
-    k.role_of_one("producer", first..first + s.producer_warps(), registers, body);
+    match s.registers {
+        None => k.role("producer", first..first + 1, RegisterBudget::Launch, body),
+        Some((registers, _)) => {
+            k.role("producers", first..first + s.producer_warps(), RegisterBudget::Shrink(registers), |k| {
+                k.role("producer", first..first + 1, RegisterBudget::Launch, body);
+            });
+        }
+    }
 }
 
 fn consumers_role<'k>(k: &mut KernelBuilder<'k>, s: &Gemm, body: impl FnOnce(&mut KernelBuilder<'k>)) {

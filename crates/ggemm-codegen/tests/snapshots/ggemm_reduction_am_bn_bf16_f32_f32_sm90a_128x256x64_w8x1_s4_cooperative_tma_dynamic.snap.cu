@@ -1,7 +1,7 @@
 // ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic
 //
 // d[g] = a[rows of g]ᵀ · b[rows of g], with a [rows, m] and b [rows, n]
-// 384 threads a CTA, 229504 bytes of shared memory, rows aligned to 16 bytes.
+// 384 threads a CTA, 229832 bytes of shared memory, rows aligned to 16 bytes.
 // Written by ggemm 0.1.0. Needs no header; compile with nvcc or NVRTC, C++17.
 
 // ---- types: 16-bit floats are kept as bits, so that no header is needed ----
@@ -363,11 +363,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
     const uint32 a_tiles = shared_address(shared_memory);  // 4 x 16384 bytes
     const uint32 b_tiles = shared_address(shared_memory) + 65536;  // 4 x 32768 bytes
     const uint32 d_panels = shared_address(shared_memory) + 196608;  // 4 x 8192 bytes
-    const uint32 tile_numbers = shared_address(shared_memory) + 229376;  // 2 x 16 bytes
-    const uint32 stage_full = shared_address(shared_memory) + 229408;  // 4 barriers of 1 arrivals
-    const uint32 stage_empty = shared_address(shared_memory) + 229440;  // 4 barriers of 8 arrivals
-    const uint32 number_full = shared_address(shared_memory) + 229472;  // 2 barriers of 1 arrivals
-    const uint32 number_empty = shared_address(shared_memory) + 229488;  // 2 barriers of 8 arrivals
+    const uint32 tile_words = shared_address(shared_memory) + 229376;  // 20 x 16 bytes
+    const uint32 stage_full = shared_address(shared_memory) + 229696;  // 4 barriers of 1 arrivals
+    const uint32 stage_empty = shared_address(shared_memory) + 229728;  // 4 barriers of 8 arrivals
+    const uint32 tile_full = shared_address(shared_memory) + 229760;  // 4 barriers of 1 arrivals
+    const uint32 tile_empty = shared_address(shared_memory) + 229792;  // 4 barriers of 9 arrivals
+    const uint32 tile_wanted = shared_address(shared_memory) + 229824;  // 1 barriers of 1 arrivals
 
     float sums[1][32][4];
 
@@ -385,13 +386,14 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
                 mbarrier_init(stage_empty + i * 8, 8);
             }
             #pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                mbarrier_init(number_full + i * 8, 1);
+            for (int i = 0; i < 4; ++i) {
+                mbarrier_init(tile_full + i * 8, 1);
             }
             #pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                mbarrier_init(number_empty + i * 8, 8);
+            for (int i = 0; i < 4; ++i) {
+                mbarrier_init(tile_empty + i * 8, 9);
             }
+            mbarrier_init(tile_wanted, 1);
             mbarrier_init_fence();
         }
         __syncwarp();
@@ -403,79 +405,26 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
         int read_slot = 0;
         int read_parity = 0;
         int free_slot = 0;
-        int number_slot = 0;
-        int number_parity = 0;
-        // The window: 32 consecutive groups, one a lane.
-        int first_group = -32;
-        int start = 0;
-        int end = 0;
-        int tiles_end = 0;
-        int tile = int(blockIdx.x);
+        int read_slot_2 = 0;
+        int read_parity_2 = 0;
+        int free_slot_2 = 0;
         while (true) {
-            while (true) {
-                const uint32 past = __ballot_sync(ALL_LANES, tile < tiles_end);
-                if (past != 0u || group_count < first_group + 32) break;
-                first_group = first_group + 32;
-                const int group_of_lane = first_group + lane;
-                const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
-                const int64 clipped = min_of(max_of(entry, 0LL), int64(reduction));
-                // Ends become running maxima, sizes a running sum; both are clipped to the token matrix.
-                int64 running = clipped;
-                const int64 below = __shfl_up_sync(ALL_LANES, running, 1);
-                running = lane >= 1 ? (groups_are_ends ? max_of(running, below) : running + below) : running;
-                const int64 below_2 = __shfl_up_sync(ALL_LANES, running, 2);
-                running = lane >= 2 ? (groups_are_ends ? max_of(running, below_2) : running + below_2) : running;
-                const int64 below_3 = __shfl_up_sync(ALL_LANES, running, 4);
-                running = lane >= 4 ? (groups_are_ends ? max_of(running, below_3) : running + below_3) : running;
-                const int64 below_4 = __shfl_up_sync(ALL_LANES, running, 8);
-                running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + below_4) : running;
-                const int64 below_5 = __shfl_up_sync(ALL_LANES, running, 16);
-                running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + below_5) : running;
-                const int rows_before = __shfl_sync(ALL_LANES, end, 31);
-                const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_before), running) : int64(rows_before) + running, int64(reduction)));
-                const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
-                start = lane == 0 ? rows_before : end_below;
-                end = end_of_lane;
-                // Merged, there is one group: lane 0 of the last window has all rows.
-                const int rows_through = __shfl_sync(ALL_LANES, end, 31);
-                if (merge_groups) {
-                    start = 0;
-                    end = rows_through;
-                }
-                const int tiles_of_lane = (merge_groups ? lane == 0 && group_count < first_group + 32 : first_group + lane < group_count) && !(accumulate && start == end) ? row_tiles_of_each * col_tiles : 0;
-                int tiles_running = tiles_of_lane;
-                const int below_6 = __shfl_up_sync(ALL_LANES, tiles_running, 1);
-                tiles_running = lane >= 1 ? tiles_running + below_6 : tiles_running;
-                const int below_7 = __shfl_up_sync(ALL_LANES, tiles_running, 2);
-                tiles_running = lane >= 2 ? tiles_running + below_7 : tiles_running;
-                const int below_8 = __shfl_up_sync(ALL_LANES, tiles_running, 4);
-                tiles_running = lane >= 4 ? tiles_running + below_8 : tiles_running;
-                const int below_9 = __shfl_up_sync(ALL_LANES, tiles_running, 8);
-                tiles_running = lane >= 8 ? tiles_running + below_9 : tiles_running;
-                const int below_10 = __shfl_up_sync(ALL_LANES, tiles_running, 16);
-                tiles_running = lane >= 16 ? tiles_running + below_10 : tiles_running;
-                const int tiles_before = __shfl_sync(ALL_LANES, tiles_end, 31);
-                tiles_end = tiles_before + tiles_running;
+            const int slot = read_slot_2;
+            mbarrier_wait(tile_full + slot * 8, read_parity_2);
+            read_parity_2 = read_slot_2 == 3 ? 1 - read_parity_2 : read_parity_2;
+            read_slot_2 = read_slot_2 == 3 ? 0 : read_slot_2 + 1;
+            const int group = read_word(tile_words + slot * 5 * 16);
+            const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
+            const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
+            const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
+            const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
+            __syncwarp();
+            if (elect_one()) {
+                mbarrier_arrive(tile_empty + free_slot_2 * 8);
             }
-            // The first lane whose tiles end past this one has its group. Without one, no tile is left.
-            const uint32 holders = __ballot_sync(ALL_LANES, tile < tiles_end);
-            if (holders == 0u) break;
-            const int holder = first_lane(holders);
-            const int start_of_group = __shfl_sync(ALL_LANES, start, holder);
-            const int end_of_group = __shfl_sync(ALL_LANES, end, holder);
-            const int tiles_end_of_group = __shfl_sync(ALL_LANES, tiles_end, holder);
-            const int group = merge_groups ? 0 : first_group + holder;
-            const int group_rows = end_of_group - start_of_group;
-            const int row_tiles = row_tiles_of_each;
-            // Bands of row tiles, column by column: neighbours in time share operands in L2.
-            const int tile_in_group = tile - (tiles_end_of_group - row_tiles * col_tiles);
-            const int band = tile_in_group / (col_tiles * 16);
-            const int tile_in_band = tile_in_group - band * col_tiles * 16;
-            const int band_rows = min_of(row_tiles - band * 16, 16);
-            const int tile_row = (band * 16 + tile_in_band % band_rows) * 128;
-            const int tile_col = tile_in_band / band_rows * 256;
-            const int whole_blocks = group_rows / 64;
-            const int last_steps = ceil_div(group_rows - whole_blocks * 64, 16);
+            __syncwarp();
+            free_slot_2 = free_slot_2 == 3 ? 0 : free_slot_2 + 1;
+            if (group == -1) break;
             #pragma unroll
             for (int i = 0; i < 1; ++i) {
                 #pragma unroll
@@ -483,18 +432,20 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
                     sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
                 }
             }
+            const int whole_blocks = group_rows / 64;
+            const int last_steps = ceil_div(group_rows - whole_blocks * 64, 16);
             #pragma unroll 1
             for (int block = 0; block < whole_blocks; ++block) {
-                const int slot = read_slot;
-                mbarrier_wait(stage_full + slot * 8, read_parity);
+                const int slot_2 = read_slot;
+                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
                 read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
                 read_slot = read_slot == 3 ? 0 : read_slot + 1;
                 wgmma_fence();
                 #pragma unroll
                 for (int step = 0; step < 4; ++step) {
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot * 32768 + step * 2048, 0x4000004002000000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot * 16384 + step * 2048 + warpgroup % 2 * 8192, 0x4000004002000000);
+                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 2048, 0x4000004002000000);
+                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 2048 + warpgroup % 2 * 8192, 0x4000004002000000);
                         wgmma_m64n256k16_amn_bmn(sums[0], from_a, from_b, true);
                     }
                 }
@@ -511,16 +462,16 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             }
             // Of the last block, the k16 steps that hold rows.
             if (last_steps != 0) {
-                const int slot = read_slot;
-                mbarrier_wait(stage_full + slot * 8, read_parity);
+                const int slot_2 = read_slot;
+                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
                 read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
                 read_slot = read_slot == 3 ? 0 : read_slot + 1;
                 #pragma unroll 1
                 for (int step = 0; step < last_steps; ++step) {
                     wgmma_fence();
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot * 32768 + step * 2048, 0x4000004002000000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot * 16384 + step * 2048 + warpgroup % 2 * 8192, 0x4000004002000000);
+                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 2048, 0x4000004002000000);
+                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 2048 + warpgroup % 2 * 8192, 0x4000004002000000);
                         wgmma_m64n256k16_amn_bmn(sums[0], from_a, from_b, true);
                     }
                     wgmma_commit();
@@ -556,15 +507,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j][2 * half];
-                            const float x1 = sums[i][j][2 * half + 1];
-                            store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j][2 * half];
+                        const float x1 = sums[0][j][2 * half + 1];
+                        store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -594,15 +542,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 4][2 * half];
-                            const float x1 = sums[i][j + 4][2 * half + 1];
-                            store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 4][2 * half];
+                        const float x1 = sums[0][j + 4][2 * half + 1];
+                        store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -632,15 +577,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 8][2 * half];
-                            const float x1 = sums[i][j + 8][2 * half + 1];
-                            store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 8][2 * half];
+                        const float x1 = sums[0][j + 8][2 * half + 1];
+                        store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -670,15 +612,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 12][2 * half];
-                            const float x1 = sums[i][j + 12][2 * half + 1];
-                            store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 12][2 * half];
+                        const float x1 = sums[0][j + 12][2 * half + 1];
+                        store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -708,15 +647,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 16][2 * half];
-                            const float x1 = sums[i][j + 16][2 * half + 1];
-                            store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 16][2 * half];
+                        const float x1 = sums[0][j + 16][2 * half + 1];
+                        store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -746,15 +682,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 20][2 * half];
-                            const float x1 = sums[i][j + 20][2 * half + 1];
-                            store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 20][2 * half];
+                        const float x1 = sums[0][j + 20][2 * half + 1];
+                        store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -784,15 +717,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 24][2 * half];
-                            const float x1 = sums[i][j + 24][2 * half + 1];
-                            store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 24][2 * half];
+                        const float x1 = sums[0][j + 24][2 * half + 1];
+                        store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -822,15 +752,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 28][2 * half];
-                            const float x1 = sums[i][j + 28][2 * half + 1];
-                            store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 28][2 * half];
+                        const float x1 = sums[0][j + 28][2 * half + 1];
+                        store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -848,16 +775,6 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
                 }
                 __syncwarp();
             }
-            mbarrier_wait(number_full + number_slot * 8, number_parity);
-            const int next_tile = read_word(tile_numbers + number_slot * 16);
-            __syncwarp();
-            if (elect_one()) {
-                mbarrier_arrive(number_empty + number_slot * 8);
-            }
-            __syncwarp();
-            number_parity = number_slot == 1 ? 1 - number_parity : number_parity;
-            number_slot = number_slot == 1 ? 0 : number_slot + 1;
-            tile = next_tile;
         }
         if (warp % 4 == 0) {
             __syncwarp();
@@ -873,79 +790,26 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
         int read_slot = 0;
         int read_parity = 0;
         int free_slot = 0;
-        int number_slot = 0;
-        int number_parity = 0;
-        // The window: 32 consecutive groups, one a lane.
-        int first_group = -32;
-        int start = 0;
-        int end = 0;
-        int tiles_end = 0;
-        int tile = int(blockIdx.x);
+        int read_slot_2 = 0;
+        int read_parity_2 = 0;
+        int free_slot_2 = 0;
         while (true) {
-            while (true) {
-                const uint32 past = __ballot_sync(ALL_LANES, tile < tiles_end);
-                if (past != 0u || group_count < first_group + 32) break;
-                first_group = first_group + 32;
-                const int group_of_lane = first_group + lane;
-                const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
-                const int64 clipped = min_of(max_of(entry, 0LL), int64(reduction));
-                // Ends become running maxima, sizes a running sum; both are clipped to the token matrix.
-                int64 running = clipped;
-                const int64 below = __shfl_up_sync(ALL_LANES, running, 1);
-                running = lane >= 1 ? (groups_are_ends ? max_of(running, below) : running + below) : running;
-                const int64 below_2 = __shfl_up_sync(ALL_LANES, running, 2);
-                running = lane >= 2 ? (groups_are_ends ? max_of(running, below_2) : running + below_2) : running;
-                const int64 below_3 = __shfl_up_sync(ALL_LANES, running, 4);
-                running = lane >= 4 ? (groups_are_ends ? max_of(running, below_3) : running + below_3) : running;
-                const int64 below_4 = __shfl_up_sync(ALL_LANES, running, 8);
-                running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + below_4) : running;
-                const int64 below_5 = __shfl_up_sync(ALL_LANES, running, 16);
-                running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + below_5) : running;
-                const int rows_before = __shfl_sync(ALL_LANES, end, 31);
-                const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_before), running) : int64(rows_before) + running, int64(reduction)));
-                const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
-                start = lane == 0 ? rows_before : end_below;
-                end = end_of_lane;
-                // Merged, there is one group: lane 0 of the last window has all rows.
-                const int rows_through = __shfl_sync(ALL_LANES, end, 31);
-                if (merge_groups) {
-                    start = 0;
-                    end = rows_through;
-                }
-                const int tiles_of_lane = (merge_groups ? lane == 0 && group_count < first_group + 32 : first_group + lane < group_count) && !(accumulate && start == end) ? row_tiles_of_each * col_tiles : 0;
-                int tiles_running = tiles_of_lane;
-                const int below_6 = __shfl_up_sync(ALL_LANES, tiles_running, 1);
-                tiles_running = lane >= 1 ? tiles_running + below_6 : tiles_running;
-                const int below_7 = __shfl_up_sync(ALL_LANES, tiles_running, 2);
-                tiles_running = lane >= 2 ? tiles_running + below_7 : tiles_running;
-                const int below_8 = __shfl_up_sync(ALL_LANES, tiles_running, 4);
-                tiles_running = lane >= 4 ? tiles_running + below_8 : tiles_running;
-                const int below_9 = __shfl_up_sync(ALL_LANES, tiles_running, 8);
-                tiles_running = lane >= 8 ? tiles_running + below_9 : tiles_running;
-                const int below_10 = __shfl_up_sync(ALL_LANES, tiles_running, 16);
-                tiles_running = lane >= 16 ? tiles_running + below_10 : tiles_running;
-                const int tiles_before = __shfl_sync(ALL_LANES, tiles_end, 31);
-                tiles_end = tiles_before + tiles_running;
+            const int slot = read_slot_2;
+            mbarrier_wait(tile_full + slot * 8, read_parity_2);
+            read_parity_2 = read_slot_2 == 3 ? 1 - read_parity_2 : read_parity_2;
+            read_slot_2 = read_slot_2 == 3 ? 0 : read_slot_2 + 1;
+            const int group = read_word(tile_words + slot * 5 * 16);
+            const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
+            const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
+            const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
+            const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
+            __syncwarp();
+            if (elect_one()) {
+                mbarrier_arrive(tile_empty + free_slot_2 * 8);
             }
-            // The first lane whose tiles end past this one has its group. Without one, no tile is left.
-            const uint32 holders = __ballot_sync(ALL_LANES, tile < tiles_end);
-            if (holders == 0u) break;
-            const int holder = first_lane(holders);
-            const int start_of_group = __shfl_sync(ALL_LANES, start, holder);
-            const int end_of_group = __shfl_sync(ALL_LANES, end, holder);
-            const int tiles_end_of_group = __shfl_sync(ALL_LANES, tiles_end, holder);
-            const int group = merge_groups ? 0 : first_group + holder;
-            const int group_rows = end_of_group - start_of_group;
-            const int row_tiles = row_tiles_of_each;
-            // Bands of row tiles, column by column: neighbours in time share operands in L2.
-            const int tile_in_group = tile - (tiles_end_of_group - row_tiles * col_tiles);
-            const int band = tile_in_group / (col_tiles * 16);
-            const int tile_in_band = tile_in_group - band * col_tiles * 16;
-            const int band_rows = min_of(row_tiles - band * 16, 16);
-            const int tile_row = (band * 16 + tile_in_band % band_rows) * 128;
-            const int tile_col = tile_in_band / band_rows * 256;
-            const int whole_blocks = group_rows / 64;
-            const int last_steps = ceil_div(group_rows - whole_blocks * 64, 16);
+            __syncwarp();
+            free_slot_2 = free_slot_2 == 3 ? 0 : free_slot_2 + 1;
+            if (group == -1) break;
             #pragma unroll
             for (int i = 0; i < 1; ++i) {
                 #pragma unroll
@@ -953,18 +817,20 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
                     sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
                 }
             }
+            const int whole_blocks = group_rows / 64;
+            const int last_steps = ceil_div(group_rows - whole_blocks * 64, 16);
             #pragma unroll 1
             for (int block = 0; block < whole_blocks; ++block) {
-                const int slot = read_slot;
-                mbarrier_wait(stage_full + slot * 8, read_parity);
+                const int slot_2 = read_slot;
+                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
                 read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
                 read_slot = read_slot == 3 ? 0 : read_slot + 1;
                 wgmma_fence();
                 #pragma unroll
                 for (int step = 0; step < 4; ++step) {
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot * 32768 + step * 2048, 0x4000004002000000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot * 16384 + step * 2048 + warpgroup % 2 * 8192, 0x4000004002000000);
+                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 2048, 0x4000004002000000);
+                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 2048 + warpgroup % 2 * 8192, 0x4000004002000000);
                         wgmma_m64n256k16_amn_bmn(sums[0], from_a, from_b, true);
                     }
                 }
@@ -981,16 +847,16 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             }
             // Of the last block, the k16 steps that hold rows.
             if (last_steps != 0) {
-                const int slot = read_slot;
-                mbarrier_wait(stage_full + slot * 8, read_parity);
+                const int slot_2 = read_slot;
+                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
                 read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
                 read_slot = read_slot == 3 ? 0 : read_slot + 1;
                 #pragma unroll 1
                 for (int step = 0; step < last_steps; ++step) {
                     wgmma_fence();
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot * 32768 + step * 2048, 0x4000004002000000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot * 16384 + step * 2048 + warpgroup % 2 * 8192, 0x4000004002000000);
+                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 2048, 0x4000004002000000);
+                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 2048 + warpgroup % 2 * 8192, 0x4000004002000000);
                         wgmma_m64n256k16_amn_bmn(sums[0], from_a, from_b, true);
                     }
                     wgmma_commit();
@@ -1026,15 +892,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j][2 * half];
-                            const float x1 = sums[i][j][2 * half + 1];
-                            store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j][2 * half];
+                        const float x1 = sums[0][j][2 * half + 1];
+                        store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -1064,15 +927,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 4][2 * half];
-                            const float x1 = sums[i][j + 4][2 * half + 1];
-                            store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 4][2 * half];
+                        const float x1 = sums[0][j + 4][2 * half + 1];
+                        store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -1102,15 +962,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 8][2 * half];
-                            const float x1 = sums[i][j + 8][2 * half + 1];
-                            store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 8][2 * half];
+                        const float x1 = sums[0][j + 8][2 * half + 1];
+                        store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -1140,15 +997,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 12][2 * half];
-                            const float x1 = sums[i][j + 12][2 * half + 1];
-                            store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 12][2 * half];
+                        const float x1 = sums[0][j + 12][2 * half + 1];
+                        store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -1178,15 +1032,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 16][2 * half];
-                            const float x1 = sums[i][j + 16][2 * half + 1];
-                            store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 16][2 * half];
+                        const float x1 = sums[0][j + 16][2 * half + 1];
+                        store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -1216,15 +1067,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 20][2 * half];
-                            const float x1 = sums[i][j + 20][2 * half + 1];
-                            store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 20][2 * half];
+                        const float x1 = sums[0][j + 20][2 * half + 1];
+                        store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -1254,15 +1102,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 24][2 * half];
-                            const float x1 = sums[i][j + 24][2 * half + 1];
-                            store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 24][2 * half];
+                        const float x1 = sums[0][j + 24][2 * half + 1];
+                        store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -1292,15 +1137,12 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int j = 0; j < 4; ++j) {
                     #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const float x0 = sums[i][j + 28][2 * half];
-                            const float x1 = sums[i][j + 28][2 * half + 1];
-                            store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                        }
+                    for (int half = 0; half < 2; ++half) {
+                        const float x0 = sums[0][j + 28][2 * half];
+                        const float x1 = sums[0][j + 28][2 * half + 1];
+                        store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -1318,16 +1160,6 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
                 }
                 __syncwarp();
             }
-            mbarrier_wait(number_full + number_slot * 8, number_parity);
-            const int next_tile = read_word(tile_numbers + number_slot * 16);
-            __syncwarp();
-            if (elect_one()) {
-                mbarrier_arrive(number_empty + number_slot * 8);
-            }
-            __syncwarp();
-            number_parity = number_slot == 1 ? 1 - number_parity : number_parity;
-            number_slot = number_slot == 1 ? 0 : number_slot + 1;
-            tile = next_tile;
         }
         if (warp % 4 == 0) {
             __syncwarp();
@@ -1337,15 +1169,14 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
             __syncwarp();
         }
     }
-    // producer: warps 8 to 11
+    // producers: warps 8 to 11
     else if (warp >= 8) {
         shrink_registers<40>();
+        // finder: warp 8
         if (warp == 8) {
             int fill_slot = 0;
             int fill_parity = 1;
-            int taken = 0;
-            int number_slot = 0;
-            int number_parity = 1;
+            int wanted_parity = 0;
             // The window: 32 consecutive groups, one a lane.
             int first_group = -32;
             int start = 0;
@@ -1359,21 +1190,21 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
                     first_group = first_group + 32;
                     const int group_of_lane = first_group + lane;
                     const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
-                    const int64 clipped = min_of(max_of(entry, 0LL), int64(reduction));
+                    const int clipped = int(min_of(max_of(entry, 0LL), int64(reduction)));
                     // Ends become running maxima, sizes a running sum; both are clipped to the token matrix.
-                    int64 running = clipped;
-                    const int64 below = __shfl_up_sync(ALL_LANES, running, 1);
-                    running = lane >= 1 ? (groups_are_ends ? max_of(running, below) : running + below) : running;
-                    const int64 below_2 = __shfl_up_sync(ALL_LANES, running, 2);
-                    running = lane >= 2 ? (groups_are_ends ? max_of(running, below_2) : running + below_2) : running;
-                    const int64 below_3 = __shfl_up_sync(ALL_LANES, running, 4);
-                    running = lane >= 4 ? (groups_are_ends ? max_of(running, below_3) : running + below_3) : running;
-                    const int64 below_4 = __shfl_up_sync(ALL_LANES, running, 8);
-                    running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + below_4) : running;
-                    const int64 below_5 = __shfl_up_sync(ALL_LANES, running, 16);
-                    running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + below_5) : running;
+                    int running = clipped;
+                    const int below = __shfl_up_sync(ALL_LANES, running, 1);
+                    running = lane >= 1 ? (groups_are_ends ? max_of(running, below) : running + min_of(below, reduction - running)) : running;
+                    const int below_2 = __shfl_up_sync(ALL_LANES, running, 2);
+                    running = lane >= 2 ? (groups_are_ends ? max_of(running, below_2) : running + min_of(below_2, reduction - running)) : running;
+                    const int below_3 = __shfl_up_sync(ALL_LANES, running, 4);
+                    running = lane >= 4 ? (groups_are_ends ? max_of(running, below_3) : running + min_of(below_3, reduction - running)) : running;
+                    const int below_4 = __shfl_up_sync(ALL_LANES, running, 8);
+                    running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + min_of(below_4, reduction - running)) : running;
+                    const int below_5 = __shfl_up_sync(ALL_LANES, running, 16);
+                    running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + min_of(below_5, reduction - running)) : running;
                     const int rows_before = __shfl_sync(ALL_LANES, end, 31);
-                    const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_before), running) : int64(rows_before) + running, int64(reduction)));
+                    const int end_of_lane = groups_are_ends ? max_of(rows_before, running) : rows_before + min_of(running, reduction - rows_before);
                     const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
                     start = lane == 0 ? rows_before : end_below;
                     end = end_of_lane;
@@ -1405,6 +1236,7 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
                 const int start_of_group = __shfl_sync(ALL_LANES, start, holder);
                 const int end_of_group = __shfl_sync(ALL_LANES, end, holder);
                 const int tiles_end_of_group = __shfl_sync(ALL_LANES, tiles_end, holder);
+                const int group = merge_groups ? 0 : first_group + holder;
                 const int group_start = start_of_group;
                 const int group_rows = end_of_group - start_of_group;
                 const int row_tiles = row_tiles_of_each;
@@ -1415,12 +1247,94 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
                 const int band_rows = min_of(row_tiles - band * 16, 16);
                 const int tile_row = (band * 16 + tile_in_band % band_rows) * 128;
                 const int tile_col = tile_in_band / band_rows * 256;
-                // The next tile's number is on its way while this one's loads are started.
-                const int number = lane == 0 ? fetch_add_relaxed_gpu(counter + 0, 1) : 0;
-                taken = number;
+                mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
+                __syncwarp();
+                if (elect_one()) {
+                    write_word(tile_words + fill_slot * 5 * 16, group);
+                    write_word(tile_words + (fill_slot * 5 + 1) * 16, group_start);
+                    write_word(tile_words + (fill_slot * 5 + 2) * 16, group_rows);
+                    write_word(tile_words + (fill_slot * 5 + 3) * 16, tile_row);
+                    write_word(tile_words + (fill_slot * 5 + 4) * 16, tile_col);
+                    mbarrier_arrive(tile_full + fill_slot * 8);
+                }
+                __syncwarp();
+                fill_parity = fill_slot == 3 ? 1 - fill_parity : fill_parity;
+                fill_slot = fill_slot == 3 ? 0 : fill_slot + 1;
+                mbarrier_wait(tile_wanted, wanted_parity);
+                wanted_parity = 1 - wanted_parity;
+                const int taken = lane == 0 ? fetch_add_relaxed_gpu(counter + 0, 1) : 0;
+                const int number = __shfl_sync(ALL_LANES, taken, 0);
+                const int next_tile = number + int(gridDim.x);
+                tile = next_tile;
+            }
+            mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
+            __syncwarp();
+            if (elect_one()) {
+                write_word(tile_words + fill_slot * 5 * 16, -1);
+                write_word(tile_words + (fill_slot * 5 + 1) * 16, 0);
+                write_word(tile_words + (fill_slot * 5 + 2) * 16, 0);
+                write_word(tile_words + (fill_slot * 5 + 3) * 16, 0);
+                write_word(tile_words + (fill_slot * 5 + 4) * 16, 0);
+                mbarrier_arrive(tile_full + fill_slot * 8);
+            }
+            __syncwarp();
+            fill_parity = fill_slot == 3 ? 1 - fill_parity : fill_parity;
+            fill_slot = fill_slot == 3 ? 0 : fill_slot + 1;
+            // The last CTA sets the counter back for the next launch.
+            const int ended_before = lane == 0 ? fetch_add_ordered_gpu(counter + 1, 1) : 0;
+            const int count = lane == 0 && ended_before + 1 == int(gridDim.x) ? fetch_add_ordered_gpu(counter + 0, 0) : 0;
+            const int count_again = lane == 0 && ended_before + 1 == int(gridDim.x) ? fetch_add_ordered_gpu(counter + 0, count * -1) : 0;
+            const int ended = lane == 0 && ended_before + 1 == int(gridDim.x) ? fetch_add_ordered_gpu(counter + 1, int(gridDim.x) * -1) : 0;
+        }
+        // loader: warp 9
+        else if (warp == 9) {
+            __syncwarp();
+            if (elect_one()) {
+                prefetch_tensor_map(a);
+                prefetch_tensor_map(b);
+                prefetch_tensor_map(d);
+            }
+            __syncwarp();
+            int fill_slot = 0;
+            int fill_parity = 1;
+            int read_slot = 0;
+            int read_parity = 0;
+            int free_slot = 0;
+            while (true) {
+                const int slot = read_slot;
+                mbarrier_wait(tile_full + slot * 8, read_parity);
+                read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
+                read_slot = read_slot == 3 ? 0 : read_slot + 1;
+                const int group = read_word(tile_words + slot * 5 * 16);
+                const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
+                const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
+                const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
+                const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
+                __syncwarp();
+                if (elect_one()) {
+                    mbarrier_arrive(tile_empty + free_slot * 8);
+                }
+                __syncwarp();
+                free_slot = free_slot == 3 ? 0 : free_slot + 1;
+                if (group == -1) break;
                 const int blocks = ceil_div(group_rows, 64);
+                const int last_round = max_of(blocks - 4, 0);
+                if (blocks == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        mbarrier_arrive(tile_wanted);
+                    }
+                    __syncwarp();
+                }
                 #pragma unroll 1
                 for (int block = 0; block < blocks; ++block) {
+                    if (block == last_round) {
+                        __syncwarp();
+                        if (elect_one()) {
+                            mbarrier_arrive(tile_wanted);
+                        }
+                        __syncwarp();
+                    }
                     mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
                     __syncwarp();
                     if (elect_one()) {
@@ -1438,24 +1352,7 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dyna
                     fill_parity = fill_slot == 3 ? 1 - fill_parity : fill_parity;
                     fill_slot = fill_slot == 3 ? 0 : fill_slot + 1;
                 }
-                const int next_number = __shfl_sync(ALL_LANES, taken, 0);
-                const int next_tile = next_number + int(gridDim.x);
-                mbarrier_wait(number_empty + number_slot * 8, number_parity);
-                __syncwarp();
-                if (elect_one()) {
-                    write_word(tile_numbers + number_slot * 16, next_tile);
-                    mbarrier_arrive(number_full + number_slot * 8);
-                }
-                __syncwarp();
-                number_parity = number_slot == 1 ? 1 - number_parity : number_parity;
-                number_slot = number_slot == 1 ? 0 : number_slot + 1;
-                tile = next_tile;
             }
-            // The last CTA sets the counter back for the next launch.
-            const int ended_before = lane == 0 ? fetch_add_ordered_gpu(counter + 1, 1) : 0;
-            const int count = lane == 0 && ended_before + 1 == int(gridDim.x) ? fetch_add_ordered_gpu(counter + 0, 0) : 0;
-            const int count_again = lane == 0 && ended_before + 1 == int(gridDim.x) ? fetch_add_ordered_gpu(counter + 0, count * -1) : 0;
-            const int ended = lane == 0 && ended_before + 1 == int(gridDim.x) ? fetch_add_ordered_gpu(counter + 1, int(gridDim.x) * -1) : 0;
         }
     }
 }

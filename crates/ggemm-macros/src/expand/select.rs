@@ -18,10 +18,18 @@ pub(super) struct Variant {
 }
 
 impl Variant {
-    /// `None`: no target runs it.
+    /// For every target that runs it; `None`: there is none.
     fn new(spec: KernelSpec, targets: &[Spanned<Arch>]) -> Option<Self> {
-        let legal: Vec<ValidSpec> =
-            targets.iter().filter_map(|target| ValidSpec::new(spec, target.value).ok()).collect();
+        Self::on(targets, |target| ValidSpec::new(spec, target).ok())
+    }
+
+    /// For every target that the catalogue has it for; `None`: there is none.
+    fn shipped(spec: KernelSpec, targets: &[Spanned<Arch>]) -> Option<Self> {
+        Self::on(targets, |target| catalogue::for_target(spec, target))
+    }
+
+    fn on(targets: &[Spanned<Arch>], legal: impl Fn(Arch) -> Option<ValidSpec>) -> Option<Self> {
+        let legal: Vec<ValidSpec> = targets.iter().filter_map(|target| legal(target.value)).collect();
         let targets = legal.iter().map(ValidSpec::target).collect();
         legal.first().map(|spec| Variant { spec: *spec, targets })
     }
@@ -117,6 +125,16 @@ impl Need {
         !self.extents.is_empty() && self.extents.iter().all(|extent| extent.aligned(spec))
     }
 
+    /// Those whose tiles suit the shape, or the smallest where it is narrower than every tile.
+    fn suiting(&self, specs: Vec<KernelSpec>) -> Vec<KernelSpec> {
+        let suits =
+            |spec: &KernelSpec| self.extents.is_empty() || self.extents.iter().any(|extent| extent.suits(spec.tile));
+        let area = |spec: &KernelSpec| spec.tile.m * spec.tile.n;
+        let any = specs.iter().any(suits);
+        let least = specs.iter().map(area).min().unwrap_or_default();
+        specs.into_iter().filter(|spec| if any { suits(spec) } else { area(spec) == least }).collect()
+    }
+
     /// The ways to copy that a tile listed by hand is wanted in.
     fn forms(&self, tile: Tile) -> Vec<KernelSpec> {
         let asynchronous = KernelSpec { copy: CopyPath::CpAsync, tile, ..self.form };
@@ -163,7 +181,10 @@ fn for_purpose(purpose: &Purpose, targets: &[Spanned<Arch>], errors: &mut Errors
     let mut variants: Vec<Variant> = Vec::new();
     for spec in specs {
         if !variants.iter().any(|known| *known.spec.spec() == spec) {
-            variants.extend(Variant::new(spec, targets));
+            variants.extend(match &purpose.tiles {
+                Tiles::Auto | Tiles::Shipped => Variant::shipped(spec, targets),
+                Tiles::Listed(_) => Variant::new(spec, targets),
+            });
         }
     }
     for target in targets {
@@ -252,22 +273,12 @@ fn from_catalogue(needs: &[Need], shipped: &[KernelSpec], choose: bool) -> Vec<K
             let plain_in_vain = choose && spec.copy == CopyPath::Plain && need.aligned(&asynchronous);
             !masks_in_vain && !plain_in_vain
         };
-        let wanted: Vec<KernelSpec> = running.iter().filter(wanted).copied().collect();
-        let suiting: Vec<KernelSpec> = wanted
-            .iter()
-            .filter(|spec| need.extents.is_empty() || need.extents.iter().any(|extent| extent.suits(spec.tile)))
-            .copied()
-            .collect();
-        specs.extend(match (choose, suiting.is_empty()) {
-            (false, _) => wanted,
-            (true, false) => suiting,
-            // A matrix narrower than every tile.
-            (true, true) => {
-                let area = |spec: &KernelSpec| spec.tile.m * spec.tile.n;
-                let least = wanted.iter().map(area).min().unwrap_or_default();
-                wanted.into_iter().filter(|spec| area(spec) == least).collect()
-            }
-        });
+        let wanted = running.iter().filter(wanted).copied();
+        // Targets that copy by TMA and those that cannot each get tiles of their own.
+        let (tma, others): (Vec<_>, Vec<_>) = wanted.partition(|spec| spec.copy == CopyPath::Tma);
+        for wanted in [tma, others] {
+            specs.extend(if choose { need.suiting(wanted) } else { wanted });
+        }
     }
     specs
 }

@@ -67,6 +67,12 @@ pub enum Unmet {
         /// The elements' type.
         dtype: Dtype,
     },
+    /// Others do on the architecture all that it does, faster; it computes the problem if it is pinned.
+    #[error("on {arch}, others do all that it does, faster")]
+    Outdone {
+        /// The architecture.
+        arch: Arch,
+    },
     /// It copies by tensor maps, and none leads to a tensor.
     #[error("it copies {tensor} by a tensor map: {reason}")]
     TensorMap {

@@ -28,13 +28,14 @@ impl Explanation {
         let demand = rule.demand(problem, arch);
         let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
         for variant in variant::of_family(sets, demand.family())? {
-            match demand.unmet(variant.spec(), Some(variant.contract())) {
+            let outdone = || (!variant.runs_on(arch)).then_some(Unmet::Outdone { arch });
+            match demand.unmet(variant.spec(), Some(variant.contract())).or_else(outdone) {
                 None => candidates.push(Candidate::new(variant, &demand)),
                 Some(unmet) => left_out.push((variant, unmet)),
             }
         }
         // Stable, so that ties stand as the selection decides them.
-        candidates.sort_by(|a, b| a.prediction.seconds.total_cmp(&b.prediction.seconds));
+        candidates.sort_by(Candidate::order);
         Ok(Explanation { problem: problem.clone(), arch, selection, candidates, left_out })
     }
 
@@ -58,7 +59,7 @@ impl Explanation {
         &self.candidates
     }
 
-    /// The variants for this kind of product that cannot compute the problem, and why not.
+    /// The variants for this kind of product that cannot compute the problem or are never worth it, and why not.
     pub fn left_out(&self) -> &[(&'static Variant, Unmet)] {
         &self.left_out
     }

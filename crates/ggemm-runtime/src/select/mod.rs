@@ -5,10 +5,11 @@ mod explain;
 mod pin;
 mod variant;
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use ggemm_codegen::cost::{self, Prediction};
-use ggemm_codegen::{Arch, KernelSpec, Problem};
+use ggemm_codegen::{Arch, CopyPath, KernelSpec, Problem};
 
 use crate::error::Error;
 use crate::plan::Choice;
@@ -66,9 +67,15 @@ impl Candidate {
         Candidate { variant, prediction }
     }
 
-    /// Whether it is predicted to be faster. Ties stay with what was there first: an earlier set, an earlier place.
+    /// Whether it comes before another. Ties stay with what was there first: an earlier set, an earlier place.
     fn beats(&self, other: &Option<Candidate>) -> bool {
-        other.as_ref().is_none_or(|other| self.prediction.seconds.total_cmp(&other.prediction.seconds).is_lt())
+        other.as_ref().is_none_or(|other| self.order(other).is_lt())
+    }
+
+    /// The fastest first; a variant that moves single elements only where no other will do, whatever is predicted.
+    fn order(&self, other: &Candidate) -> Ordering {
+        let single = |c: &Candidate| c.variant.spec().copy == CopyPath::Plain;
+        single(self).cmp(&single(other)).then(self.prediction.seconds.total_cmp(&other.prediction.seconds))
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use ggemm_codegen::{Arch, Contract, Dtype, KernelSpec, Major, Ragged, ValidSpec};
+use ggemm_codegen::catalogue::for_target;
+use ggemm_codegen::{Arch, Contract, Dtype, KernelSpec, Major, Ragged};
 
 use crate::baked::{BakedKernel, KernelSet};
 use crate::catalogue;
@@ -15,7 +16,7 @@ pub struct Variant {
     kernel: &'static BakedKernel,
     spec: KernelSpec,
     contract: Contract,
-    /// One bit for each of [`Arch::ALL`] that runs it.
+    /// One bit for each of [`Arch::ALL`] that it is for.
     targets: u32,
 }
 
@@ -28,8 +29,8 @@ impl Variant {
         if contract.name != kernel.name {
             return Err(unreadable(format!("its contract is that of `{}`", contract.name)));
         }
-        let legal = Arch::ALL.into_iter().filter(|arch| ValidSpec::new(spec, *arch).is_ok());
-        let targets = legal.fold(0, |bits, arch| bits | bit(arch));
+        let targets = Arch::ALL.into_iter().filter(|arch| for_target(spec, *arch).is_some());
+        let targets = targets.fold(0, |bits, arch| bits | bit(arch));
         Ok(Variant { set: set.name, kernel, spec, contract, targets })
     }
 
@@ -58,7 +59,7 @@ impl Variant {
         &self.contract
     }
 
-    /// Whether `arch` runs it.
+    /// Whether it is for `arch`: it runs there, and nothing that ships does all that it does faster.
     pub fn runs_on(&self, arch: Arch) -> bool {
         self.targets & bit(arch) != 0
     }

@@ -60,7 +60,7 @@ struct Target {
 impl Variant {
     /// A shipped variant, `None` where no architecture runs it.
     fn new(spec: KernelSpec) -> Option<Self> {
-        let valid: Vec<ValidSpec> = Arch::ALL.into_iter().filter_map(|t| ValidSpec::new(spec, t).ok()).collect();
+        let valid: Vec<ValidSpec> = Arch::ALL.into_iter().filter_map(|t| catalogue::for_target(spec, t)).collect();
         let contract = generate(valid.first()?).contract;
         let target =
             |s: &ValidSpec| Target { arch: s.target(), ctas_per_sm: ctas_per_sm(&contract, &s.target().limits()) };

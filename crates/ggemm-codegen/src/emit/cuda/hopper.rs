@@ -140,6 +140,7 @@ pub(super) fn write_role(w: &mut Writer<'_>, role: &Role, follows: bool) {
     let (first, end) = (role.first_warp, role.first_warp + role.warps);
     let last = end * 32 == w.kernel.contract.threads;
     let condition = match (first, last) {
+        _ if role.warps == 1 => format!("warp == {first}"),
         (0, true) => "true".to_owned(),
         (0, false) => format!("warp < {end}"),
         (_, true) => format!("warp >= {first}"),
@@ -160,11 +161,7 @@ pub(super) fn write_role(w: &mut Writer<'_>, role: &Role, follows: bool) {
             RegisterBudget::Shrink(n) => w.line(&format!("shrink_registers<{n}>();")),
             RegisterBudget::Grow(n) => w.line(&format!("grow_registers<{n}>();")),
         }
-        match role.workers {
-            all if all == role.warps => write_block(w, &role.body),
-            1 => w.block(&format!("if (warp == {first})"), |w| write_block(w, &role.body)),
-            some => w.block(&format!("if (warp < {})", first + some), |w| write_block(w, &role.body)),
-        }
+        write_block(w, &role.body);
     });
     w.sums = outer;
 }
@@ -261,8 +258,8 @@ pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
             }
         }
         Op::FenceProxy => w.line("fence_proxy_async();"),
-        Op::StoreFragment { from, to, row, col, transposed } => {
-            write_store_fragment(w, *from, to, *row, *col, *transposed);
+        Op::StoreFragment { from, to, row, col, block, transposed } => {
+            write_store_fragment(w, *from, to, (*row, *block), *col, *transposed);
         }
         Op::WriteWord { to, value } => {
             w.line(&format!("write_word({}, {});", tile_address(w, to), w.text(*value)));
@@ -355,7 +352,7 @@ fn write_store_fragment(
     w: &mut Writer<'_>,
     from: FragmentId,
     to: &TileRef,
-    first_row: ExprId,
+    (first_row, block): (ExprId, Option<u32>),
     first_col: u32,
     transposed: bool,
 ) {
@@ -375,7 +372,13 @@ fn write_store_fragment(
     let l = w.locals;
     let e = &mut w.exprs;
     let of_block = e.times(l.i, WGMMA_M);
-    let row = if blocks > 1 { e.plus(l.row_of_warp, of_block) } else { l.row_of_warp };
+    let row = if blocks > 1 && block.is_none() { e.plus(l.row_of_warp, of_block) } else { l.row_of_warp };
+    let (sums, share) = match block {
+        Some(block) if block > 0 => (format!("{name}[{block}]"), format!("{share} + {}", block * WGMMA_M)),
+        Some(_) => (format!("{name}[0]"), share),
+        None => (format!("{name}[i]"), share),
+    };
+    let written = if block.is_some() { 1 } else { blocks };
     let address = |w: &Writer<'_>, at: &epilogue::Place| {
         let byte = match w.exprs.as_constant(at.byte) {
             Some(0) => String::new(),
@@ -385,7 +388,7 @@ fn write_store_fragment(
     };
     w.block("", |w| {
         w.line(&format!("const int row_of_warp = warp % 4 * {MMA_M}{share}{above};"));
-        w.unrolled(l.i, blocks, |w| match t.dtype {
+        let each = |w: &mut Writer<'_>| match t.dtype {
             Dtype::Bf16 | Dtype::F16 => {
                 let suffix = if transposed { "_trans" } else { "" };
                 // 16 columns at a time, and 8 where they are left.
@@ -395,7 +398,7 @@ fn write_store_fragment(
                             let twice = w.exprs.times(j, 2);
                             let on = w.exprs.int(first + register / 2);
                             let col = w.exprs.plus(twice, on);
-                            let (x, low) = (format!("{name}[i][{}]", w.text(col)), register % 2 * 2);
+                            let (x, low) = (format!("{sums}[{}]", w.text(col)), register % 2 * 2);
                             w.line(&format!(
                                 "const uint32 x{register} = pack_{}({x}[{low}], {x}[{}]);",
                                 t.dtype,
@@ -420,7 +423,7 @@ fn write_store_fragment(
                     let col = if first == 0 { "j".to_owned() } else { format!("j + {first}") };
                     for element in 0..2 {
                         let at = if element == 0 { "2 * half" } else { "2 * half + 1" };
-                        w.line(&format!("const float x{element} = {name}[i][{col}][{at}];"));
+                        w.line(&format!("const float x{element} = {sums}[{col}][{at}];"));
                     }
                     if transposed {
                         for which in 0..2 {
@@ -433,6 +436,7 @@ fn write_store_fragment(
                     }
                 });
             }),
-        });
+        };
+        if block.is_some() { each(w) } else { w.unrolled(l.i, written, each) }
     });
 }

@@ -20,9 +20,7 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     let row_tiles = k.let_("row_tiles_of_each", p.rows.ceil_div(s.tile.m));
     let walk = Walk {
         token_rows: p.reduction,
-        tile_m: s.tile.m,
-        tile_n: s.tile.n,
-        cluster: s.cluster,
+        spec: *s,
         col_tiles,
         // A group without rows still has a D of zeros, but adds nothing to one.
         groups_divide: GroupsDivide::Reduction { row_tiles, skip_empty: accumulate, merge },

@@ -15,14 +15,8 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     let main_loop = MainLoop::declare(k, s);
 
     let col_tiles = k.let_("col_tiles", p.cols.ceil_div(s.tile.n));
-    let walk = Walk {
-        token_rows: p.rows,
-        tile_m: s.tile.m,
-        tile_n: s.tile.n,
-        cluster: s.cluster,
-        col_tiles,
-        groups_divide: GroupsDivide::Rows { visit_tail: zero_tail },
-    };
+    let walk =
+        Walk { token_rows: p.rows, spec: *s, col_tiles, groups_divide: GroupsDivide::Rows { visit_tail: zero_tail } };
     walk.each(k, &p.groups, &Strided { cluster: s.cluster }, |k, t| {
         let rows_left = k.let_("rows_left", t.group_rows - t.row);
         let cols_left = k.let_("cols_left", p.cols - t.col);

@@ -22,10 +22,18 @@ impl MainLoop {
         self.sums
     }
 
+    /// Begins a tile's sums, before it is this warpgroup's turn.
+    ///
+    /// They start at zero: where the first product would start them anew instead, a reduction of nothing needs a branch
+    /// of its own, and sums that two branches define make ptxas wait after every product.
+    pub(super) fn begin(&self, k: &mut KernelBuilder<'_>) {
+        k.zero_sums(self.sums);
+    }
+
     /// Sums the products of a tile over `reduction` elements, and frees every slot that they were read from.
     ///
     /// One stage's products are in flight while the next are asked for, so that a slot is free once the next one's
-    /// products run.
+    /// products run. `after_last` comes when the last were asked for: another warpgroup's may follow them.
     pub(super) fn run<'k>(
         &self,
         k: &mut KernelBuilder<'k>,
@@ -33,6 +41,7 @@ impl MainLoop {
         pipeline: &Pipeline,
         ring: &Consumer<'k>,
         reduction: Expr<'k, I32, Cta>,
+        after_last: impl FnOnce(&mut KernelBuilder<'k>),
     ) {
         // Where a group's rows are the reduction, the last block has only some of its k16 steps. Where K is, nearly
         // every K is whole blocks, and zeros stand in for what is missing.
@@ -43,9 +52,6 @@ impl MainLoop {
                 (whole, Some(k.let_("last_steps", (reduction - whole * s.tile.k).ceil_div(WGMMA_K))))
             }
         };
-        // Sums that start at zero: where the first product would start them anew instead, a reduction of nothing needs
-        // a branch of its own, and sums that two branches define make ptxas wait after every product.
-        k.zero_sums(self.sums);
         k.for_("block", whole, |k, block| {
             let (a, b) = self.wait(k, pipeline, ring);
             k.fence_products();
@@ -65,6 +71,7 @@ impl MainLoop {
                 });
             });
         }
+        after_last(k);
         k.await_products(0);
         k.when(!whole.equals(0), |k| release(k, s, ring));
         if let Some(steps) = steps {
@@ -92,7 +99,7 @@ fn operand(tile: &Slot, major: Major) -> SharedOperand<'_> {
 }
 
 fn release<'k>(k: &mut KernelBuilder<'k>, s: &KernelSpec, ring: &Consumer<'k>) {
-    match s.cluster {
+    match s.cluster.ctas() {
         1 => ring.release(k),
         ctas => ring.release_in_cluster(k, ctas),
     }

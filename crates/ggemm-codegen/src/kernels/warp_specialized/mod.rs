@@ -4,13 +4,14 @@
 //! [`roles`] says who does what, [`pipeline`] what they hand each other; [`ragged_rows`] and [`ragged_reduction`] say
 //! what is loaded and where it goes.
 
+mod feed;
 mod main_loop;
 mod output;
 mod pipeline;
 mod ragged_reduction;
 mod ragged_rows;
 mod roles;
-mod schedule;
+mod share;
 
 use crate::dsl::KernelBuilder;
 use crate::spec::{KernelSpec, Ragged};

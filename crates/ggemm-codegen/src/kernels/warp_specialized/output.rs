@@ -35,22 +35,21 @@ impl Output {
         let width = self.panels.layout().shape().1;
         let barrier = FIRST_BARRIER + warpgroup as i32;
         let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);
-        for panel in 0..s.tile.n / width {
-            let index = k.int((warpgroup * self.buffers + panel % self.buffers) as i32);
+        let blocks = geometry::warpgroup_blocks(s);
+        for (n, (panel, block)) in (0..s.tile.n / width).flat_map(|p| (0..blocks).map(move |b| (p, b))).enumerate() {
+            let index = k.int((warpgroup * self.buffers + n as u32 % self.buffers) as i32);
+            let row = row + WGMMA_M * block;
             let buffer = self.panels.slot(index);
             k.comment("The buffer is free once its last store has read it.");
             k.when(leader, |k| k.elect(|k| k.await_store_reads(self.buffers - 1)));
             k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
-            k.store_fragment(sums, &buffer, row, panel * width);
+            k.store_block(sums, &buffer, (row as i32, block), panel * width);
             k.fence_proxy();
             k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
             k.when(leader, |k| {
                 k.elect(|k| {
-                    for block in 0..geometry::warpgroup_blocks(s) {
-                        let [inside, row, col] = [WGMMA_M * block, row + WGMMA_M * block, panel * width]
-                            .map(|v| k.int(v as i32).within::<Cta>());
-                        store(k, &buffer.from_row(inside), [row, col]);
-                    }
+                    let [row, col] = [row, panel * width].map(|v| k.int(v as i32).within::<Cta>());
+                    store(k, &buffer, [row, col]);
                     k.commit_stores();
                 });
             });

@@ -16,7 +16,7 @@ pub(super) struct Pipeline {
 impl Pipeline {
     pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
         // A lane of each warp that reads a slot says so to every CTA that writes to it.
-        let readers = s.warps.m * s.cluster;
+        let readers = s.warps.m * s.cluster.ctas();
         Pipeline {
             a_tiles: k.bulk_tiles("a_tiles", s.operand, &geometry::a_tile(s), s.stages),
             b_tiles: k.bulk_tiles("b_tiles", s.operand, &geometry::b_tile(s), s.stages),
@@ -28,6 +28,6 @@ impl Pipeline {
     /// Barriers are ready, and all that will use them know.
     pub(super) fn begin(&self, k: &mut KernelBuilder<'_>, s: &KernelSpec) {
         k.init_barriers();
-        if s.cluster > 1 { k.cluster_barrier() } else { k.barrier() }
+        if s.cluster.ctas() > 1 { k.cluster_barrier() } else { k.barrier() }
     }
 }

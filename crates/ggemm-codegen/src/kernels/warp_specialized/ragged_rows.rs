@@ -3,6 +3,7 @@
 use super::super::groups::Groups;
 use super::super::walk::{GroupsDivide, Tile, Walk};
 use super::roles::{Family, Roles, Stage};
+use super::share::Share;
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{Cta, Expr, Grid, I32, KernelBuilder, Map, Slot};
 use crate::ir::{ParamRole, TensorMap};
@@ -17,22 +18,22 @@ struct RaggedRows<'k> {
     reduction: Expr<'k, I32, Grid>,
     walk: Walk<'k>,
     b_major: Major,
-    /// CTAs that share A's tile, and the rows of it that each loads.
-    cluster: u32,
-    share: u32,
+    a_share: Share,
+    b_share: Share,
 }
 
 /// d[r, j] = Σₖ a[r, k] · b[g][j, k] for the rows r of each group g.
 pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     let panel = 128 / s.operand.size_bytes();
-    let share = s.tile.m / s.cluster;
+    let a_share = Share::of(s.tile.m, s.cluster.n);
     let (b_rows, b_cols) = match s.b_major {
         Major::K => (s.tile.n, s.tile.k),
         Major::Mn => (s.tile.k, panel),
     };
+    let b_share = Share::of(b_rows, s.cluster.m);
     let d_cols = 128 / s.output.size_bytes();
-    let a = k.tensor_map("a", TensorMap::ragged(s.operand, share, s.tile.k), ParamRole::A);
-    let b = k.tensor_map("b", TensorMap::matrix(s.operand, b_rows, b_cols, true), ParamRole::B);
+    let a = k.tensor_map("a", TensorMap::ragged(s.operand, a_share.rows, s.tile.k), ParamRole::A);
+    let b = k.tensor_map("b", TensorMap::matrix(s.operand, b_share.rows, b_cols, true), ParamRole::B);
     let d = k.tensor_map("d", TensorMap::ragged(s.output, WGMMA_M, d_cols), ParamRole::D);
     let groups = Groups::declare(k);
     let rows = k.count("rows", ParamRole::Rows);
@@ -42,19 +43,20 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     let roles = Roles::declare(k, s);
     let walk = Walk {
         token_rows: rows,
-        tile_m: s.tile.m,
-        tile_n: s.tile.n,
-        cluster: s.cluster,
-        col_tiles: k.let_("col_tiles", cols.ceil_div(s.tile.n * s.cluster)),
+        spec: *s,
+        col_tiles: k.let_("col_tiles", cols.ceil_div(s.tile.n * s.cluster.n)),
         groups_divide: GroupsDivide::Rows { visit_tail: zero_tail },
     };
-    let family = RaggedRows { a, b, d, groups, reduction, walk, b_major: s.b_major, cluster: s.cluster, share };
-    roles.write(k, &family);
+    roles.write(k, &RaggedRows { a, b, d, groups, reduction, walk, b_major: s.b_major, a_share, b_share });
 }
 
 impl<'k> Family<'k> for RaggedRows<'k> {
     fn walk(&self) -> (&Walk<'k>, &Groups<'k>) {
         (&self.walk, &self.groups)
+    }
+
+    fn maps(&self) -> [Map; 3] {
+        [self.a, self.b, self.d]
     }
 
     fn reduction(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> Expr<'k, I32, Cta> {
@@ -64,20 +66,13 @@ impl<'k> Family<'k> for RaggedRows<'k> {
     }
 
     fn load(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, stage: &Stage<'k>) {
-        if self.cluster > 1 {
-            let part = k.cluster_rank() * self.share;
-            let at = k.ragged(stage.offset, tile.row + part, tile.group_start, tile.group_rows);
-            k.bulk_load_multicast(self.a, &at, &stage.a.from_row(part), stage.full, (1 << self.cluster) - 1);
-        } else {
-            let at = k.ragged(stage.offset, tile.row, tile.group_start, tile.group_rows);
-            k.bulk_load(self.a, &at, &stage.a, stage.full);
-        }
-        let (offset, col, group) = (stage.offset.coordinate(), tile.col.coordinate(), tile.group.coordinate());
-        let at = match self.b_major {
-            Major::K => [offset, col, group],
-            Major::Mn => [col, offset, group],
-        };
-        k.bulk_load(self.b, &at, &stage.b, stage.full);
+        self.a_share.load(k, (self.a, &stage.a), stage, |k, part| {
+            k.ragged(stage.offset, tile.row + part, tile.group_start, tile.group_rows)
+        });
+        self.b_share.load(k, (self.b, &stage.b), stage, |_, part| match self.b_major {
+            Major::K => [stage.offset.coordinate(), (tile.col + part).coordinate(), tile.group.coordinate()],
+            Major::Mn => [tile.col.coordinate(), (stage.offset + part).coordinate(), tile.group.coordinate()],
+        });
     }
 
     fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: [Expr<'k, I32, Cta>; 2]) {

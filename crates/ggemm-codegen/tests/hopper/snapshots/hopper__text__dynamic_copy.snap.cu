@@ -254,7 +254,7 @@ dynamic_copy(
     launch_dependents();
     const int count = ceil_div(rows, 8);
     // scheduler: warp 0
-    if (warp < 1) {
+    if (warp == 0) {
         int slot = 0;
         int parity = 1;
         while (true) {
@@ -274,7 +274,7 @@ dynamic_copy(
         }
     }
     // copier: warp 1
-    else if (warp >= 1) {
+    else if (warp == 1) {
         int slot = 0;
         int parity = 0;
         int loaded = 0;

@@ -451,9 +451,10 @@ hopper_swapped_128x8x64(
             __syncwarp();
         }
     }
-    // producer: warps 8 to 11
+    // producers: warps 8 to 11
     else if (warp >= 8) {
         shrink_registers<40>();
+        // producer: warp 8
         if (warp == 8) {
             int fill_slot = 0;
             int fill_parity = 1;

@@ -1,7 +1,7 @@
-// ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma
+// ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma
 //
 // d[rows of g] = a[rows of g] · b[g]ᵀ, with a [rows, k] and b[g] [n, k]
-// 384 threads a CTA, 221264 bytes of shared memory, rows aligned to 16 bytes.
+// 384 threads a CTA, 221648 bytes of shared memory, rows aligned to 16 bytes.
 // Written by ggemm 0.1.0. Needs no header; compile with nvcc or NVRTC, C++17.
 
 // ---- types: 16-bit floats are kept as bits, so that no header is needed ----
@@ -248,27 +248,36 @@ __device__ __forceinline__ uint32 pack_bf16(float low, float high) {
     return pair;
 }
 
+// ---- words of shared memory ----
+__device__ __forceinline__ void write_word(uint32 to, int value) {
+    asm volatile("st.shared.s32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
+}
+
+__device__ __forceinline__ int read_word(uint32 from) {
+    int value;
+    asm volatile("ld.shared.s32 %0, [%1];" : "=r"(value) : "r"(from) : "memory");
+    return value;
+}
+
 // Byte offset of a 16-byte piece in one of d_panels, each [64, 64]:
 // rows of 128 bytes, pieces swizzled by row.
 __device__ __forceinline__ uint32 d_panels_piece(uint32 row, uint32 piece) {
     return row * 128 + (piece ^ row) % 8 * 16;
 }
 
-// d[64, 256] (+)= a[64, 16] · b[256, 16]ᵀ in bf16, summed in f32; `keep` adds to what d holds.
-__device__ __forceinline__ void wgmma_m64n256k16_ak_bk(float (&d)[32][4], uint64 a, uint64 b, bool keep) {
+// d[64, 192] (+)= a[64, 16] · b[192, 16]ᵀ in bf16, summed in f32; `keep` adds to what d holds.
+__device__ __forceinline__ void wgmma_m64n192k16_ak_bk(float (&d)[24][4], uint64 a, uint64 b, bool keep) {
     asm volatile("{\n"
                  ".reg .pred keep;\n"
-                 "setp.ne.b32 keep, %130, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
+                 "setp.ne.b32 keep, %98, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
                  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
                  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
                  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
                  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
                  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-                 "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-                 "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-                 "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-                 "}, %128, %129, keep, 1, 1, 0, 0;\n"
+                 "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+                 "}, %96, %97, keep, 1, 1, 0, 0;\n"
                  "}"
                  : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]),
                    "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
@@ -293,20 +302,12 @@ __device__ __forceinline__ void wgmma_m64n256k16_ak_bk(float (&d)[32][4], uint64
                    "+f"(d[20][0]), "+f"(d[20][1]), "+f"(d[20][2]), "+f"(d[20][3]),
                    "+f"(d[21][0]), "+f"(d[21][1]), "+f"(d[21][2]), "+f"(d[21][3]),
                    "+f"(d[22][0]), "+f"(d[22][1]), "+f"(d[22][2]), "+f"(d[22][3]),
-                   "+f"(d[23][0]), "+f"(d[23][1]), "+f"(d[23][2]), "+f"(d[23][3]),
-                   "+f"(d[24][0]), "+f"(d[24][1]), "+f"(d[24][2]), "+f"(d[24][3]),
-                   "+f"(d[25][0]), "+f"(d[25][1]), "+f"(d[25][2]), "+f"(d[25][3]),
-                   "+f"(d[26][0]), "+f"(d[26][1]), "+f"(d[26][2]), "+f"(d[26][3]),
-                   "+f"(d[27][0]), "+f"(d[27][1]), "+f"(d[27][2]), "+f"(d[27][3]),
-                   "+f"(d[28][0]), "+f"(d[28][1]), "+f"(d[28][2]), "+f"(d[28][3]),
-                   "+f"(d[29][0]), "+f"(d[29][1]), "+f"(d[29][2]), "+f"(d[29][3]),
-                   "+f"(d[30][0]), "+f"(d[30][1]), "+f"(d[30][2]), "+f"(d[30][3]),
-                   "+f"(d[31][0]), "+f"(d[31][1]), "+f"(d[31][2]), "+f"(d[31][3])
+                   "+f"(d[23][0]), "+f"(d[23][1]), "+f"(d[23][2]), "+f"(d[23][3])
                  : "l"(a), "l"(b), "r"(int(keep)));
 }
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
+ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma(
     const __grid_constant__ TensorMap a,
     const __grid_constant__ TensorMap b,
     const __grid_constant__ TensorMap d,
@@ -323,15 +324,18 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
     const int warp = warp_index();
 
     extern __shared__ __align__(1024) unsigned char shared_memory[];
-    const uint32 a_tiles = shared_address(shared_memory);  // 5 x 8192 bytes
-    const uint32 b_tiles = shared_address(shared_memory) + 40960;  // 5 x 32768 bytes
+    const uint32 a_tiles = shared_address(shared_memory);  // 5 x 16384 bytes
+    const uint32 b_tiles = shared_address(shared_memory) + 81920;  // 5 x 24576 bytes
     const uint32 d_panels = shared_address(shared_memory) + 204800;  // 2 x 8192 bytes
-    const uint32 stage_full = shared_address(shared_memory) + 221184;  // 5 barriers of 1 arrivals
-    const uint32 stage_empty = shared_address(shared_memory) + 221224;  // 5 barriers of 4 arrivals
+    const uint32 tile_words = shared_address(shared_memory) + 221184;  // 20 x 16 bytes
+    const uint32 stage_full = shared_address(shared_memory) + 221504;  // 5 barriers of 1 arrivals
+    const uint32 stage_empty = shared_address(shared_memory) + 221544;  // 5 barriers of 4 arrivals
+    const uint32 tile_full = shared_address(shared_memory) + 221584;  // 4 barriers of 1 arrivals
+    const uint32 tile_empty = shared_address(shared_memory) + 221616;  // 4 barriers of 9 arrivals
 
-    float sums[1][32][4];
+    float sums[2][24][4];
 
-    const int col_tiles = ceil_div(cols, 256);
+    const int col_tiles = ceil_div(cols, 192);
     if (warp == 0) {
         __syncwarp();
         if (elect_one()) {
@@ -343,6 +347,14 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
             for (int i = 0; i < 5; ++i) {
                 mbarrier_init(stage_empty + i * 8, 4);
             }
+            #pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                mbarrier_init(tile_full + i * 8, 1);
+            }
+            #pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                mbarrier_init(tile_empty + i * 8, 9);
+            }
             mbarrier_init_fence();
         }
         __syncwarp();
@@ -350,104 +362,59 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
     __syncthreads();
     // consumer 0: warps 0 to 3
     if (warp < 4) {
-        grow_registers<232>();
+        grow_registers<240>();
         int read_slot = 0;
         int read_parity = 0;
         int free_slot = 0;
         int next = 0;
-        // The window: 32 consecutive groups, one a lane.
-        int first_group = -32;
-        int start = 0;
-        int end = 0;
-        int tiles_end = 0;
-        int tile = int(blockIdx.x);
+        int read_slot_2 = 0;
+        int read_parity_2 = 0;
+        int free_slot_2 = 0;
         while (true) {
-            while (true) {
-                const uint32 past = __ballot_sync(ALL_LANES, tile < tiles_end);
-                if (past != 0u || group_count < first_group + 32) break;
-                first_group = first_group + 32;
-                const int group_of_lane = first_group + lane;
-                const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
-                const int64 clipped = min_of(max_of(entry, 0LL), int64(rows));
-                // Ends become running maxima, sizes a running sum; both are clipped to the token matrix.
-                int64 running = clipped;
-                const int64 below = __shfl_up_sync(ALL_LANES, running, 1);
-                running = lane >= 1 ? (groups_are_ends ? max_of(running, below) : running + below) : running;
-                const int64 below_2 = __shfl_up_sync(ALL_LANES, running, 2);
-                running = lane >= 2 ? (groups_are_ends ? max_of(running, below_2) : running + below_2) : running;
-                const int64 below_3 = __shfl_up_sync(ALL_LANES, running, 4);
-                running = lane >= 4 ? (groups_are_ends ? max_of(running, below_3) : running + below_3) : running;
-                const int64 below_4 = __shfl_up_sync(ALL_LANES, running, 8);
-                running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + below_4) : running;
-                const int64 below_5 = __shfl_up_sync(ALL_LANES, running, 16);
-                running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + below_5) : running;
-                const int rows_before = __shfl_sync(ALL_LANES, end, 31);
-                const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_before), running) : int64(rows_before) + running, int64(rows)));
-                const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
-                start = lane == 0 ? rows_before : end_below;
-                end = end_of_lane;
-                // The rows past the last group are one more group's.
-                if (first_group + lane == group_count && zero_tail) {
-                    end = rows;
-                }
-                const int tiles_of_lane = ceil_div(end - start, 64) * col_tiles;
-                int tiles_running = tiles_of_lane;
-                const int below_6 = __shfl_up_sync(ALL_LANES, tiles_running, 1);
-                tiles_running = lane >= 1 ? tiles_running + below_6 : tiles_running;
-                const int below_7 = __shfl_up_sync(ALL_LANES, tiles_running, 2);
-                tiles_running = lane >= 2 ? tiles_running + below_7 : tiles_running;
-                const int below_8 = __shfl_up_sync(ALL_LANES, tiles_running, 4);
-                tiles_running = lane >= 4 ? tiles_running + below_8 : tiles_running;
-                const int below_9 = __shfl_up_sync(ALL_LANES, tiles_running, 8);
-                tiles_running = lane >= 8 ? tiles_running + below_9 : tiles_running;
-                const int below_10 = __shfl_up_sync(ALL_LANES, tiles_running, 16);
-                tiles_running = lane >= 16 ? tiles_running + below_10 : tiles_running;
-                const int tiles_before = __shfl_sync(ALL_LANES, tiles_end, 31);
-                tiles_end = tiles_before + tiles_running;
+            const int slot = read_slot_2;
+            mbarrier_wait(tile_full + slot * 8, read_parity_2);
+            read_parity_2 = read_slot_2 == 3 ? 1 - read_parity_2 : read_parity_2;
+            read_slot_2 = read_slot_2 == 3 ? 0 : read_slot_2 + 1;
+            const int group = read_word(tile_words + slot * 5 * 16);
+            const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
+            const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
+            const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
+            const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
+            __syncwarp();
+            if (elect_one()) {
+                mbarrier_arrive(tile_empty + free_slot_2 * 8);
             }
-            // The first lane whose tiles end past this one has its group. Without one, no tile is left.
-            const uint32 holders = __ballot_sync(ALL_LANES, tile < tiles_end);
-            if (holders == 0u) break;
-            const int holder = first_lane(holders);
-            const int start_of_group = __shfl_sync(ALL_LANES, start, holder);
-            const int end_of_group = __shfl_sync(ALL_LANES, end, holder);
-            const int tiles_end_of_group = __shfl_sync(ALL_LANES, tiles_end, holder);
-            const int group = first_group + holder;
-            const int group_start = start_of_group;
-            const int group_rows = end_of_group - start_of_group;
-            const int row_tiles = ceil_div(group_rows, 64);
-            // Bands of row tiles, column by column: neighbours in time share operands in L2.
-            const int tile_in_group = tile - (tiles_end_of_group - row_tiles * col_tiles);
-            const int band = tile_in_group / (col_tiles * 16);
-            const int tile_in_band = tile_in_group - band * col_tiles * 16;
-            const int band_rows = min_of(row_tiles - band * 16, 16);
-            const int tile_row = (band * 16 + tile_in_band % band_rows) * 64;
-            const int tile_col = tile_in_band / band_rows * 256;
+            __syncwarp();
+            free_slot_2 = free_slot_2 == 3 ? 0 : free_slot_2 + 1;
+            if (group == -1) break;
             // The tail has no weight: its rows are sums of nothing.
             const int reduction_of_tile = group == group_count ? 0 : reduction;
             if (next == 0) {
-                named_barrier_meet(4, 256);
-                const int blocks = ceil_div(reduction_of_tile, 64);
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int i = 0; i < 2; ++i) {
                     #pragma unroll
-                    for (int j = 0; j < 32; ++j) {
+                    for (int j = 0; j < 24; ++j) {
                         sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
                     }
                 }
+                named_barrier_meet(4, 256);
+                const int blocks = ceil_div(reduction_of_tile, 64);
                 #pragma unroll 1
                 for (int block = 0; block < blocks; ++block) {
-                    const int slot = read_slot;
-                    mbarrier_wait(stage_full + slot * 8, read_parity);
+                    const int slot_2 = read_slot;
+                    mbarrier_wait(stage_full + slot_2 * 8, read_parity);
                     read_parity = read_slot == 4 ? 1 - read_parity : read_parity;
                     read_slot = read_slot == 4 ? 0 : read_slot + 1;
                     wgmma_fence();
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot * 32768 + step * 32, 0x4000004000010000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot * 8192 + step * 32, 0x4000004000010000);
-                            wgmma_m64n256k16_ak_bk(sums[0], from_a, from_b, true);
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 24576 + step * 32, 0x4000004000010000);
+                            #pragma unroll
+                            for (int i = 0; i < 2; ++i) {
+                                const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + i * 8192, 0x4000004000010000);
+                                wgmma_m64n192k16_ak_bk(sums[i], from_a, from_b, true);
+                            }
                         }
                     }
                     wgmma_commit();
@@ -461,8 +428,10 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                         free_slot = free_slot == 4 ? 0 : free_slot + 1;
                     }
                 }
+                named_barrier_pass(5, 256);
                 wgmma_wait<0>();
                 wgmma_release(sums[0]);
+                wgmma_release(sums[1]);
                 if (blocks != 0) {
                     __syncwarp();
                     if (elect_one()) {
@@ -471,7 +440,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                     __syncwarp();
                     free_slot = free_slot == 4 ? 0 : free_slot + 1;
                 }
-                named_barrier_pass(5, 256);
                 // The buffer is free once its last store has read it.
                 if (warp % 4 == 0) {
                     __syncwarp();
@@ -484,15 +452,12 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 {
                     const int row_of_warp = warp % 4 * 16;
                     #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            const uint32 x0 = pack_bf16(sums[i][j * 2][0], sums[i][j * 2][1]);
-                            const uint32 x1 = pack_bf16(sums[i][j * 2][2], sums[i][j * 2][3]);
-                            const uint32 x2 = pack_bf16(sums[i][j * 2 + 1][0], sums[i][j * 2 + 1][1]);
-                            const uint32 x3 = pack_bf16(sums[i][j * 2 + 1][2], sums[i][j * 2 + 1][3]);
-                            stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                        }
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[0][j * 2][0], sums[0][j * 2][1]);
+                        const uint32 x1 = pack_bf16(sums[0][j * 2][2], sums[0][j * 2][3]);
+                        const uint32 x2 = pack_bf16(sums[0][j * 2 + 1][0], sums[0][j * 2 + 1][1]);
+                        const uint32 x3 = pack_bf16(sums[0][j * 2 + 1][2], sums[0][j * 2 + 1][3]);
+                        stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
@@ -515,17 +480,44 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 }
                 named_barrier_meet(1, 128);
                 {
+                    const int row_of_warp = warp % 4 * 16 + 64 - 64;
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[1][j * 2][0], sums[1][j * 2][1]);
+                        const uint32 x1 = pack_bf16(sums[1][j * 2][2], sums[1][j * 2][3]);
+                        const uint32 x2 = pack_bf16(sums[1][j * 2 + 1][0], sums[1][j * 2 + 1][1]);
+                        const uint32 x3 = pack_bf16(sums[1][j * 2 + 1][2], sums[1][j * 2 + 1][3]);
+                        stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    }
+                }
+                fence_proxy_async();
+                named_barrier_meet(1, 128);
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        tma_store(d_panels, d, tile_col, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                        tma_commit();
+                    }
+                    __syncwarp();
+                }
+                // The buffer is free once its last store has read it.
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        tma_wait_reads<0>();
+                    }
+                    __syncwarp();
+                }
+                named_barrier_meet(1, 128);
+                {
                     const int row_of_warp = warp % 4 * 16;
                     #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            const uint32 x0 = pack_bf16(sums[i][j * 2 + 8][0], sums[i][j * 2 + 8][1]);
-                            const uint32 x1 = pack_bf16(sums[i][j * 2 + 8][2], sums[i][j * 2 + 8][3]);
-                            const uint32 x2 = pack_bf16(sums[i][j * 2 + 9][0], sums[i][j * 2 + 9][1]);
-                            const uint32 x3 = pack_bf16(sums[i][j * 2 + 9][2], sums[i][j * 2 + 9][3]);
-                            stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                        }
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[0][j * 2 + 8][0], sums[0][j * 2 + 8][1]);
+                        const uint32 x1 = pack_bf16(sums[0][j * 2 + 8][2], sums[0][j * 2 + 8][3]);
+                        const uint32 x2 = pack_bf16(sums[0][j * 2 + 9][0], sums[0][j * 2 + 9][1]);
+                        const uint32 x3 = pack_bf16(sums[0][j * 2 + 9][2], sums[0][j * 2 + 9][3]);
+                        stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
@@ -548,17 +540,44 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 }
                 named_barrier_meet(1, 128);
                 {
+                    const int row_of_warp = warp % 4 * 16 + 64 - 64;
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[1][j * 2 + 8][0], sums[1][j * 2 + 8][1]);
+                        const uint32 x1 = pack_bf16(sums[1][j * 2 + 8][2], sums[1][j * 2 + 8][3]);
+                        const uint32 x2 = pack_bf16(sums[1][j * 2 + 9][0], sums[1][j * 2 + 9][1]);
+                        const uint32 x3 = pack_bf16(sums[1][j * 2 + 9][2], sums[1][j * 2 + 9][3]);
+                        stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    }
+                }
+                fence_proxy_async();
+                named_barrier_meet(1, 128);
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        tma_store(d_panels, d, tile_col + 64, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                        tma_commit();
+                    }
+                    __syncwarp();
+                }
+                // The buffer is free once its last store has read it.
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        tma_wait_reads<0>();
+                    }
+                    __syncwarp();
+                }
+                named_barrier_meet(1, 128);
+                {
                     const int row_of_warp = warp % 4 * 16;
                     #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            const uint32 x0 = pack_bf16(sums[i][j * 2 + 16][0], sums[i][j * 2 + 16][1]);
-                            const uint32 x1 = pack_bf16(sums[i][j * 2 + 16][2], sums[i][j * 2 + 16][3]);
-                            const uint32 x2 = pack_bf16(sums[i][j * 2 + 17][0], sums[i][j * 2 + 17][1]);
-                            const uint32 x3 = pack_bf16(sums[i][j * 2 + 17][2], sums[i][j * 2 + 17][3]);
-                            stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                        }
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[0][j * 2 + 16][0], sums[0][j * 2 + 16][1]);
+                        const uint32 x1 = pack_bf16(sums[0][j * 2 + 16][2], sums[0][j * 2 + 16][3]);
+                        const uint32 x2 = pack_bf16(sums[0][j * 2 + 17][0], sums[0][j * 2 + 17][1]);
+                        const uint32 x3 = pack_bf16(sums[0][j * 2 + 17][2], sums[0][j * 2 + 17][3]);
+                        stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
@@ -581,17 +600,14 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 }
                 named_barrier_meet(1, 128);
                 {
-                    const int row_of_warp = warp % 4 * 16;
+                    const int row_of_warp = warp % 4 * 16 + 64 - 64;
                     #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            const uint32 x0 = pack_bf16(sums[i][j * 2 + 24][0], sums[i][j * 2 + 24][1]);
-                            const uint32 x1 = pack_bf16(sums[i][j * 2 + 24][2], sums[i][j * 2 + 24][3]);
-                            const uint32 x2 = pack_bf16(sums[i][j * 2 + 25][0], sums[i][j * 2 + 25][1]);
-                            const uint32 x3 = pack_bf16(sums[i][j * 2 + 25][2], sums[i][j * 2 + 25][3]);
-                            stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                        }
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[1][j * 2 + 16][0], sums[1][j * 2 + 16][1]);
+                        const uint32 x1 = pack_bf16(sums[1][j * 2 + 16][2], sums[1][j * 2 + 16][3]);
+                        const uint32 x2 = pack_bf16(sums[1][j * 2 + 17][0], sums[1][j * 2 + 17][1]);
+                        const uint32 x3 = pack_bf16(sums[1][j * 2 + 17][2], sums[1][j * 2 + 17][3]);
+                        stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
@@ -599,7 +615,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 if (warp % 4 == 0) {
                     __syncwarp();
                     if (elect_one()) {
-                        tma_store(d_panels, d, tile_col + 192, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                        tma_store(d_panels, d, tile_col + 128, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
                         tma_commit();
                     }
                     __syncwarp();
@@ -611,7 +627,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 free_slot = read_slot;
             }
             next = 1 - next;
-            tile = tile + int(gridDim.x);
         }
         if (warp % 4 == 0) {
             __syncwarp();
@@ -623,106 +638,61 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
     }
     // consumer 1: warps 4 to 7
     else if (warp >= 4 && warp < 8) {
-        grow_registers<232>();
+        grow_registers<240>();
         int read_slot = 0;
         int read_parity = 0;
         int free_slot = 0;
         int next = 0;
         // The other's turn to multiply ends before it ever began.
         named_barrier_pass(4, 256);
-        // The window: 32 consecutive groups, one a lane.
-        int first_group = -32;
-        int start = 0;
-        int end = 0;
-        int tiles_end = 0;
-        int tile = int(blockIdx.x);
+        int read_slot_2 = 0;
+        int read_parity_2 = 0;
+        int free_slot_2 = 0;
         while (true) {
-            while (true) {
-                const uint32 past = __ballot_sync(ALL_LANES, tile < tiles_end);
-                if (past != 0u || group_count < first_group + 32) break;
-                first_group = first_group + 32;
-                const int group_of_lane = first_group + lane;
-                const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
-                const int64 clipped = min_of(max_of(entry, 0LL), int64(rows));
-                // Ends become running maxima, sizes a running sum; both are clipped to the token matrix.
-                int64 running = clipped;
-                const int64 below = __shfl_up_sync(ALL_LANES, running, 1);
-                running = lane >= 1 ? (groups_are_ends ? max_of(running, below) : running + below) : running;
-                const int64 below_2 = __shfl_up_sync(ALL_LANES, running, 2);
-                running = lane >= 2 ? (groups_are_ends ? max_of(running, below_2) : running + below_2) : running;
-                const int64 below_3 = __shfl_up_sync(ALL_LANES, running, 4);
-                running = lane >= 4 ? (groups_are_ends ? max_of(running, below_3) : running + below_3) : running;
-                const int64 below_4 = __shfl_up_sync(ALL_LANES, running, 8);
-                running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + below_4) : running;
-                const int64 below_5 = __shfl_up_sync(ALL_LANES, running, 16);
-                running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + below_5) : running;
-                const int rows_before = __shfl_sync(ALL_LANES, end, 31);
-                const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_before), running) : int64(rows_before) + running, int64(rows)));
-                const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
-                start = lane == 0 ? rows_before : end_below;
-                end = end_of_lane;
-                // The rows past the last group are one more group's.
-                if (first_group + lane == group_count && zero_tail) {
-                    end = rows;
-                }
-                const int tiles_of_lane = ceil_div(end - start, 64) * col_tiles;
-                int tiles_running = tiles_of_lane;
-                const int below_6 = __shfl_up_sync(ALL_LANES, tiles_running, 1);
-                tiles_running = lane >= 1 ? tiles_running + below_6 : tiles_running;
-                const int below_7 = __shfl_up_sync(ALL_LANES, tiles_running, 2);
-                tiles_running = lane >= 2 ? tiles_running + below_7 : tiles_running;
-                const int below_8 = __shfl_up_sync(ALL_LANES, tiles_running, 4);
-                tiles_running = lane >= 4 ? tiles_running + below_8 : tiles_running;
-                const int below_9 = __shfl_up_sync(ALL_LANES, tiles_running, 8);
-                tiles_running = lane >= 8 ? tiles_running + below_9 : tiles_running;
-                const int below_10 = __shfl_up_sync(ALL_LANES, tiles_running, 16);
-                tiles_running = lane >= 16 ? tiles_running + below_10 : tiles_running;
-                const int tiles_before = __shfl_sync(ALL_LANES, tiles_end, 31);
-                tiles_end = tiles_before + tiles_running;
+            const int slot = read_slot_2;
+            mbarrier_wait(tile_full + slot * 8, read_parity_2);
+            read_parity_2 = read_slot_2 == 3 ? 1 - read_parity_2 : read_parity_2;
+            read_slot_2 = read_slot_2 == 3 ? 0 : read_slot_2 + 1;
+            const int group = read_word(tile_words + slot * 5 * 16);
+            const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
+            const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
+            const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
+            const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
+            __syncwarp();
+            if (elect_one()) {
+                mbarrier_arrive(tile_empty + free_slot_2 * 8);
             }
-            // The first lane whose tiles end past this one has its group. Without one, no tile is left.
-            const uint32 holders = __ballot_sync(ALL_LANES, tile < tiles_end);
-            if (holders == 0u) break;
-            const int holder = first_lane(holders);
-            const int start_of_group = __shfl_sync(ALL_LANES, start, holder);
-            const int end_of_group = __shfl_sync(ALL_LANES, end, holder);
-            const int tiles_end_of_group = __shfl_sync(ALL_LANES, tiles_end, holder);
-            const int group = first_group + holder;
-            const int group_start = start_of_group;
-            const int group_rows = end_of_group - start_of_group;
-            const int row_tiles = ceil_div(group_rows, 64);
-            // Bands of row tiles, column by column: neighbours in time share operands in L2.
-            const int tile_in_group = tile - (tiles_end_of_group - row_tiles * col_tiles);
-            const int band = tile_in_group / (col_tiles * 16);
-            const int tile_in_band = tile_in_group - band * col_tiles * 16;
-            const int band_rows = min_of(row_tiles - band * 16, 16);
-            const int tile_row = (band * 16 + tile_in_band % band_rows) * 64;
-            const int tile_col = tile_in_band / band_rows * 256;
+            __syncwarp();
+            free_slot_2 = free_slot_2 == 3 ? 0 : free_slot_2 + 1;
+            if (group == -1) break;
             // The tail has no weight: its rows are sums of nothing.
             const int reduction_of_tile = group == group_count ? 0 : reduction;
             if (next == 1) {
-                named_barrier_meet(5, 256);
-                const int blocks = ceil_div(reduction_of_tile, 64);
                 #pragma unroll
-                for (int i = 0; i < 1; ++i) {
+                for (int i = 0; i < 2; ++i) {
                     #pragma unroll
-                    for (int j = 0; j < 32; ++j) {
+                    for (int j = 0; j < 24; ++j) {
                         sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
                     }
                 }
+                named_barrier_meet(5, 256);
+                const int blocks = ceil_div(reduction_of_tile, 64);
                 #pragma unroll 1
                 for (int block = 0; block < blocks; ++block) {
-                    const int slot = read_slot;
-                    mbarrier_wait(stage_full + slot * 8, read_parity);
+                    const int slot_2 = read_slot;
+                    mbarrier_wait(stage_full + slot_2 * 8, read_parity);
                     read_parity = read_slot == 4 ? 1 - read_parity : read_parity;
                     read_slot = read_slot == 4 ? 0 : read_slot + 1;
                     wgmma_fence();
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot * 32768 + step * 32, 0x4000004000010000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot * 8192 + step * 32, 0x4000004000010000);
-                            wgmma_m64n256k16_ak_bk(sums[0], from_a, from_b, true);
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 24576 + step * 32, 0x4000004000010000);
+                            #pragma unroll
+                            for (int i = 0; i < 2; ++i) {
+                                const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + i * 8192, 0x4000004000010000);
+                                wgmma_m64n192k16_ak_bk(sums[i], from_a, from_b, true);
+                            }
                         }
                     }
                     wgmma_commit();
@@ -736,8 +706,10 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                         free_slot = free_slot == 4 ? 0 : free_slot + 1;
                     }
                 }
+                named_barrier_pass(4, 256);
                 wgmma_wait<0>();
                 wgmma_release(sums[0]);
+                wgmma_release(sums[1]);
                 if (blocks != 0) {
                     __syncwarp();
                     if (elect_one()) {
@@ -746,7 +718,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                     __syncwarp();
                     free_slot = free_slot == 4 ? 0 : free_slot + 1;
                 }
-                named_barrier_pass(4, 256);
                 // The buffer is free once its last store has read it.
                 if (warp % 4 == 0) {
                     __syncwarp();
@@ -759,15 +730,12 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 {
                     const int row_of_warp = warp % 4 * 16;
                     #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            const uint32 x0 = pack_bf16(sums[i][j * 2][0], sums[i][j * 2][1]);
-                            const uint32 x1 = pack_bf16(sums[i][j * 2][2], sums[i][j * 2][3]);
-                            const uint32 x2 = pack_bf16(sums[i][j * 2 + 1][0], sums[i][j * 2 + 1][1]);
-                            const uint32 x3 = pack_bf16(sums[i][j * 2 + 1][2], sums[i][j * 2 + 1][3]);
-                            stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                        }
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[0][j * 2][0], sums[0][j * 2][1]);
+                        const uint32 x1 = pack_bf16(sums[0][j * 2][2], sums[0][j * 2][3]);
+                        const uint32 x2 = pack_bf16(sums[0][j * 2 + 1][0], sums[0][j * 2 + 1][1]);
+                        const uint32 x3 = pack_bf16(sums[0][j * 2 + 1][2], sums[0][j * 2 + 1][3]);
+                        stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
@@ -790,17 +758,44 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 }
                 named_barrier_meet(2, 128);
                 {
+                    const int row_of_warp = warp % 4 * 16 + 64 - 64;
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[1][j * 2][0], sums[1][j * 2][1]);
+                        const uint32 x1 = pack_bf16(sums[1][j * 2][2], sums[1][j * 2][3]);
+                        const uint32 x2 = pack_bf16(sums[1][j * 2 + 1][0], sums[1][j * 2 + 1][1]);
+                        const uint32 x3 = pack_bf16(sums[1][j * 2 + 1][2], sums[1][j * 2 + 1][3]);
+                        stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    }
+                }
+                fence_proxy_async();
+                named_barrier_meet(2, 128);
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        tma_store(d_panels + 1 * 8192, d, tile_col, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                        tma_commit();
+                    }
+                    __syncwarp();
+                }
+                // The buffer is free once its last store has read it.
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        tma_wait_reads<0>();
+                    }
+                    __syncwarp();
+                }
+                named_barrier_meet(2, 128);
+                {
                     const int row_of_warp = warp % 4 * 16;
                     #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            const uint32 x0 = pack_bf16(sums[i][j * 2 + 8][0], sums[i][j * 2 + 8][1]);
-                            const uint32 x1 = pack_bf16(sums[i][j * 2 + 8][2], sums[i][j * 2 + 8][3]);
-                            const uint32 x2 = pack_bf16(sums[i][j * 2 + 9][0], sums[i][j * 2 + 9][1]);
-                            const uint32 x3 = pack_bf16(sums[i][j * 2 + 9][2], sums[i][j * 2 + 9][3]);
-                            stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                        }
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[0][j * 2 + 8][0], sums[0][j * 2 + 8][1]);
+                        const uint32 x1 = pack_bf16(sums[0][j * 2 + 8][2], sums[0][j * 2 + 8][3]);
+                        const uint32 x2 = pack_bf16(sums[0][j * 2 + 9][0], sums[0][j * 2 + 9][1]);
+                        const uint32 x3 = pack_bf16(sums[0][j * 2 + 9][2], sums[0][j * 2 + 9][3]);
+                        stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
@@ -823,17 +818,44 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 }
                 named_barrier_meet(2, 128);
                 {
+                    const int row_of_warp = warp % 4 * 16 + 64 - 64;
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[1][j * 2 + 8][0], sums[1][j * 2 + 8][1]);
+                        const uint32 x1 = pack_bf16(sums[1][j * 2 + 8][2], sums[1][j * 2 + 8][3]);
+                        const uint32 x2 = pack_bf16(sums[1][j * 2 + 9][0], sums[1][j * 2 + 9][1]);
+                        const uint32 x3 = pack_bf16(sums[1][j * 2 + 9][2], sums[1][j * 2 + 9][3]);
+                        stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    }
+                }
+                fence_proxy_async();
+                named_barrier_meet(2, 128);
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        tma_store(d_panels + 1 * 8192, d, tile_col + 64, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                        tma_commit();
+                    }
+                    __syncwarp();
+                }
+                // The buffer is free once its last store has read it.
+                if (warp % 4 == 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        tma_wait_reads<0>();
+                    }
+                    __syncwarp();
+                }
+                named_barrier_meet(2, 128);
+                {
                     const int row_of_warp = warp % 4 * 16;
                     #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            const uint32 x0 = pack_bf16(sums[i][j * 2 + 16][0], sums[i][j * 2 + 16][1]);
-                            const uint32 x1 = pack_bf16(sums[i][j * 2 + 16][2], sums[i][j * 2 + 16][3]);
-                            const uint32 x2 = pack_bf16(sums[i][j * 2 + 17][0], sums[i][j * 2 + 17][1]);
-                            const uint32 x3 = pack_bf16(sums[i][j * 2 + 17][2], sums[i][j * 2 + 17][3]);
-                            stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                        }
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[0][j * 2 + 16][0], sums[0][j * 2 + 16][1]);
+                        const uint32 x1 = pack_bf16(sums[0][j * 2 + 16][2], sums[0][j * 2 + 16][3]);
+                        const uint32 x2 = pack_bf16(sums[0][j * 2 + 17][0], sums[0][j * 2 + 17][1]);
+                        const uint32 x3 = pack_bf16(sums[0][j * 2 + 17][2], sums[0][j * 2 + 17][3]);
+                        stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
@@ -856,17 +878,14 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 }
                 named_barrier_meet(2, 128);
                 {
-                    const int row_of_warp = warp % 4 * 16;
+                    const int row_of_warp = warp % 4 * 16 + 64 - 64;
                     #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            const uint32 x0 = pack_bf16(sums[i][j * 2 + 24][0], sums[i][j * 2 + 24][1]);
-                            const uint32 x1 = pack_bf16(sums[i][j * 2 + 24][2], sums[i][j * 2 + 24][3]);
-                            const uint32 x2 = pack_bf16(sums[i][j * 2 + 25][0], sums[i][j * 2 + 25][1]);
-                            const uint32 x3 = pack_bf16(sums[i][j * 2 + 25][2], sums[i][j * 2 + 25][3]);
-                            stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                        }
+                    for (int j = 0; j < 4; ++j) {
+                        const uint32 x0 = pack_bf16(sums[1][j * 2 + 16][0], sums[1][j * 2 + 16][1]);
+                        const uint32 x1 = pack_bf16(sums[1][j * 2 + 16][2], sums[1][j * 2 + 16][3]);
+                        const uint32 x2 = pack_bf16(sums[1][j * 2 + 17][0], sums[1][j * 2 + 17][1]);
+                        const uint32 x3 = pack_bf16(sums[1][j * 2 + 17][2], sums[1][j * 2 + 17][3]);
+                        stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
@@ -874,7 +893,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 if (warp % 4 == 0) {
                     __syncwarp();
                     if (elect_one()) {
-                        tma_store(d_panels + 1 * 8192, d, tile_col + 192, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                        tma_store(d_panels + 1 * 8192, d, tile_col + 128, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
                         tma_commit();
                     }
                     __syncwarp();
@@ -886,7 +905,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 free_slot = read_slot;
             }
             next = 1 - next;
-            tile = tile + int(gridDim.x);
         }
         if (warp % 4 == 0) {
             __syncwarp();
@@ -896,9 +914,10 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
             __syncwarp();
         }
     }
-    // producer: warps 8 to 11
+    // producers: warps 8 to 11
     else if (warp >= 8) {
-        shrink_registers<40>();
+        shrink_registers<24>();
+        // finder: warp 8
         if (warp == 8) {
             int fill_slot = 0;
             int fill_parity = 1;
@@ -915,21 +934,21 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                     first_group = first_group + 32;
                     const int group_of_lane = first_group + lane;
                     const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
-                    const int64 clipped = min_of(max_of(entry, 0LL), int64(rows));
+                    const int clipped = int(min_of(max_of(entry, 0LL), int64(rows)));
                     // Ends become running maxima, sizes a running sum; both are clipped to the token matrix.
-                    int64 running = clipped;
-                    const int64 below = __shfl_up_sync(ALL_LANES, running, 1);
-                    running = lane >= 1 ? (groups_are_ends ? max_of(running, below) : running + below) : running;
-                    const int64 below_2 = __shfl_up_sync(ALL_LANES, running, 2);
-                    running = lane >= 2 ? (groups_are_ends ? max_of(running, below_2) : running + below_2) : running;
-                    const int64 below_3 = __shfl_up_sync(ALL_LANES, running, 4);
-                    running = lane >= 4 ? (groups_are_ends ? max_of(running, below_3) : running + below_3) : running;
-                    const int64 below_4 = __shfl_up_sync(ALL_LANES, running, 8);
-                    running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + below_4) : running;
-                    const int64 below_5 = __shfl_up_sync(ALL_LANES, running, 16);
-                    running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + below_5) : running;
+                    int running = clipped;
+                    const int below = __shfl_up_sync(ALL_LANES, running, 1);
+                    running = lane >= 1 ? (groups_are_ends ? max_of(running, below) : running + min_of(below, rows - running)) : running;
+                    const int below_2 = __shfl_up_sync(ALL_LANES, running, 2);
+                    running = lane >= 2 ? (groups_are_ends ? max_of(running, below_2) : running + min_of(below_2, rows - running)) : running;
+                    const int below_3 = __shfl_up_sync(ALL_LANES, running, 4);
+                    running = lane >= 4 ? (groups_are_ends ? max_of(running, below_3) : running + min_of(below_3, rows - running)) : running;
+                    const int below_4 = __shfl_up_sync(ALL_LANES, running, 8);
+                    running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + min_of(below_4, rows - running)) : running;
+                    const int below_5 = __shfl_up_sync(ALL_LANES, running, 16);
+                    running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + min_of(below_5, rows - running)) : running;
                     const int rows_before = __shfl_sync(ALL_LANES, end, 31);
-                    const int end_of_lane = int(min_of(groups_are_ends ? max_of(int64(rows_before), running) : int64(rows_before) + running, int64(rows)));
+                    const int end_of_lane = groups_are_ends ? max_of(rows_before, running) : rows_before + min_of(running, rows - rows_before);
                     const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
                     start = lane == 0 ? rows_before : end_below;
                     end = end_of_lane;
@@ -937,7 +956,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                     if (first_group + lane == group_count && zero_tail) {
                         end = rows;
                     }
-                    const int tiles_of_lane = ceil_div(end - start, 64) * col_tiles;
+                    const int tiles_of_lane = ceil_div(end - start, 128) * col_tiles;
                     int tiles_running = tiles_of_lane;
                     const int below_6 = __shfl_up_sync(ALL_LANES, tiles_running, 1);
                     tiles_running = lane >= 1 ? tiles_running + below_6 : tiles_running;
@@ -962,14 +981,74 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                 const int group = first_group + holder;
                 const int group_start = start_of_group;
                 const int group_rows = end_of_group - start_of_group;
-                const int row_tiles = ceil_div(group_rows, 64);
+                const int row_tiles = ceil_div(group_rows, 128);
                 // Bands of row tiles, column by column: neighbours in time share operands in L2.
                 const int tile_in_group = tile - (tiles_end_of_group - row_tiles * col_tiles);
                 const int band = tile_in_group / (col_tiles * 16);
                 const int tile_in_band = tile_in_group - band * col_tiles * 16;
                 const int band_rows = min_of(row_tiles - band * 16, 16);
-                const int tile_row = (band * 16 + tile_in_band % band_rows) * 64;
-                const int tile_col = tile_in_band / band_rows * 256;
+                const int tile_row = (band * 16 + tile_in_band % band_rows) * 128;
+                const int tile_col = tile_in_band / band_rows * 192;
+                mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
+                __syncwarp();
+                if (elect_one()) {
+                    write_word(tile_words + fill_slot * 5 * 16, group);
+                    write_word(tile_words + (fill_slot * 5 + 1) * 16, group_start);
+                    write_word(tile_words + (fill_slot * 5 + 2) * 16, group_rows);
+                    write_word(tile_words + (fill_slot * 5 + 3) * 16, tile_row);
+                    write_word(tile_words + (fill_slot * 5 + 4) * 16, tile_col);
+                    mbarrier_arrive(tile_full + fill_slot * 8);
+                }
+                __syncwarp();
+                fill_parity = fill_slot == 3 ? 1 - fill_parity : fill_parity;
+                fill_slot = fill_slot == 3 ? 0 : fill_slot + 1;
+                tile = tile + int(gridDim.x);
+            }
+            mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
+            __syncwarp();
+            if (elect_one()) {
+                write_word(tile_words + fill_slot * 5 * 16, -1);
+                write_word(tile_words + (fill_slot * 5 + 1) * 16, 0);
+                write_word(tile_words + (fill_slot * 5 + 2) * 16, 0);
+                write_word(tile_words + (fill_slot * 5 + 3) * 16, 0);
+                write_word(tile_words + (fill_slot * 5 + 4) * 16, 0);
+                mbarrier_arrive(tile_full + fill_slot * 8);
+            }
+            __syncwarp();
+            fill_parity = fill_slot == 3 ? 1 - fill_parity : fill_parity;
+            fill_slot = fill_slot == 3 ? 0 : fill_slot + 1;
+        }
+        // loader: warp 9
+        else if (warp == 9) {
+            __syncwarp();
+            if (elect_one()) {
+                prefetch_tensor_map(a);
+                prefetch_tensor_map(b);
+                prefetch_tensor_map(d);
+            }
+            __syncwarp();
+            int fill_slot = 0;
+            int fill_parity = 1;
+            int read_slot = 0;
+            int read_parity = 0;
+            int free_slot = 0;
+            while (true) {
+                const int slot = read_slot;
+                mbarrier_wait(tile_full + slot * 8, read_parity);
+                read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
+                read_slot = read_slot == 3 ? 0 : read_slot + 1;
+                const int group = read_word(tile_words + slot * 5 * 16);
+                const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
+                const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
+                const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
+                const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
+                __syncwarp();
+                if (elect_one()) {
+                    mbarrier_arrive(tile_empty + free_slot * 8);
+                }
+                __syncwarp();
+                free_slot = free_slot == 3 ? 0 : free_slot + 1;
+                if (group == -1) break;
                 // The tail has no weight: its rows are sums of nothing.
                 const int reduction_of_tile = group == group_count ? 0 : reduction;
                 const int blocks = ceil_div(reduction_of_tile, 64);
@@ -979,14 +1058,13 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma(
                     __syncwarp();
                     if (elect_one()) {
                         mbarrier_arrive_expect(stage_full + fill_slot * 8, 40960);
-                        tma_load(a_tiles + fill_slot * 8192, a, stage_full + fill_slot * 8, block * 64, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
-                        tma_load(b_tiles + fill_slot * 32768, b, stage_full + fill_slot * 8, block * 64, tile_col, group);
+                        tma_load(a_tiles + fill_slot * 16384, a, stage_full + fill_slot * 8, block * 64, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                        tma_load(b_tiles + fill_slot * 24576, b, stage_full + fill_slot * 8, block * 64, tile_col, group);
                     }
                     __syncwarp();
                     fill_parity = fill_slot == 4 ? 1 - fill_parity : fill_parity;
                     fill_slot = fill_slot == 4 ? 0 : fill_slot + 1;
                 }
-                tile = tile + int(gridDim.x);
             }
         }
     }

@@ -1,0 +1,163 @@
+//! The way of tiles from the warp that finds them to the warp that loads them and the warpgroups that multiply them: their
+//! places, through words of shared memory.
+//!
+//! Which tile comes next goes by strides, or is the next number of one counter in device memory, so that whoever is
+//! early does more. A number is taken only when the warp that loads will soon want it: tiles that share operands run at
+//! one time, and find them in L2, only where none is taken long before it is begun.
+
+use super::super::groups::Groups;
+use super::super::walk::{Strided, Tile, TileNumbers, Walk};
+use crate::dsl::{
+    Barriers, Cta, Expr, I32, KernelBuilder, Lane, Operand, Pointer, Producer, Ring, RingSlot, SharedTiles, Var,
+};
+use crate::geometry::{self, FEED_SLOTS, FEED_WORDS, WARPS_OF_WARPGROUP};
+use crate::ir::{AtomicScope, MemoryOrder};
+use crate::spec::{Cluster, KernelSpec};
+
+/// The group of what follows the last tile.
+const NO_TILE: i32 = -1;
+
+/// The word of the workspace that counts tiles.
+const TAKEN: i32 = 0;
+/// The word that counts CTAs that have taken their last.
+const ENDED: i32 = 1;
+
+/// The slots, and where tiles' numbers come from.
+pub(super) struct Feed {
+    words: SharedTiles,
+    ring: Ring,
+    counter: Option<Counter>,
+    cluster: Cluster,
+}
+
+/// One counter for all CTAs.
+#[derive(Clone, Copy)]
+struct Counter {
+    words: Pointer,
+    /// Where the warp that loads says that it will soon want another tile.
+    wanted: Barriers,
+}
+
+impl Feed {
+    pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
+        // All warps that multiply, and the one that loads.
+        let readers = WARPS_OF_WARPGROUP * geometry::consumers(s) + 1;
+        Feed {
+            words: k.shared_words("tile_words", FEED_SLOTS * FEED_WORDS),
+            ring: Ring::declare(k, "tile", FEED_SLOTS, readers),
+            counter: s
+                .dynamic
+                .then(|| Counter { words: k.workspace("counter", 2), wanted: k.barriers("tile_wanted", 1, 1) }),
+            cluster: s.cluster,
+        }
+    }
+
+    /// Finds each tile of this CTA and tells the others.
+    pub(super) fn find<'k>(&self, k: &mut KernelBuilder<'k>, (walk, groups): (&Walk<'k>, &Groups<'k>)) {
+        let ring = self.ring.producer(k);
+        let numbers = match self.counter {
+            None => Numbers::Strided(Strided { cluster: self.cluster }),
+            Some(counter) => Numbers::Counted { counter, parity: k.var("wanted_parity", 0) },
+        };
+        walk.each(k, groups, &numbers, |k, tile| {
+            self.tell(k, &ring, [tile.group, tile.group_start, tile.group_rows, tile.row, tile.col]);
+        });
+        self.tell(k, &ring, [NO_TILE, 0, 0, 0, 0]);
+        numbers.end(k);
+    }
+
+    /// Does `body` for each tile that this role is told of.
+    pub(super) fn each<'k>(&self, k: &mut KernelBuilder<'k>, body: impl FnOnce(&mut KernelBuilder<'k>, &Tile<'k>)) {
+        let ring = self.ring.consumer(k);
+        k.loop_(|k| {
+            let slot = ring.wait_full(k);
+            let mut word = |index, name| k.read_word(name, &self.words.slot(slot.index * FEED_WORDS + index));
+            let tile = Tile {
+                group: word(0, "group"),
+                group_start: word(1, "group_start"),
+                group_rows: word(2, "group_rows"),
+                row: word(3, "tile_row"),
+                col: word(4, "tile_col"),
+            };
+            ring.release(k);
+            k.break_if(tile.group.equals(NO_TILE));
+            body(k, &tile);
+        });
+    }
+
+    /// Does `load` for each of the `blocks` of a tile, and asks for the next tile while the last that fill a ring of so
+    /// many `stages` are loaded.
+    pub(super) fn each_block<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        blocks: Expr<'k, I32, Cta>,
+        stages: u32,
+        load: impl FnOnce(&mut KernelBuilder<'k>, Expr<'k, I32, Cta>),
+    ) {
+        let Some(counter) = self.counter else { return k.for_("block", blocks, load) };
+        let want = |k: &mut KernelBuilder<'k>| {
+            let wanted = counter.wanted.slot(k.int(0));
+            k.elect(|k| k.arrive(wanted));
+        };
+        let last_round = k.let_("last_round", (blocks - stages as i32).max(0));
+        k.when(blocks.equals(0), want);
+        k.for_("block", blocks, |k, block| {
+            k.when(block.equals(last_round), want);
+            load(k, block);
+        });
+    }
+
+    fn tell<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        ring: &Producer<'k>,
+        words: [impl Operand<'k, I32>; FEED_WORDS as usize],
+    ) {
+        ring.hand_over(k, |k, slot: RingSlot<'k>| {
+            for (index, word) in words.into_iter().enumerate() {
+                k.write_word(&self.words.slot(slot.index * FEED_WORDS + index as i32), word);
+            }
+        });
+    }
+}
+
+/// Where the numbers of tiles come from.
+enum Numbers<'k> {
+    Strided(Strided),
+    Counted { counter: Counter, parity: Var<'k, I32, Cta> },
+}
+
+impl<'k> Numbers<'k> {
+    /// This CTA has taken its last number: the last CTA to do so leaves the words as the next launch wants them.
+    fn end(&self, k: &mut KernelBuilder<'k>) {
+        let Numbers::Counted { counter: Counter { words, .. }, .. } = *self else { return };
+        let first = k.lane().equals(0);
+        k.comment("The last CTA sets the counter back for the next launch.");
+        let order = (MemoryOrder::AcquireRelease, AtomicScope::Gpu);
+        let before = k.fetch_add("ended_before", words, ENDED, 1, first, order);
+        let last = first & (before + 1).equals(k.cta_count());
+        let count = k.fetch_add("count", words, TAKEN, 0, last, order);
+        k.fetch_add("count_again", words, TAKEN, count * -1, last, order);
+        let ctas: Expr<'k, I32, Lane> = k.cta_count().within();
+        k.fetch_add("ended", words, ENDED, ctas * -1, last, order);
+    }
+}
+
+impl<'k> TileNumbers<'k> for Numbers<'k> {
+    fn next(&self, k: &mut KernelBuilder<'k>, number: Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta> {
+        match self {
+            Numbers::Strided(strided) => strided.next(k, number),
+            Numbers::Counted { counter, parity } => {
+                let wanted = counter.wanted.slot(k.int(0));
+                k.await_phase(wanted, parity.get());
+                let flipped = k.int(1) - parity.get();
+                k.set(*parity, flipped);
+                let first = k.lane().equals(0);
+                let order = (MemoryOrder::Relaxed, AtomicScope::Gpu);
+                let taken = k.fetch_add("taken", counter.words, TAKEN, 1, first, order);
+                let number = k.shuffle("number", taken, 0).agree::<Cta>();
+                k.let_("next_tile", number + k.cta_count())
+            }
+        }
+    }
+}
