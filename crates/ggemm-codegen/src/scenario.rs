@@ -161,6 +161,12 @@ impl Scenario {
         if operation == Operation::GradW {
             layout = [WeightLayout::Nk, WeightLayout::Kn][dice.below(2)];
         }
+        if spec.copy == CopyPath::Tma {
+            // A store writes 16 bytes of a row of D or none.
+            let whole = 16 / spec.output.size_bytes() as usize;
+            let cols = if operation == Operation::GradW && layout == WeightLayout::Nk { &mut k } else { &mut n };
+            *cols = cols.next_multiple_of(whole);
+        }
         let index = match groups.iter().all(|v| i32::try_from(*v).is_ok()) && dice.below(2) == 0 {
             true => IndexType::I32,
             false => IndexType::I64,

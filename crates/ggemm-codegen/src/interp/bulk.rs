@@ -8,7 +8,7 @@ use super::shared::{Bytes, OperationId, PIECE};
 use super::tiles::Tile;
 use super::warp::Mask;
 use crate::dtype::Dtype;
-use crate::ir::{BulkLoad, BulkStore, ExprId, ParamId, Stmt, StmtId};
+use crate::ir::{BulkLoad, BulkStore, EncodedMap, ExprId, ParamId, Stmt, StmtId};
 
 /// A load on its way into one CTA.
 pub(super) struct Load {
@@ -218,6 +218,10 @@ impl<'k> Machine<'k, '_> {
         let dtype = tile.tile.dtype;
         let elements = (PIECE / dtype.size_bytes()) as usize;
         let name = if store.add { "a bulk addition" } else { "a bulk store" };
+        if let Some(reason) = self.maps[store.map.0 as usize].as_ref().and_then(EncodedMap::unstorable) {
+            let operand = self.kernel.contract.params[store.map.0 as usize].name.clone();
+            return Err(FindingKind::Unaddressable { operand, reason });
+        }
         for lane in lanes_of(mask) {
             let operation = self.next_operation();
             let mut pieces = Vec::new();

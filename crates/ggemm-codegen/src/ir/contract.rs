@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tensor_map::{TensorMap, TensorMapId};
+use super::tensor_map::{TensorMap, TensorMapId, Unaddressable};
 use crate::contraction::Contraction;
 use crate::dtype::Dtype;
 use crate::problem::TensorShape;
@@ -41,16 +41,34 @@ pub struct Contract {
 
 impl Contract {
     /// The tensor maps of the parameters, in their order, each with the tensor of `problem` that it is over.
-    pub fn maps<'a>(&'a self, problem: &'a Contraction) -> impl Iterator<Item = (&'a TensorMap, &'a TensorShape)> {
+    pub fn maps<'a>(&'a self, problem: &'a Contraction) -> impl Iterator<Item = MappedTensor<'a>> {
         self.params.iter().filter_map(|param| {
             let ParamType::TensorMap(id) = param.ty else { return None };
-            let shape = match param.role {
-                ParamRole::A => &problem.a,
-                ParamRole::B => &problem.b,
-                _ => &problem.d,
+            let (tensor, is_stored) = match param.role {
+                ParamRole::A => (&problem.a, false),
+                ParamRole::B => (&problem.b, false),
+                _ => (&problem.d, true),
             };
-            Some((self.tensor_maps.get(id.0 as usize)?, shape))
+            Some(MappedTensor { map: self.tensor_maps.get(id.0 as usize)?, tensor, is_stored })
         })
+    }
+}
+
+/// A tensor map and the tensor that it is over.
+#[derive(Clone, Copy, Debug)]
+pub struct MappedTensor<'a> {
+    /// The map.
+    pub map: &'a TensorMap,
+    /// The tensor.
+    pub tensor: &'a TensorShape,
+    /// The kernel writes it.
+    pub is_stored: bool,
+}
+
+impl MappedTensor<'_> {
+    /// Why the map does not lead to the tensor.
+    pub fn unaddressable(&self) -> Option<Unaddressable> {
+        self.map.unaddressable(self.tensor, self.is_stored)
     }
 }
 

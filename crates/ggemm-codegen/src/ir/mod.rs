@@ -21,7 +21,7 @@ pub use asynchrony::{Asynchrony, Completion, Proxy};
 pub use atomic::{AtomicScope, FetchAdd, MemoryOrder};
 pub use barrier::{Arrive, BARRIER_BYTES, Barrier, BarrierId, BarrierRef};
 pub use bulk::{BulkLoad, BulkStore};
-pub use contract::{Contract, GridRule, LoopWork, Param, ParamRole, ParamType};
+pub use contract::{Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType};
 pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
 pub use role::{RegisterBudget, Role};
 pub use stmt::{

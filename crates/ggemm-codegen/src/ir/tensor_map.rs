@@ -123,18 +123,30 @@ impl TensorMap {
     /// The numbers for one operand. A dimension that is empty says 1, because the driver takes no 0: who has nothing to
     /// load from a tensor must not load from it.
     pub fn encode(&self, shape: &TensorShape) -> EncodedMap {
+        let (extents, strides) = self.numbers(shape);
         EncodedMap {
-            extents: self.dims.iter().map(|d| d.extent.of(self.dtype, shape)).collect(),
-            strides: self.dims.iter().map(|d| d.stride.of(self.dtype, shape)).collect(),
+            extents: extents[..self.rank()].to_vec(),
+            strides: strides[..self.rank()].to_vec(),
             counts: self.dims.iter().map(|d| d.count).collect(),
             element_bytes: self.dtype.size_bytes(),
         }
     }
 
-    /// Why no such tensor map leads to an operand.
-    pub fn unaddressable(&self, shape: &TensorShape) -> Option<Unaddressable> {
-        let extents = self.dims.iter().map(|d| d.extent.of(self.dtype, shape));
-        unaddressable(extents, self.dims.iter().map(|d| d.stride.of(self.dtype, shape)))
+    /// Why it does not lead to a tensor, which the kernel stores or only loads.
+    pub(super) fn unaddressable(&self, shape: &TensorShape, is_stored: bool) -> Option<Unaddressable> {
+        let ((extents, strides), rank) = (self.numbers(shape), self.rank());
+        let stored = || unstorable(extents[0], self.dtype.size_bytes()).filter(|_| is_stored);
+        unaddressable(&extents[..rank], &strides[..rank]).or_else(stored)
+    }
+
+    /// Extents and strides, without a place of their own: selection asks for them with every call.
+    fn numbers(&self, shape: &TensorShape) -> ([u64; MOST_DIMS], [u64; MOST_DIMS]) {
+        let (mut extents, mut strides) = ([1; MOST_DIMS], [0; MOST_DIMS]);
+        for ((extent, stride), dim) in extents.iter_mut().zip(&mut strides).zip(&self.dims) {
+            *extent = dim.extent.of(self.dtype, shape);
+            *stride = dim.stride.of(self.dtype, shape);
+        }
+        (extents, strides)
     }
 }
 
@@ -192,27 +204,41 @@ impl EncodedMap {
 
     /// What of these numbers the copy engine cannot take.
     pub fn unaddressable(&self) -> Option<Unaddressable> {
-        unaddressable(self.extents.iter().copied(), self.strides.iter().copied())
+        unaddressable(&self.extents, &self.strides)
+    }
+
+    /// Why stores would reach past the tensor.
+    pub fn unstorable(&self) -> Option<Unaddressable> {
+        unstorable(self.extents[0], self.element_bytes)
     }
 }
 
 /// What the copy engine cannot take (CUDA driver API, `cuTensorMapEncodeTiled`).
-fn unaddressable(
-    mut extents: impl Iterator<Item = u64> + Clone,
-    strides: impl Iterator<Item = u64> + Clone,
-) -> Option<Unaddressable> {
-    let mut strides = strides.skip(1);
-    let odd = strides.clone().find(|s| !s.is_multiple_of(16)).map(|bytes| Unaddressable::Alignment { bytes });
-    let far = strides.find(|s| *s >= MOST_STRIDE).map(|bytes| Unaddressable::Stride { bytes });
+fn unaddressable(extents: &[u64], strides: &[u64]) -> Option<Unaddressable> {
+    let strides = &strides[1..];
+    let odd = strides.iter().find(|s| !s.is_multiple_of(16)).map(|bytes| Unaddressable::Alignment { bytes: *bytes });
+    let far = strides.iter().find(|s| **s >= MOST_STRIDE).map(|bytes| Unaddressable::Stride { bytes: *bytes });
     // A group must end before the coordinate at which rows of a ragged map do.
-    let mut inner = extents.clone().skip(1);
-    let ragged = inner.next() == Some(RAGGED_EXTENT);
-    let ends = inner.next().filter(|ends| ragged && *ends > RAGGED_EXTENT);
-    let ends = ends.map(|ends| Unaddressable::Extent { extent: ends - 1, most: RAGGED_EXTENT - 1 });
-    let long = extents.find(|e| *e > MOST_EXTENT).map(|extent| Unaddressable::Extent { extent, most: MOST_EXTENT });
+    let ends = match extents {
+        [_, RAGGED_EXTENT, ends, _] if *ends > RAGGED_EXTENT => {
+            Some(Unaddressable::Extent { extent: ends - 1, most: RAGGED_EXTENT - 1 })
+        }
+        _ => None,
+    };
+    let long = extents.iter().find(|extent| **extent > MOST_EXTENT);
+    let long = long.map(|extent| Unaddressable::Extent { extent: *extent, most: MOST_EXTENT });
     odd.or(far).or(ends).or(long)
 }
 
+/// Why stores would reach past a tensor with so many columns: loads see single elements, but a store writes 16 bytes of a
+/// row or none (seen on an H100).
+fn unstorable(cols: u64, element_bytes: u32) -> Option<Unaddressable> {
+    let bytes = cols.saturating_mul(u64::from(element_bytes));
+    (!bytes.is_multiple_of(16)).then_some(Unaddressable::Columns { bytes })
+}
+
+/// The most dimensions of a tensor map.
+const MOST_DIMS: usize = 5;
 /// Strides are below it, in bytes.
 const MOST_STRIDE: u64 = 1 << 40;
 /// The most coordinates of a dimension.
@@ -226,6 +252,12 @@ pub enum Unaddressable {
     #[error("a stride of {bytes} bytes is no multiple of 16")]
     Alignment {
         /// The stride.
+        bytes: u64,
+    },
+    /// Rows that are stored and end within 16 bytes.
+    #[error("a store writes 16 bytes or none, and its rows have {bytes}")]
+    Columns {
+        /// Bytes of a row.
         bytes: u64,
     },
     /// A stride that is too long; a ragged map takes row strides below 2³⁴ bytes.
@@ -303,5 +335,7 @@ mod tests {
         assert_eq!(ragged(&tokens((1 << 30) - 1, 8, 8)), None);
         let long = Unaddressable::Extent { extent: 1 << 30, most: (1 << 30) - 1 };
         assert_eq!(ragged(&tokens(1 << 30, 8, 8)), Some(long));
+        let stored = |cols| TensorMap::ragged(Dtype::Bf16, 8, 64).encode(&tokens(4, cols, 24)).unstorable();
+        assert_eq!((stored(8), stored(9)), (None, Some(Unaddressable::Columns { bytes: 18 })));
     }
 }

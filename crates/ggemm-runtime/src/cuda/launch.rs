@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
-use ggemm_codegen::ir::ParamType;
+use ggemm_codegen::ir::{MappedTensor, ParamType};
 use ggemm_codegen::launch::{self, Argument, Operand};
 use ggemm_codegen::{Contraction, IndexType, Problem};
 
@@ -227,11 +227,11 @@ impl Launch {
         }
         let places = contract.params.iter().enumerate().filter(|(_, p)| matches!(p.ty, ParamType::TensorMap(_)));
         let mut maps = Vec::new();
-        for ((param, _), (recipe, shape)) in places.zip(contract.maps(contraction)) {
+        for ((param, _), MappedTensor { map, tensor, .. }) in places.zip(contract.maps(contraction)) {
             let Argument::Pointer(operand) = arguments[param] else {
                 return Err(unreadable(format!("its parameter {param} is a tensor map over no tensor")));
             };
-            maps.push(MapArgument { param, operand, map: TensorMap::encode(gpu, recipe, shape)? });
+            maps.push(MapArgument { param, operand, map: TensorMap::encode(gpu, map, tensor)? });
         }
         if maps.len() > MOST_MAPS || maps.len() < contract.tensor_maps.len() {
             return Err(unreadable(format!("it has {} tensor maps", contract.tensor_maps.len())));

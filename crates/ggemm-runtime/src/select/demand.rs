@@ -175,9 +175,9 @@ impl Demand {
 
     /// The first tensor that no tensor map of the contract leads to.
     fn maps_unmet(&self, contract: &Contract) -> Option<Unmet> {
-        contract.maps(&self.contraction).find_map(|(map, shape)| {
-            let reason = map.unaddressable(shape)?;
-            Some(Unmet::TensorMap { tensor: shape.name, reason })
+        contract.maps(&self.contraction).find_map(|mapped| {
+            let reason = mapped.unaddressable()?;
+            Some(Unmet::TensorMap { tensor: mapped.tensor.name, reason })
         })
     }
 
