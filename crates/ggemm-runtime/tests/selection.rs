@@ -1,5 +1,6 @@
 //! Choosing a variant: what holds for every problem and architecture. No GPU is needed.
 
+use ggemm_runtime::verify::{Extent, Scenario};
 use ggemm_runtime::{
     Arch, CopyPath, Device, Dtype, Error, KernelSpec, Operation, Planner, Problem, Selection, Unmet, WeightLayout,
     WeightSharing,
@@ -291,6 +292,18 @@ fn a_pin_that_cannot_be_says_why_and_what_could() {
     let grad_w = planner().pin(reduction.parse().unwrap());
     let text = message(&grad_w, &Problem::grad_w(2, 64, 17, 24), Arch::Sm80);
     assert!(text.contains("the row stride of dy is 17 elements, 34 bytes"), "{text}");
+}
+
+/// Verification draws no problem that a variant cannot be pinned for.
+#[test]
+fn what_is_drawn_for_a_variant_it_computes() {
+    for spec in ggemm_codegen::catalogue::shipped() {
+        let arch = Arch::ALL.into_iter().find(|arch| ggemm_codegen::ValidSpec::new(spec, *arch).is_ok()).unwrap();
+        for (seed, extent) in (0..150).zip(Extent::ALL.into_iter().cycle()) {
+            let problem = Scenario::any(&spec, seed, extent).problem;
+            planner().pin(spec).select(&problem, arch).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+    }
 }
 
 #[test]

@@ -135,7 +135,7 @@ impl TensorMap {
     /// Why it does not lead to a tensor, which the kernel stores or only loads.
     pub(super) fn unaddressable(&self, shape: &TensorShape, is_stored: bool) -> Option<Unaddressable> {
         let ((extents, strides), rank) = (self.numbers(shape), self.rank());
-        let stored = || unstorable(extents[0], self.dtype.size_bytes()).filter(|_| is_stored);
+        let stored = || unstorable(shape.cols as u64, self.dtype.size_bytes()).filter(|_| is_stored);
         unaddressable(&extents[..rank], &strides[..rank]).or_else(stored)
     }
 
