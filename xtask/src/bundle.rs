@@ -135,10 +135,10 @@ fn readme(commit: &str, targets: &[Arch]) -> String {
          Commit {commit}, machine code for {}.\n\n{}\n\
          In this folder:\n\n  \
          ./gpu-tests                                every test on the GPU\n  \
-         ./gpu-bench --json nvidia-h200.json        every layer timed: commit the file in benches/results/\n  \
+         ./gpu-bench --json h100.json                every layer timed: commit the file in benches/results/\n  \
          ./ggemm run --backend cuda                 one problem, timed and checked\n  \
          ./ggemm verify                             200 random problems for every variant\n  \
-         ./ggemm verify --attest nvidia-h200.json   the same, on record: commit the file in attestations/<target>/\n  \
+         ./ggemm verify --attest h100.json   the same, on record: commit it in attestations/<target>/\n  \
          bash sanitize.sh                           memcheck, racecheck, initcheck and synccheck of every variant\n  \
          bash sanitize.sh 'ggemm_rows_*'            the same of some\n\n\
          Every command exits with 0 where all is well.\n",

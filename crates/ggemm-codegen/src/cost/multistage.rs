@@ -1,4 +1,4 @@
-//! The first family on a multiprocessor: tensor cores, shared memory and L2 each take their time of an iteration, and
+//! The multistage family on a multiprocessor: tensor cores, shared memory and L2 each take their time of an iteration, and
 //! CTAs that share a multiprocessor hide each other's waits.
 
 use super::{Bound, OnChip, Work, ctas_per_sm, whole_waves};

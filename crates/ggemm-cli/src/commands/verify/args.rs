@@ -48,7 +48,7 @@ pub(crate) struct VerifyArgs {
     /// The architecture whose variants are interpreted [default: sm_90a]
     #[arg(long, value_parser = parsers::arch(), requires = "interpret")]
     pub(super) arch: Option<Arch>,
-    /// Write what was found to an attestation, such as attestations/sm_90a/nvidia-h200.json
+    /// Write what was found to an attestation, such as attestations/sm_90a/nvidia-h100-80gb-hbm3.json
     #[arg(long, value_name = "FILE", conflicts_with = "interpret")]
     pub(super) attest: Option<PathBuf>,
     /// The day that the attestation bears [default: today, in UTC]

@@ -1,4 +1,4 @@
-//! The first family: every warp copies and multiplies, from sm_80 on.
+//! The multistage family: every warp copies and multiplies, from sm_80 on.
 
 mod main_loop;
 mod parameters;

@@ -1,4 +1,4 @@
-//! Who does what: a warp that loads, and warpgroups that multiply and write out.
+//! Who does what: a warp that finds tiles, one that loads them, and warpgroups that multiply and write out.
 
 use super::super::groups::Groups;
 use super::super::walk::{Tile, Walk};
