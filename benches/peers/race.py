@@ -1,7 +1,8 @@
 """Races ggemm and its peers in one process: `python race.py --json ../results/nvidia-h100-peers.json`.
 
-For each layer and operation every peer's result is first held against a loop of cuBLAS; then the peers take turns, the L2
-cache flushed before each run, and the median of the GPU's own times is told. Useful operations count, padding does not.
+For each layer and operation every peer's result is first held against a loop of cuBLAS; then the peers take turns, each
+for a block of launches, the L2 cache flushed before each, and the median of the GPU's own times is told. Useful operations
+count, padding does not.
 """
 
 from __future__ import annotations
