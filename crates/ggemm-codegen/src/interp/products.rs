@@ -4,10 +4,9 @@ use super::finding::FindingKind;
 use super::machine::{Machine, Step};
 use super::memory::{decode, encode};
 use super::schedule::Policy;
-use super::shared::{OperationId, PIECE};
+use super::shared::{OperationId, PIECE, SharedMemory};
 use super::warp::LANES;
 use crate::descriptor::{WGMMA_K, WGMMA_M};
-use crate::dtype::Dtype;
 use crate::geometry::MMA_M;
 use crate::ir::{ExprId, FragmentId, SharedTile, Stmt, TileRef, WarpgroupMultiply};
 
@@ -24,27 +23,55 @@ pub(super) struct Product<'k> {
 /// A k16 step of a tile.
 struct Operand<'k> {
     tile: &'k SharedTile,
-    dtype: Dtype,
     /// Byte address of the tile.
     address: u32,
     is_mn_major: bool,
-    /// First row or column of the side, and how many.
-    side: (u32, u32),
-    first_k: u32,
+    /// Rows or columns.
+    sides: u32,
+    pieces: Vec<Piece>,
 }
 
-impl Operand<'_> {
-    fn offset(&self, side: u32, k: u32) -> u32 {
-        let (side, k) = (self.side.0 + side, self.first_k + k);
-        if self.is_mn_major { self.tile.layout.offset(k, side) } else { self.tile.layout.offset(side, k) }
+/// 16 bytes of an operand.
+#[derive(Clone, Copy)]
+struct Piece {
+    /// Byte offset in the tile.
+    offset: u32,
+    /// The first element's row or column of the operand, and its k.
+    side: u32,
+    k: u32,
+}
+
+/// Elements of 16 bytes.
+const PIECE_ELEMENTS: u32 = PIECE / 2;
+
+impl<'k> Operand<'k> {
+    fn new(tile: &'k SharedTile, address: u32, is_mn_major: bool, side: (u32, u32), first_k: u32) -> Self {
+        let offset = |s: u32, k: u32| {
+            let (s, k) = (side.0 + s, first_k + k);
+            if is_mn_major { tile.layout.offset(k, s) } else { tile.layout.offset(s, k) }
+        };
+        let (sides, depths) = if is_mn_major { (PIECE_ELEMENTS, 1) } else { (1, PIECE_ELEMENTS) };
+        let pieces = (0..side.1)
+            .step_by(sides as usize)
+            .flat_map(|s| (0..WGMMA_K).step_by(depths as usize).map(move |k| (s, k)))
+            .map(|(s, k)| Piece { offset: offset(s, k) / PIECE * PIECE, side: s, k })
+            .collect();
+        Operand { tile, address, is_mn_major, sides: side.1, pieces }
     }
 
-    /// Byte offsets in the tile of the 16-byte pieces that it is made of.
-    fn pieces(&self) -> impl Iterator<Item = u32> + '_ {
-        let (sides, depths) = if self.is_mn_major { (8, 1) } else { (1, 8) };
-        (0..self.side.1)
-            .step_by(sides)
-            .flat_map(move |s| (0..WGMMA_K).step_by(depths).map(move |k| self.offset(s, k) / PIECE * PIECE))
+    /// The elements of `count` rows or columns from `first` on: all of them for one k, then for the next.
+    fn elements(&self, shared: &SharedMemory, first: u32, count: u32) -> Vec<f64> {
+        let mut elements = vec![0.0; (count * WGMMA_K) as usize];
+        for piece in self.pieces.iter().filter(|p| (first..first + count).contains(&p.side)) {
+            let bytes = shared.bytes(self.address + piece.offset);
+            for (i, bits) in (0u32..).zip(bytes.chunks_exact(2)) {
+                let (side, k) = if self.is_mn_major { (i, 0) } else { (0, i) };
+                let at = (piece.k + k) * count + piece.side - first + side;
+                let value = decode(self.tile.dtype, u64::from(u16::from_le_bytes([bits[0], bits[1]])));
+                elements[at as usize] = f64::from(value);
+            }
+        }
+        elements
     }
 }
 
@@ -78,7 +105,7 @@ impl<'k> Machine<'k, '_> {
         let operation = self.next_operation();
         let c = &mut self.ctas[cta];
         for operand in [&a, &b] {
-            for offset in operand.pieces() {
+            for &Piece { offset, .. } in &operand.pieces {
                 let place = || super::finding::Place {
                     tile: operand.tile.name.clone(),
                     slot: (operand.address - operand.tile.offset) / operand.tile.layout.bytes(),
@@ -114,7 +141,7 @@ impl<'k> Machine<'k, '_> {
         let Some(first_k) = first_k.filter(|k| k.saturating_add(WGMMA_K) <= depth) else {
             return Err(FindingKind::OutsideTile { tile: t.tile.name.clone(), step });
         };
-        Ok(Operand { address: t.address(0), tile: t.tile, dtype: t.tile.dtype, is_mn_major, side, first_k })
+        Ok(Operand::new(t.tile, t.address(0), is_mn_major, side, first_k))
     }
 
     pub(super) fn commit_products(&mut self, cta: usize, warp: usize) {
@@ -131,7 +158,7 @@ impl<'k> Machine<'k, '_> {
             let c = &mut self.ctas[cta];
             for product in c.warps[warp].products.pop_front().into_iter().flatten() {
                 for operand in [&product.a, &product.b] {
-                    for offset in operand.pieces() {
+                    for Piece { offset, .. } in &operand.pieces {
                         let known = &c.warps[warp].known;
                         c.shared.end_read(operand.address + offset, product.operation, warp, known);
                     }
@@ -151,30 +178,21 @@ impl<'k> Machine<'k, '_> {
         let mut open = std::mem::take(&mut w.products_open);
         for product in queue.iter_mut().flatten().chain(&mut open).take(count).filter(|p| !p.done) {
             product.done = true;
-            let bytes = |operand: &Operand<'_>, side: u32, k: u32| {
-                let offset = operand.offset(side, k);
-                let piece = c.shared.bytes(operand.address + offset / PIECE * PIECE);
-                let at = (offset % PIECE) as usize;
-                f64::from(decode(operand.dtype, u64::from(u16::from_le_bytes([piece[at], piece[at + 1]]))))
-            };
-            let n = product.b.side.1 as usize;
-            let depth = WGMMA_K as usize;
-            let mut columns = vec![0.0; depth * n];
-            for (k, j) in (0..depth).flat_map(|k| (0..n).map(move |j| (k, j))) {
-                columns[k * n + j] = bytes(&product.b, j as u32, k as u32);
-            }
+            let n = product.b.sides as usize;
+            let columns = product.b.elements(&c.shared, 0, product.b.sides);
             let r = &mut w.registers[product.accumulator.0 as usize];
             let quarter = (warp % 4) as u32 * MMA_M;
-            for block in 0..product.a.side.1 / WGMMA_M {
-                for i in 0..MMA_M {
-                    let row = (block * WGMMA_M + i) as usize;
-                    let mut sums = vec![0.0; n];
-                    for k in 0..depth {
-                        let x = bytes(&product.a, block * WGMMA_M + quarter + i, k as u32);
-                        sums.iter_mut().zip(&columns[k * n..]).for_each(|(sum, y)| *sum += x * y);
+            let mut sums = vec![0.0; n];
+            for block in 0..product.a.sides / WGMMA_M {
+                let rows = product.a.elements(&c.shared, block * WGMMA_M + quarter, MMA_M);
+                for i in 0..MMA_M as usize {
+                    let row = (block * WGMMA_M) as usize + i;
+                    sums.fill(0.0);
+                    for (x, ys) in rows[i..].iter().step_by(MMA_M as usize).zip(columns.chunks_exact(n)) {
+                        sums.iter_mut().zip(ys).for_each(|(sum, y)| *sum += x * y);
                     }
                     // Products of 16-bit floats are exact in f64; a step is summed and rounded to f32 once.
-                    for (kept, sum) in r.values[0][row * r.cols..][..n].iter_mut().zip(sums) {
+                    for (kept, sum) in r.values[0][row * r.cols..][..n].iter_mut().zip(&sums) {
                         let before = if product.keep { f64::from(*kept) } else { 0.0 };
                         *kept = (before + sum) as f32;
                     }
