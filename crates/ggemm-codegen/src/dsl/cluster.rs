@@ -58,6 +58,21 @@ impl<'k> KernelBuilder<'k> {
         value
     }
 
+    /// This CTA has taken its last number from the word `taken`. The last CTA of the grid to say so, which `ended` counts,
+    /// sets both words back to 0, as the next launch is to find them. One warp of each CTA says it.
+    #[track_caller]
+    pub fn end_count(&mut self, words: Pointer, taken: i32, ended: i32) {
+        let first = self.lane().equals(0);
+        self.comment("The last CTA sets the counter back for the next launch.");
+        let order = (MemoryOrder::AcquireRelease, AtomicScope::Gpu);
+        let before = self.fetch_add("ended_before", words, ended, 1, first, order);
+        let last = first & (before + 1).equals(self.cta_count());
+        let count = self.fetch_add("count", words, taken, 0, last, order);
+        self.fetch_add("count_again", words, taken, count * -1, last, order);
+        let ctas: Expr<'k, I32, Lane> = self.cta_count().within();
+        self.fetch_add("ended", words, ended, ctas * -1, last, order);
+    }
+
     /// Each lane writes a word of shared memory.
     #[track_caller]
     pub fn write_word(&mut self, to: &Slot, value: impl Operand<'k, I32>) {

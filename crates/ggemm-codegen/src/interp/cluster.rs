@@ -1,11 +1,11 @@
 //! Clusters and the grid: peers, signals to them, words that all count with, grids that came before.
 
-use super::finding::FindingKind;
+use super::finding::{Finding, FindingKind};
 use super::knowledge::Knowledge;
 use super::machine::{Machine, Step, lanes_of};
 use super::shared::{OperationId, PIECE};
 use super::warp::{LANES, Mask};
-use crate::ir::{AtomicScope, FetchAdd, Op, Stmt, StmtId, TileRef, VarId};
+use crate::ir::{AtomicScope, FetchAdd, Op, ParamId, Stmt, StmtId, TileRef, VarId};
 
 /// An arrival at a barrier of another CTA, which must still be there.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,17 @@ pub(super) struct Word {
     value: i64,
     /// The CTA that used it first.
     first_user: Option<usize>,
+    /// Who used it last.
+    last_use: Option<Use>,
+}
+
+/// A use of a word.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    cta: usize,
+    warp: usize,
+    stmt: StmtId,
+    pointer: ParamId,
 }
 
 impl Machine<'_, '_> {
@@ -91,7 +102,23 @@ impl Machine<'_, '_> {
         })
     }
 
-    pub(super) fn fetch_add(&mut self, cta: usize, warp: usize, f: &FetchAdd, mask: Mask) -> Step {
+    /// Words that are not as the next launch wants them.
+    pub(super) fn check_workspace(&self) -> Result<(), Box<Finding>> {
+        for (index, Word { value, last_use, .. }) in self.words.iter().enumerate() {
+            if let (Some(Use { cta, warp, stmt, pointer }), true) = (*last_use, *value != 0) {
+                let operand = self.kernel.contract.params[pointer.0 as usize].name.clone();
+                return Err(self.finding(
+                    cta,
+                    warp,
+                    stmt,
+                    FindingKind::WorkspaceLeft { operand, index, value: *value },
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn fetch_add(&mut self, cta: usize, warp: usize, stmt: StmtId, f: &FetchAdd, mask: Mask) -> Step {
         let guard = self.mask_of(cta, warp, f.guard, mask)?;
         let mut values = [0; LANES];
         for lane in lanes_of(guard) {
@@ -114,6 +141,7 @@ impl Machine<'_, '_> {
             }
             values[lane] = word.value;
             word.value += amount;
+            word.last_use = Some(Use { cta, warp, stmt, pointer: f.pointer });
         }
         self.assign(cta, warp, f.var, values, mask);
         Ok(())

@@ -246,6 +246,16 @@ pub enum FindingKind {
         /// The word.
         index: i64,
     },
+    /// A word of the workspace does not hold what the next launch is to find there.
+    #[error("leaves {value} in word {index} of {operand}, where the next launch is to find 0")]
+    WorkspaceLeft {
+        /// The parameter's name.
+        operand: String,
+        /// The word.
+        index: usize,
+        /// What it holds.
+        value: i64,
+    },
     /// A parameter is used as a tensor map and is none.
     #[error("{operand} is no tensor map")]
     NoTensorMap {
@@ -335,6 +345,7 @@ impl FindingKind {
             FindingKind::LeftRunning { .. } => "left running",
             FindingKind::GridNotAwaited => "grid not awaited",
             FindingKind::NarrowAtomic { .. } => "narrow atomic",
+            FindingKind::WorkspaceLeft { .. } => "workspace left",
             FindingKind::NoTensorMap { .. } => "no tensor map",
             FindingKind::Unaddressable { .. } => "unaddressable tensor",
             FindingKind::Deadlock { .. } => "deadlock",

@@ -260,10 +260,10 @@ impl<'k, 'm> Machine<'k, 'm> {
             let complete = self.check_phases_complete(cta);
             complete.map_err(|kind| self.finding(cta, 0, self.last_of(cta, 0), kind))?;
         }
-        match self.unheard() {
-            Some((signal, kind)) => Err(self.finding(signal.from.0, signal.from.1, signal.stmt, kind)),
-            None => Ok(()),
+        if let Some((signal, kind)) = self.unheard() {
+            return Err(self.finding(signal.from.0, signal.from.1, signal.stmt, kind));
         }
+        self.check_workspace()
     }
 
     /// The last statement of note that a warp executed.
@@ -524,7 +524,7 @@ impl<'k, 'm> Machine<'k, 'm> {
             }
             Op::WriteWord { to, value } => self.write_word(cta, warp, stmt, to, *value, mask)?,
             Op::ReadWord { var, from } => self.read_word(cta, warp, stmt, *var, from, mask)?,
-            Op::FetchAdd(add) => self.fetch_add(cta, warp, add, mask)?,
+            Op::FetchAdd(add) => self.fetch_add(cta, warp, stmt.id, add, mask)?,
             Op::AwaitGrid => self.await_grid(cta, warp),
             // What a prefetch brings and who starts early changes no result.
             Op::PrefetchMap { .. } | Op::LaunchDependents => {}
@@ -618,7 +618,7 @@ impl<'k, 'm> Machine<'k, 'm> {
         history.push_back(Event { cta, warp, stmt: stmt.id, what: format!("{}{detail}", stmt.op.name()) });
     }
 
-    fn finding(&self, cta: usize, warp: usize, id: StmtId, kind: FindingKind) -> Box<Finding> {
+    pub(super) fn finding(&self, cta: usize, warp: usize, id: StmtId, kind: FindingKind) -> Box<Finding> {
         let mut found = None;
         self.kernel.body.for_each_stmt(|s| {
             if s.id == id {

@@ -400,9 +400,9 @@ fn named_barriers_count_their_own() {
 
 #[test]
 fn counters_and_grids() {
-    let count = |scope: AtomicScope, wait: bool| {
+    let count = |scope: AtomicScope, wait: bool, end: bool| {
         found(32, move |k| {
-            let counter = k.workspace("counter", 1);
+            let counter = k.workspace("counter", 2);
             if wait {
                 k.await_grid();
             } else {
@@ -411,11 +411,15 @@ fn counters_and_grids() {
             }
             let first = k.lane().equals(0);
             k.fetch_add("taken", counter, 0, 1, first, (MemoryOrder::Relaxed, scope));
+            if end {
+                k.end_count(counter, 0, 1);
+            }
         })
     };
-    assert_eq!(count(AtomicScope::Gpu, true), ["nothing"]);
-    assert_eq!(count(AtomicScope::Cta, true), ["narrow atomic"]);
-    assert_eq!(count(AtomicScope::Gpu, false), ["grid not awaited"]);
+    assert_eq!(count(AtomicScope::Gpu, true, true), ["nothing"]);
+    assert_eq!(count(AtomicScope::Gpu, true, false), ["workspace left"]);
+    assert_eq!(count(AtomicScope::Cta, true, true), ["narrow atomic"]);
+    assert_eq!(count(AtomicScope::Gpu, false, true), ["grid not awaited"]);
 }
 
 /// A ring whose consumer frees slots too early, or whose producer does not wait for them.

@@ -518,7 +518,7 @@ pub(crate) fn dynamic_copy() -> Kernel {
         let a_map = k.tensor_map("a", recipe.clone(), ParamRole::A);
         let d_map = k.tensor_map("d", recipe, ParamRole::D);
         let rows = k.count("rows", ParamRole::Rows);
-        let counter = k.workspace("counter", 1);
+        let counter = k.workspace("counter", 2);
         let layout = Layout::swizzled_panels(COPY_ROWS, 64, 2);
         let tiles = k.bulk_tiles("tiles", Dtype::Bf16, &layout, 1);
         let numbers = k.shared_words("numbers", 2);
@@ -546,6 +546,7 @@ pub(crate) fn dynamic_copy() -> Kernel {
                 step(k, slot, parity);
                 k.break_if(count.le(number));
             });
+            k.end_count(counter, 0, 1);
         });
         k.role("copier", 1..2, RegisterBudget::Launch, |k| {
             let (slot, parity) = (k.var::<I32, Cta, _>("slot", 0), k.var::<I32, Cta, _>("parity", 0));

@@ -6,7 +6,7 @@ use ggemm_codegen::dsl::verify;
 use ggemm_codegen::interp::cases::Case;
 use ggemm_codegen::interp::{Policy, Settings, run};
 use ggemm_codegen::ir::Kernel;
-use ggemm_codegen::mutate::{Mutant, MutationKind, mutants, sample};
+use ggemm_codegen::mutate::{Mutant, MutationKind, is_like, mutants, sample};
 
 use crate::ground::{Subject, Wrong, copy_memory, subjects};
 use crate::kernels;
@@ -70,6 +70,12 @@ const EQUIVALENT: &[Equivalent] = &[
         site: "kernels: if",
         change: "the condition is always true",
         reason: "each warp initializes the barriers alike, and the barrier after it makes them known",
+    },
+    Equivalent {
+        of: &["dynamic_copy"],
+        site: "fetch_add count*",
+        change: "guard: ((lane == 0) & ((ended_before + 1) == ctacount)) becomes ((lane == 0) | ((ended_before + 1)",
+        reason: "whoever is not the last has read 0, which it adds and takes away",
     },
     Equivalent {
         of: WITHOUT_CLUSTER,
@@ -252,15 +258,8 @@ const EQUIVALENT: &[Equivalent] = &[
 fn is_equivalent(subject: &str, mutant: &Mutant) -> bool {
     EQUIVALENT.iter().any(|e| {
         // A site of its own, or the end of a longer one.
-        let here = match e.site.split_once('*') {
-            Some((start, end)) => mutant.site.starts_with(start) && mutant.site.ends_with(end),
-            None if e.site.contains('?') => {
-                let alike = |(a, b): (char, char)| a == '?' || a == b;
-                e.site.chars().count() == mutant.site.chars().count()
-                    && e.site.chars().zip(mutant.site.chars()).all(alike)
-            }
-            None => mutant.site == e.site || (!e.site.starts_with("kernels: ") && mutant.site.ends_with(e.site)),
-        };
+        let ends_here = || !e.site.starts_with("kernels: ") && is_like(&format!("*{}", e.site), &mutant.site);
+        let here = is_like(e.site, &mutant.site) || ends_here();
         e.of.contains(&subject) && here && mutant.description.starts_with(e.change)
     })
 }

@@ -8,7 +8,7 @@
 use super::super::groups::Groups;
 use super::super::walk::{Strided, Tile, TileNumbers, Walk};
 use crate::dsl::{
-    Barriers, Cta, Expr, I32, KernelBuilder, Lane, Operand, Pointer, Producer, Ring, RingSlot, SharedTiles, Var,
+    Barriers, Cta, Expr, I32, KernelBuilder, Operand, Pointer, Producer, Ring, RingSlot, SharedTiles, Var,
 };
 use crate::geometry::{self, FEED_SLOTS, FEED_WORDS, WARPS_OF_WARPGROUP};
 use crate::ir::{AtomicScope, MemoryOrder};
@@ -128,18 +128,11 @@ enum Numbers<'k> {
 }
 
 impl<'k> Numbers<'k> {
-    /// This CTA has taken its last number: the last CTA to do so leaves the words as the next launch wants them.
+    /// This CTA has taken its last number.
     fn end(&self, k: &mut KernelBuilder<'k>) {
-        let Numbers::Counted { counter: Counter { words, .. }, .. } = *self else { return };
-        let first = k.lane().equals(0);
-        k.comment("The last CTA sets the counter back for the next launch.");
-        let order = (MemoryOrder::AcquireRelease, AtomicScope::Gpu);
-        let before = k.fetch_add("ended_before", words, ENDED, 1, first, order);
-        let last = first & (before + 1).equals(k.cta_count());
-        let count = k.fetch_add("count", words, TAKEN, 0, last, order);
-        k.fetch_add("count_again", words, TAKEN, count * -1, last, order);
-        let ctas: Expr<'k, I32, Lane> = k.cta_count().within();
-        k.fetch_add("ended", words, ENDED, ctas * -1, last, order);
+        if let Numbers::Counted { counter, .. } = self {
+            k.end_count(counter.words, TAKEN, ENDED);
+        }
     }
 }
 

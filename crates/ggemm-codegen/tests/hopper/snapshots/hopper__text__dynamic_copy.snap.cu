@@ -206,6 +206,16 @@ __device__ __forceinline__ void await_grid() { asm volatile("griddepcontrol.wait
 __device__ __forceinline__ void launch_dependents() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
 
 // Adds to a word and takes what was there.
+__device__ __forceinline__ int fetch_add_ordered_gpu(int* word, int amount) {
+    int before;
+    asm volatile("atom.acq_rel.gpu.global.add.s32 %0, [%1], %2;"
+                 : "=r"(before)
+                 : "l"(word), "r"(amount)
+                 : "memory");
+    return before;
+}
+
+// Adds to a word and takes what was there.
 __device__ __forceinline__ int fetch_add_relaxed_gpu(int* word, int amount) {
     int before;
     asm volatile("atom.relaxed.gpu.global.add.s32 %0, [%1], %2;"
@@ -272,6 +282,11 @@ dynamic_copy(
             slot = slot == 1 ? 0 : 1;
             if (count <= number_of_tile) break;
         }
+        // The last CTA sets the counter back for the next launch.
+        const int ended_before = lane == 0 ? fetch_add_ordered_gpu(counter + 1, 1) : 0;
+        const int count_2 = lane == 0 && ended_before + 1 == int(gridDim.x) ? fetch_add_ordered_gpu(counter + 0, 0) : 0;
+        const int count_again = lane == 0 && ended_before + 1 == int(gridDim.x) ? fetch_add_ordered_gpu(counter + 0, count_2 * -1) : 0;
+        const int ended = lane == 0 && ended_before + 1 == int(gridDim.x) ? fetch_add_ordered_gpu(counter + 1, int(gridDim.x) * -1) : 0;
     }
     // copier: warp 1
     else if (warp == 1) {
