@@ -1,9 +1,6 @@
 //! `cargo xtask mutants`: plants faults into every family's kernels and fails on one that nobody notices.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Instant;
 
 use clap::Args;
@@ -11,24 +8,35 @@ use comfy_table::{Table, presets};
 use ggemm_codegen::kernels;
 use ggemm_codegen::mutate::{Ground, Mutant, Subject, Verdict, equivalent, hunt, mutants, sample, subjects};
 use indicatif::{ProgressBar, ProgressDrawTarget};
+use rayon::prelude::*;
 
 use crate::Result;
 use crate::cargo::cargo;
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Options {
     /// Only this family: rows or reduction, or the kernels that show Hopper's statements
     #[arg(long, value_parser = ["rows", "reduction", HOPPER])]
     family: Option<String>,
+    /// Only variants whose name holds this
+    #[arg(long, conflicts_with = "family")]
+    variant: Option<String>,
     /// Only so many faults of each variant, picked by the seed
     #[arg(long)]
     sample: Option<usize>,
+    /// Leave out faults that are listed as changing nothing: each of them takes as long as all trials do
+    #[arg(long)]
+    unlisted: bool,
     /// Picks the sample
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// How many faults are hunted at once
-    #[arg(long, default_value_t = 2)]
-    threads: usize,
+}
+
+impl Options {
+    /// All faults that can be caught, of every kernel.
+    pub(crate) fn all_unlisted() -> Self {
+        Options { unlisted: true, ..Options::default() }
+    }
 }
 
 /// The kernels of codegen's tests that show statements which no shipped variant uses yet.
@@ -65,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.family.as_deref() != Some(HOPPER) {
         hunt_families(options)?;
     }
-    if options.family.as_deref().is_none_or(|family| family == HOPPER) {
+    if options.variant.is_none() && options.family.as_deref().is_none_or(|family| family == HOPPER) {
         hunt_hopper(options)?;
     }
     Ok(())
@@ -80,12 +88,15 @@ fn hunt_hopper(options: &Options) -> Result<()> {
 
 fn hunt_families(options: &Options) -> Result<()> {
     let start = Instant::now();
-    let chosen: Vec<Subject> =
-        subjects().into_iter().filter(|s| options.family.as_ref().is_none_or(|f| f == s.family())).collect();
-    let mut rows = Vec::new();
-    for subject in &chosen {
-        rows.push(hunt_subject(subject, options)?);
-    }
+    let chosen: Vec<Subject> = subjects()
+        .into_iter()
+        .filter(|s| options.family.as_ref().is_none_or(|family| family == s.family()))
+        .filter(|s| options.variant.as_ref().is_none_or(|part| s.spec.to_string().contains(part)))
+        .collect();
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let rows: Vec<Row> =
+        chosen.par_iter().map(|subject| hunt_subject(subject, options, &bar)).collect::<Result<_>>()?;
+    bar.finish_and_clear();
     println!("{}", table(&chosen, &rows));
     let all = |count: fn(&Row) -> usize| rows.iter().map(count).sum::<usize>();
     let (faults, listed) = (all(|r| r.faults), all(|r| r.listed));
@@ -107,29 +118,22 @@ fn hunt_families(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn hunt_subject(subject: &Subject, options: &Options) -> Result<Row> {
+fn hunt_subject(subject: &Subject, options: &Options, bar: &ProgressBar) -> Result<Row> {
     let ground = Ground::new(&subject.spec)?;
     let mut faults = mutants(&kernels::build(&subject.spec));
+    faults.retain(|fault| !options.unlisted || equivalent(subject, fault).is_none());
     if let Some(count) = options.sample {
         faults = sample(faults, count, options.seed);
     }
-    let bar = ProgressBar::with_draw_target(Some(faults.len() as u64), ProgressDrawTarget::stderr());
-    let (next, row) = (AtomicUsize::new(0), Mutex::new(Row::default()));
-    thread::scope(|scope| {
-        for _ in 0..options.threads.max(1) {
-            scope.spawn(|| {
-                while let Some(mutant) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let verdict = hunt(mutant, &ground);
-                    row.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).add(subject, mutant, verdict);
-                    bar.inc(1);
-                }
-            });
-        }
-    });
-    bar.finish_and_clear();
-    let mut row = row.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    row.survivors.sort();
-    row.stale.sort();
+    bar.inc_length(faults.len() as u64);
+    let hunt = |fault| {
+        let verdict = hunt(fault, &ground);
+        bar.inc(1);
+        verdict
+    };
+    let verdicts: Vec<Verdict> = faults.par_iter().map(hunt).collect();
+    let mut row = Row::default();
+    faults.iter().zip(verdicts).for_each(|(fault, verdict)| row.add(subject, fault, verdict));
     Ok(row)
 }
 

@@ -14,7 +14,7 @@ mod subjects;
 
 use std::fmt;
 
-pub use equivalent::{EQUIVALENT, Equivalent, equivalent};
+pub use equivalent::{Equivalent, equivalent, equivalents, is_like};
 pub use hunt::{Ground, Verdict, hunt};
 pub use subjects::{Subject, subjects};
 

@@ -161,12 +161,8 @@ impl Scenario {
         if operation == Operation::GradW {
             layout = [WeightLayout::Nk, WeightLayout::Kn][dice.below(2)];
         }
-        if spec.copy == CopyPath::Tma {
-            // A store writes 16 bytes of a row of D or none.
-            let whole = 16 / spec.output.size_bytes() as usize;
-            let cols = if operation == Operation::GradW && layout == WeightLayout::Nk { &mut k } else { &mut n };
-            *cols = cols.next_multiple_of(whole);
-        }
+        let cols = if operation == Operation::GradW && layout == WeightLayout::Nk { &mut k } else { &mut n };
+        *cols = cols.next_multiple_of(columns_together(spec));
         let index = match groups.iter().all(|v| i32::try_from(*v).is_ok()) && dice.below(2) == 0 {
             true => IndexType::I32,
             false => IndexType::I64,
@@ -227,6 +223,14 @@ pub fn operation_of(spec: &KernelSpec) -> (Operation, WeightLayout) {
         (Ragged::Reduction, _) => (Operation::GradW, WeightLayout::Nk),
         (Ragged::Rows, Major::K) => (Operation::Forward, WeightLayout::Nk),
         (Ragged::Rows, Major::Mn) => (Operation::Forward, WeightLayout::Kn),
+    }
+}
+
+/// Columns of D that a variant's stores write together, or not at all: D has a multiple of them.
+pub fn columns_together(spec: &KernelSpec) -> usize {
+    match spec.copy {
+        CopyPath::Tma => 16 / spec.output.size_bytes() as usize,
+        CopyPath::CpAsync | CopyPath::Plain => 1,
     }
 }
 

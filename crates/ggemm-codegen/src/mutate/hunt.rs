@@ -6,10 +6,11 @@ use crate::dsl::verify;
 use crate::dtype::Dtype;
 use crate::interp::cases::{Case, Data, Reference, WrongOutput};
 use crate::interp::{self, Finding, Memory, Policy, Settings};
+use crate::ir::Kernel;
 use crate::kernels;
 use crate::problem::{GroupForm, IndexType, Problem, ProblemError, Tail, WeightSharing};
-use crate::scenario::{ends_of, operation_of};
-use crate::spec::{CopyPath, Ragged};
+use crate::scenario::{columns_together, ends_of, operation_of};
+use crate::spec::{CopyPath, KernelSpec, Ragged};
 
 /// Whether a fault was noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,21 @@ struct Ready {
     case: Case,
     memory: Memory,
     reference: Reference,
+    /// CTAs that run it.
+    ctas: usize,
+    /// How often each policy does.
+    rounds: u64,
+}
+
+impl Ready {
+    /// Statements that the right kernel executes for the problem, whose result is as it should be.
+    fn statements(&self, kernel: &Kernel, settings: Settings) -> Result<u64, Unsound> {
+        let mut memory = self.memory.clone();
+        let done = interp::run(kernel, self.case.contraction(), &mut memory, settings).map_err(Unsound::Finding)?;
+        let wrong = |wrong| Unsound::Wrong { case: self.case.to_string(), settings, wrong };
+        self.reference.check(&memory).map_err(wrong)?;
+        Ok(done.statements)
+    }
 }
 
 /// A problem under a schedule.
@@ -73,25 +89,21 @@ impl Ground {
     /// What is wrong with the unchanged kernel.
     pub fn new(spec: &ValidSpec) -> Result<Self, Unsound> {
         let kernel = kernels::build(spec);
-        let cases = cases(spec)?;
-        let problems: Vec<Ready> =
-            cases.into_iter().map(|case| Ready { memory: case.memory(), reference: case.reference(), case }).collect();
+        let problems = problems(spec)?;
         let mut trials = Vec::new();
-        // All problems under one schedule first: most faults show in any.
-        for policy in [Policy::Random, Policy::Late, Policy::Starve, Policy::Eager] {
-            for (problem, ready) in problems.iter().enumerate() {
-                let settings =
-                    Settings { policy, seed: 1 + problem as u64, ctas: [3, 1, 2][problem % 3], ..Settings::default() };
-                let mut memory = ready.memory.clone();
-                let done =
-                    interp::run(&kernel, ready.case.contraction(), &mut memory, settings).map_err(Unsound::Finding)?;
-                ready.reference.check(&memory).map_err(|wrong| {
-                    let case = ready.case.to_string();
-                    Unsound::Wrong { case, settings, wrong }
-                })?;
-                let limit = PATIENCE * done.statements + 1000;
+        // All problems under one schedule first, short ones before long ones: most faults show in any.
+        let policies = [Policy::Random, Policy::Late, Policy::Starve, Policy::Eager];
+        let most = problems.iter().map(|p| p.rounds).max().unwrap_or(0);
+        for (round, policy) in (0..most).flat_map(|round| policies.map(|policy| (round, policy))) {
+            let from = trials.len();
+            for (problem, ready) in problems.iter().enumerate().filter(|(_, p)| p.rounds > round) {
+                let seed = 1 + problem as u64 + 100 * round;
+                let settings = Settings { policy, seed, ctas: ready.ctas, ..Settings::default() };
+                let statements = ready.statements(&kernel, settings)?;
+                let limit = PATIENCE * statements + 1000;
                 trials.push(Trial { problem, settings: Settings { limit, ..settings } });
             }
+            trials[from..].sort_by_key(|trial| trial.settings.limit);
         }
         Ok(Ground { problems, trials })
     }
@@ -116,7 +128,7 @@ pub fn hunt(mutant: &Mutant, ground: &Ground) -> Verdict {
 }
 
 /// Problems chosen to show faults: what each is there for stands beside it.
-fn cases(spec: &ValidSpec) -> Result<Vec<Case>, ProblemError> {
+fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
     let (m, n, k) = (spec.tile.m as usize, spec.tile.n as usize, spec.tile.k as usize);
     // The side that the groups divide, and with it the widths of the other two.
     let (step, wide, narrow) = match spec.ragged {
@@ -128,11 +140,18 @@ fn cases(spec: &ValidSpec) -> Result<Vec<Case>, ProblemError> {
         Ragged::Rows => 4 * k + 1,
         Ragged::Reduction => m + 1,
     };
+    let (along_m, along_n) = (spec.cluster.m as usize, spec.cluster.n as usize);
+    // The first of the two widths is D's columns where groups divide its rows, else D's rows.
+    let along_first = if spec.ragged == Ragged::Rows { along_n } else { along_m };
+    let deep_side = if spec.ragged == Ragged::Rows { narrow } else { m };
+    let whole = [2 * step, step, step, 3 * step, 2 * step];
+    let ragged = [step + 17, 2 * step + 33, 3 * step + 49, 4 * step + 1, step + 9, 3 * step + 17, 2 * step];
+    let in_turns = [9, 4 * step + 1, 9, 4 * step + 1, 9, 9, 4 * step + 1, 9, 4 * step + 1];
     let around = [step + 1, 0, 1, step, step - 1, 4 * step + 3];
     let many: Vec<i64> = (0..70).map(|g| (g * 7 + 3) % 5 % 3).collect();
     let exactly = |count: usize| -> Vec<i64> { (0..count as i64).map(|g| 1 + g % 2).collect() };
     // (sizes, rows past the last group, the two widths, ends, i64, shared or merged, tail, accumulate)
-    let plan: Vec<Plan> = vec![
+    let mut plans: Vec<Plan> = vec![
         // Sizes around the tile, several blocks of the reduction, several columns, no tail.
         Plan::sizes(&around, 0).widths(wide + 9, deep),
         // The same as ends of i64, with a tail to be zeroed, one weight for all.
@@ -156,7 +175,7 @@ fn cases(spec: &ValidSpec) -> Result<Vec<Case>, ProblemError> {
         Plan::sizes(&[0, 2, 0], 3).widths(wide + 1, 0),
         Plan::sizes(&[0, 0, 0], 4).widths(narrow, narrow).accumulate(),
         // More than a band of row tiles, and several columns of tiles.
-        Plan::sizes(&[3, 18 * m as i64 + 1], 0).widths(2 * n + 8, narrow).band(),
+        Plan::sizes(&[3, band_rows(spec) as i64], 0).widths(2 * n + 8, narrow).band(),
         // Groups that contradict the problem: they are clipped.
         Plan::values(&[-5, 3, 900, 2], 40).widths(wide, narrow).wide(),
         Plan::values(&[9, 3, 20, -4, 17, 900], 40).widths(narrow, wide).ends(),
@@ -164,8 +183,38 @@ fn cases(spec: &ValidSpec) -> Result<Vec<Case>, ProblemError> {
         Plan::values(&[1, 1 << 33, i64::MIN, 2], 10).widths(narrow, narrow).wide().ends(),
         // The same where the second window is the one that leads past the rows.
         Plan::values(&[3; 40], 100).widths(narrow, narrow),
+        // Several tiles of one CTA, of as many whole blocks each as stages may be, one fewer and one more.
+        Plan::sizes(&whole, 0).widths(narrow, k).alone(),
+        Plan::sizes(&whole, 0).widths(narrow, 2 * k).alone(),
+        Plan::sizes(&whole, 2).widths(narrow, 3 * k).alone(),
+        // Several tiles of one CTA, whose last blocks are one, two and three k16 steps and one element: they start at
+        // different slots, and loads may land in another order than they were started in.
+        Plan::sizes(&ragged, 0).widths(deep_side, if spec.even_k { 4 * k } else { 3 * k + 17 }).alone().often(),
+        Plan::sizes(&in_turns, 0).widths(deep_side, narrow).alone().often(),
+        // So many tiles along a side of D that one column more to each would lose one.
+        Plan::sizes(&[2], 0).widths(8 * wide * along_first + 8, narrow),
     ];
-    plan.into_iter().enumerate().map(|(seed, plan)| plan.case(spec, seed as u64)).collect()
+    if spec.ragged == Ragged::Reduction {
+        plans.push(Plan::sizes(&[2], 0).widths(narrow, 8 * n * along_n + 8));
+    }
+    let ready = |(i, plan): (usize, Plan)| {
+        let ctas = if plan.alone { 1 } else { [3, 1, 2][i % 3] };
+        let rounds = plan.rounds;
+        let case = plan.case(spec, i as u64)?;
+        Ok(Ready {
+            memory: case.memory(),
+            reference: case.reference(),
+            case,
+            ctas: ctas * spec.cluster.ctas() as usize,
+            rounds,
+        })
+    };
+    plans.into_iter().enumerate().map(ready).collect()
+}
+
+/// Rows of D that are more than a band of row tiles.
+fn band_rows(spec: &KernelSpec) -> usize {
+    18 * (spec.tile.m * spec.cluster.m) as usize + 1
 }
 
 /// A problem in the making.
@@ -180,6 +229,10 @@ struct Plan {
     accumulate: bool,
     /// The tiles are to be many along the rows of D.
     band: bool,
+    /// One CTA, or one cluster, does all.
+    alone: bool,
+    /// How often each policy runs it.
+    rounds: u64,
     tail: Tail,
 }
 
@@ -195,6 +248,8 @@ impl Plan {
             shared: false,
             accumulate: false,
             band: false,
+            alone: false,
+            rounds: 1,
             tail: Tail::Undeclared,
         }
     }
@@ -228,6 +283,15 @@ impl Plan {
         Plan { band: true, ..self }
     }
 
+    fn alone(self) -> Self {
+        Plan { alone: true, ..self }
+    }
+
+    /// What needs an unlucky moment needs several.
+    fn often(self) -> Self {
+        Plan { rounds: 6, ..self }
+    }
+
     fn tail(self, tail: Tail) -> Self {
         Plan { tail, ..self }
     }
@@ -236,13 +300,14 @@ impl Plan {
         let (operation, layout) = operation_of(spec);
         if spec.ragged == Ragged::Reduction && self.band {
             // The rows of D are no group's: the weight is as high as the group was long.
-            let rows = 18 * spec.tile.m as usize + 1;
             (self.values, self.rows, self.k) = (vec![2, 1], 3, self.n);
-            self.n = rows;
+            self.n = band_rows(spec);
         }
         if spec.even_k {
             self.k = self.k.next_multiple_of(spec.tile.k as usize);
         }
+        let cols = if spec.ragged == Ragged::Reduction { &mut self.k } else { &mut self.n };
+        *cols = cols.next_multiple_of(columns_together(spec));
         let groups = match self.ends && self.values.iter().all(|v| (0..1000).contains(v)) && self.is_sizes() {
             true => ends_of(&self.values),
             false => self.values.clone(),

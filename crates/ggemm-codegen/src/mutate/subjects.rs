@@ -1,8 +1,7 @@
 //! The kernels that faults are planted into: the smallest tiles that show each family, copy path and feature.
 
-use crate::arch::Arch;
 use crate::constraints::ValidSpec;
-use crate::spec::Ragged;
+use crate::spec::{KernelSpec, Ragged};
 
 /// A variant, with what it is there to show.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +23,7 @@ impl Subject {
 }
 
 /// Two warps each, so that a warp can overtake another; four k16 steps where the order of steps is the feature.
-const SUBJECTS: [(&str, &str); 12] = [
+const SUBJECTS: [(&str, &str); 21] = [
     ("cp.async, 2 stages", "rows_ak_bk_bf16_f32_bf16_sm80_16x64x32_w1x2_s2_multistage_cpasync"),
     ("cp.async, 3 stages", "rows_ak_bk_f16_f32_f32_sm80_16x32x32_w1x2_s3_multistage_cpasync"),
     ("cp.async, 4 steps", "rows_ak_bk_bf16_f32_bf16_sm80_32x32x64_w2x1_s2_multistage_cpasync"),
@@ -37,6 +36,15 @@ const SUBJECTS: [(&str, &str); 12] = [
     ("cp.async, 3 stages", "reduction_am_bn_bf16_f32_bf16_sm80_64x64x32_w1x2_s3_multistage_cpasync"),
     ("plain", "reduction_am_bn_bf16_f32_f32_sm80_64x64x32_w1x2_s2_multistage_plain"),
     ("plain, 4 steps", "reduction_am_bn_f16_f32_f16_sm80_64x64x64_w2x2_s2_multistage_plain"),
+    ("TMA, in turns", "rows_ak_bk_bf16_f32_bf16_sm90a_64x64x64_w4x1_s2_pingpong_tma"),
+    ("TMA, in turns by number", "rows_ak_bn_f16_f32_f32_sm90a_64x64x64_w4x1_s3_pingpong_tma_dynamic"),
+    ("TMA, together by number", "rows_ak_bk_bf16_f32_f32_sm90a_128x64x64_w8x1_s3_cooperative_tma_dynamic"),
+    ("TMA, pairs along M", "rows_ak_bn_bf16_f32_bf16_sm90a_128x64x64_w8x1_s2_cooperative_tma_c2x1"),
+    ("TMA, pairs along N", "rows_ak_bk_f16_f32_f16_sm90a_64x64x64_w4x1_s2_pingpong_tma_c1x2"),
+    ("TMA, in turns", "reduction_am_bn_bf16_f32_f32_sm90a_64x64x64_w4x1_s3_pingpong_tma"),
+    ("TMA, together by number", "reduction_am_bn_bf16_f32_bf16_sm90a_128x64x64_w8x1_s2_cooperative_tma_dynamic"),
+    ("TMA, pairs along M", "reduction_am_bn_f16_f32_f16_sm90a_64x64x64_w4x1_s2_pingpong_tma_c2x1"),
+    ("TMA, pairs along N", "reduction_am_bn_bf16_f32_f32_sm90a_128x64x64_w8x1_s2_cooperative_tma_c1x2"),
 ];
 
 /// Every subject.
@@ -47,11 +55,11 @@ pub fn subjects() -> Vec<Subject> {
     SUBJECTS
         .into_iter()
         .map(|(feature, name)| {
-            let spec = match format!("ggemm_{name}").parse() {
+            let spec: KernelSpec = match format!("ggemm_{name}").parse() {
                 Ok(spec) => spec,
                 Err(error) => panic!("{error}"),
             };
-            match ValidSpec::new(spec, Arch::Sm80) {
+            match ValidSpec::new(spec, spec.arch) {
                 Ok(spec) => Subject { feature, spec },
                 Err(violations) => panic!("{name}: {}", violations[0]),
             }

@@ -1,28 +1,11 @@
-//! Faults that are none: changes after which a kernel does what it did, for every problem and schedule.
+//! In the multistage family.
 
-use super::MutationKind::{
-    AddSub, Comparison, Constant, Division, ForceBranch, LoopEnd, Pairing, Reorder, Shuffle, Slot,
+use super::super::MutationKind::{
+    AddSub, Comparison, Constant, Division, ForceBranch, LoopEnd, Pairing, Reorder, Slot,
 };
-use super::{Mutant, MutationKind, Subject};
-use crate::dtype::Dtype;
-use crate::spec::{CopyPath, KernelSpec, Ragged};
+use super::Equivalent;
+use crate::spec::{CopyPath, KernelSpec};
 
-/// Faults that change nothing a program could observe, for one reason.
-#[derive(Clone, Copy, Debug)]
-pub struct Equivalent {
-    /// The variants of which it is true.
-    pub of: fn(&KernelSpec) -> bool,
-    /// The sites; a `*` at the end stands for anything.
-    pub sites: &'static [&'static str],
-    /// The kinds of fault.
-    pub kinds: &'static [MutationKind],
-    /// What the description starts with.
-    pub changes: &'static [&'static str],
-    /// Why nothing changes.
-    pub reason: &'static str,
-}
-
-const ANY: fn(&KernelSpec) -> bool = |_| true;
 const PLAIN: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::Plain);
 const CP_ASYNC: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::CpAsync);
 const TWO_STAGES: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::CpAsync) && s.stages == 2;
@@ -40,57 +23,7 @@ const SIGN_OF_OFFSET: &[&str] = &[
     "value: (reduction_of_tile - k_offset)",
 ];
 
-/// All of them.
-pub const EQUIVALENT: &[Equivalent] = &[
-    Equivalent {
-        of: ANY,
-        sites: &["walk: let start"],
-        kinds: &[Constant],
-        changes: &["value: 0"],
-        reason: "the first window is read before any tile is looked for, and sets what a lane holds",
-    },
-    Equivalent {
-        of: ANY,
-        sites: &["walk: loop > loop > assign running*"],
-        kinds: &[AddSub],
-        changes: &["value: (rows - running) becomes", "value: (reduction - running) becomes"],
-        reason: "a window's sum is clipped once more behind the scan: only matrices of 2^26 rows and more would overflow",
-    },
-    Equivalent {
-        of: ANY,
-        sites: &["walk: loop > let group"],
-        kinds: &[Constant],
-        changes: &["value: 0"],
-        reason: "merged groups have one D, whose group stride is 0",
-    },
-    Equivalent {
-        of: ANY,
-        sites: &["walk: loop > loop > let tiles_of_lane"],
-        kinds: &[Constant],
-        changes: &["value: 0 becomes 1 in (lane == 0)"],
-        reason: "merged, every lane has all rows, so that any one of them may hold the tiles",
-    },
-    Equivalent {
-        of: |s| matches!(s.ragged, Ragged::Reduction) && s.output != Dtype::F32,
-        sites: &["walk: loop > loop > shuffle below #6"],
-        kinds: &[Shuffle],
-        changes: &["distance: 1 becomes 0"],
-        reason: "all groups have as many tiles, so that a lane's own count is its neighbour's; lanes without a group come last",
-    },
-    Equivalent {
-        of: |s| matches!(s.ragged, Ragged::Rows),
-        sites: &["walk: loop > loop > break"],
-        kinds: &[AddSub, Constant],
-        changes: &["condition: (first_group + 32) becomes (first_group - 32)", "condition: 32 becomes 31"],
-        reason: "windows past the last group are read in vain: they have no tiles",
-    },
-    Equivalent {
-        of: ANY,
-        sites: &["ragged_rows: let col_tiles", "ragged_reduction: let col_tiles", "ragged_reduction: let row_tiles*"],
-        kinds: &[Constant],
-        changes: &["value: 64 becomes 63", "value: 32 becomes 31"],
-        reason: "tiles past the last column or row of D have nothing to read and nothing to write",
-    },
+pub(super) const EQUIVALENT: &[Equivalent] = &[
     Equivalent {
         of: MASKED,
         sites: &["main_loop: loop > let blocks"],
@@ -225,22 +158,3 @@ pub const EQUIVALENT: &[Equivalent] = &[
         reason: "what was staged last is written once more, to the slot that is free, and nobody reads it",
     },
 ];
-
-impl Equivalent {
-    /// Whether this is about `mutant`.
-    pub fn is(&self, subject: &Subject, mutant: &Mutant) -> bool {
-        let here = |site: &&str| match site.strip_suffix('*') {
-            Some(start) => mutant.site.starts_with(start),
-            None => mutant.site == *site,
-        };
-        (self.of)(subject.spec.spec())
-            && self.sites.iter().any(here)
-            && self.kinds.contains(&mutant.kind)
-            && self.changes.iter().any(|c| mutant.description.starts_with(c))
-    }
-}
-
-/// The entry that says why a fault changes nothing, if it is known to change nothing.
-pub fn equivalent(subject: &Subject, mutant: &Mutant) -> Option<&'static Equivalent> {
-    EQUIVALENT.iter().find(|e| e.is(subject, mutant))
-}

@@ -1,0 +1,233 @@
+//! In the warp-specialized family.
+
+use super::super::MutationKind::{
+    self, AddSub, Comparison, Constant, Division, Drop, Duplicate, EveryLane, ForceBranch, Logic, Reorder, Slot,
+    SwapArms,
+};
+use super::Equivalent;
+use crate::spec::{CopyPath, KernelSpec, Ragged, Schedule};
+
+const SPECIALIZED: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::Tma);
+const ROWS: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.ragged, Ragged::Rows);
+const REDUCTION: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.ragged, Ragged::Reduction);
+const PINGPONG: fn(&KernelSpec) -> bool = |s| matches!(s.schedule, Schedule::Pingpong);
+const DYNAMIC: fn(&KernelSpec) -> bool = |s| s.dynamic;
+
+/// Where warps wait until a panel's last store has read it: before each of two panels, and before their end.
+const WAITS_FOR_READS: &[&str] = &[
+    "output: role consumer ? > if",
+    "output: role consumer ? > loop > *if #2",
+    "output: role consumer ? > loop > *if #4",
+    "output: role consumer ? > loop > *if #6",
+];
+
+/// Any change of what a variable becomes, or none.
+const ASSIGNMENT: &[MutationKind] = &[Drop, SwapArms, AddSub, Comparison, Constant];
+
+pub(super) const EQUIVALENT: &[Equivalent] = &[
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &["barriers: if > elect > fence_barrier_init"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "the barrier that misses the fence is one on which only threads of the CTA arrive",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &["barriers: if > elect"],
+        kinds: &[EveryLane],
+        changes: &[""],
+        reason: "each lane initializes the barriers alike, before anyone uses them",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &["pipeline: if"],
+        kinds: &[Comparison, Constant, ForceBranch],
+        changes: &["condition: (warp == 0)", "condition: 0 becomes 1", "the condition is always true"],
+        reason: "any warps may initialize the barriers, each alike, before anyone uses them",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &["roles: role producers > role loader > elect"],
+        kinds: &[EveryLane],
+        changes: &[""],
+        reason: "a prefetch of a tensor map changes no result",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &["feed: role producers > role finder > assign fill_*"],
+        kinds: ASSIGNMENT,
+        changes: &[""],
+        reason: "nothing is handed over after the word that no tile is left",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &["feed: role producers > role finder > elect > write_word tile_words #*"],
+        kinds: &[Constant],
+        changes: &["value: 0 becomes"],
+        reason: "nobody looks at the place of no tile",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &["feed: role producers > role finder > loop > await tile_empty"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "finding a tile touches no slot",
+    },
+    Equivalent {
+        of: DYNAMIC,
+        sites: &["feed: role producers > role finder > loop > await tile_wanted"],
+        kinds: &[Drop],
+        changes: &[""],
+        reason: "a number taken early is a right one: that costs time alone",
+    },
+    Equivalent {
+        of: DYNAMIC,
+        sites: &["feed: role producers > role loader > loop > let last_round"],
+        kinds: &[Constant],
+        changes: &["value: 2 becomes", "value: 3 becomes"],
+        reason: "the next tile is asked for a block earlier or later: that costs time alone",
+    },
+    Equivalent {
+        of: DYNAMIC,
+        sites: &["roles: role producers > role loader > loop > for block > await stage_empty"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "asking for the next tile touches no stage",
+    },
+    Equivalent {
+        of: DYNAMIC,
+        sites: &["feed: role producers > role finder > fetch_add count", "feed: * > fetch_add count_again"],
+        kinds: &[Logic],
+        changes: &["guard: ((lane == 0) & ((ended_before + 1) == ctacount))"],
+        reason: "whoever is not the last has read 0, which it adds and takes away",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &["main_loop: role consumer ? *> for block > fence_products"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "going on in the ring touches no sums",
+    },
+    Equivalent {
+        of: PINGPONG,
+        sites: &["main_loop: role consumer ? > loop > if > await_products"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "the other's turn may begin when the products are done: that costs time alone",
+    },
+    Equivalent {
+        of: PINGPONG,
+        sites: &[
+            "main_loop: role consumer ? > loop > if > if > assign free_slot",
+            "main_loop: role consumer ? > loop > if > if #3 > assign free_slot",
+        ],
+        kinds: ASSIGNMENT,
+        changes: &[""],
+        reason: "the next tile is the other warpgroup's, which sets the slot that is freed next",
+    },
+    Equivalent {
+        of: PINGPONG,
+        sites: &["roles: role consumer 1 > let free_slot"],
+        kinds: &[Constant],
+        changes: &["value: 0"],
+        reason: "the first tile is the other warpgroup's, which sets the slot that is freed next",
+    },
+    Equivalent {
+        of: |s| PINGPONG(s) && ROWS(s) && s.cluster.ctas() == 1,
+        sites: &["main_loop: role consumer ? > loop > if", "main_loop: role consumer ? > loop > if > if"],
+        kinds: &[Constant, ForceBranch],
+        changes: &["condition: 0 becomes -1 in (blocks == 0)", "the condition is always true"],
+        reason: "behind a tile without a reduction there is none with one, so that nobody waits for a free slot",
+    },
+    Equivalent {
+        of: PINGPONG,
+        sites: &["roles: role consumer 0 > loop > assign next"],
+        kinds: &[Constant],
+        changes: &["value: 1 becomes 2"],
+        reason: "the other's turn is whatever is not 0",
+    },
+    Equivalent {
+        of: |s| PINGPONG(s) && REDUCTION(s),
+        sites: &["main_loop: role consumer ? > loop > if > if > assign read_parity"],
+        kinds: &[AddSub],
+        changes: &["value: (1 - read_parity) becomes (1 + read_parity)"],
+        reason: "the next tile is the other warpgroup's, behind which the parity is a remainder by 2",
+    },
+    Equivalent {
+        of: REDUCTION,
+        sites: &["feed: role consumer ? > loop > read_word group_start"],
+        kinds: &[Slot],
+        changes: &["slot: ((slot * 5) + 1) + 1", "slot: ((slot * 5) + 1) - 1"],
+        reason: "where a group starts is the loader's affair: those who multiply do not look at it",
+    },
+    Equivalent {
+        of: PINGPONG,
+        sites: &["roles: role consumer ? > loop > if > meet"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "a warpgroup's sums are its own, whoever's turn it is",
+    },
+    Equivalent {
+        of: |s| PINGPONG(s) && ROWS(s) && s.stages == 2,
+        sites: &[
+            "roles: role consumer 0 > loop > if else > assign read_parity",
+            "roles: role consumer 0 > loop > if else > assign read_slot",
+        ],
+        kinds: &[Division, Constant],
+        changes: &["value: (beyond / 2) becomes ceil_div(beyond, 2)", "value: 2 becomes 1 in (beyond % 2)"],
+        reason: "both warpgroups' tiles together are an even number of blocks",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: WAITS_FOR_READS,
+        kinds: &[ForceBranch],
+        changes: &["the condition is always true"],
+        reason: "warps that stored nothing have no reads to wait for",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &[
+            "output: role consumer ? > if > elect",
+            "output: role consumer ? > loop > *if #2 > elect",
+            "output: role consumer ? > loop > *if #4 > elect",
+            "output: role consumer ? > loop > *if #6 > elect",
+        ],
+        kinds: &[EveryLane],
+        changes: &["all lanes"],
+        reason: "lanes that stored nothing have no reads to wait for",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &["output: role consumer 0 > *if*"],
+        kinds: &[Division, Constant],
+        changes: &["condition: (warp % 4) becomes warp", "condition: 4 becomes 5"],
+        reason: "the first warpgroup's warps are numbers 0 to 3",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &[
+            "output: role consumer 0 > if",
+            "output: role consumer 0 > loop > *if #2",
+            "output: role consumer 0 > loop > *if #4",
+            "output: role consumer 0 > loop > *if #6",
+        ],
+        kinds: &[Constant],
+        changes: &["condition: 4 becomes 3"],
+        reason: "warp 3 stored nothing, and has no reads to wait for",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &["output: role consumer ? > loop > *meet*"],
+        kinds: &[Duplicate],
+        changes: &["meet is done twice"],
+        reason: "who has met may meet again",
+    },
+    Equivalent {
+        of: SPECIALIZED,
+        sites: &["output: role consumer 1 > loop > *meet*"],
+        kinds: &[Constant],
+        changes: &["id: 2 becomes 3"],
+        reason: "barrier 3 is nobody else's",
+    },
+];
