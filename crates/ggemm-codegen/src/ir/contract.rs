@@ -127,7 +127,7 @@ pub enum ParamType {
     Words,
 }
 
-/// What the host puts into a parameter, in the words of the [`Contraction`](crate::contraction::Contraction).
+/// What the host puts into a parameter, in the words of the [`Contraction`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
