@@ -91,7 +91,7 @@ rules! {
     Positive "positive" "Tile sides, warps and stages are at least 1 and at most 1024."
     TargetExecutes "target-executes" "The target executes the instructions that the kernel uses."
     ScheduleArch "schedule-arch" "The multistage schedule uses no instruction newer than sm_80's; schedules with a copying role use sm_90a's own."
-    CopySchedule "copy-schedule" "Every warp copies by itself in the multistage schedule; a copying role copies by TMA."
+    CopySchedule "copy-schedule" "Every warp copies by itself in the multistage schedule, by cp.async or plain loads; a copying role copies by TMA or plain loads."
     Cluster "cluster" "Only TMA copies one tile for several CTAs; clusters are 2 or 4 CTAs along D's rows or along its columns."
     Majors "majors" "Ragged rows read A along the reduction; a ragged reduction reads A and B along their other dimension, because tokens are rows."
     DynamicWalk "dynamic-walk" "A copying role takes tiles from a counter; the CTAs of a cluster, which must agree, and multistage kernels go by strides."
@@ -100,9 +100,9 @@ rules! {
     TileK "tile-k" "A stage holds 32 or 64 elements of the reduction: two or four k16 steps, in rows of 64 or 128 bytes; wgmma's swizzle asks for 64."
     WarpTile "warp-tile" "Every warp owns a multiple of 16 rows and of 16 columns of the tile."
     WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide."
-    PanelSide "panel-side" "The side of a tile along which an operand is contiguous is a multiple of 64 elements, one 128-byte panel, unless it is the reduction; so are the columns of a tile that TMA writes."
-    CopyShare "copy-share" "The threads of a CTA share each tile's 16-byte pieces evenly, whole rows at a time."
-    Stages "stages" "Rings hold 2 to 8 stages; plain loads alternate between 2."
+    PanelSide "panel-side" "The side of a tile along which an operand is contiguous is a multiple of 64 elements, one 128-byte panel, unless it is the reduction; so are the columns of a warpgroup's tile."
+    CopyShare "copy-share" "The threads of a CTA share each tile's 16-byte pieces evenly, whole rows at a time; for plain loads 8 rows or a multiple, so that a thread's pieces all start at the same offset from 16 bytes."
+    Stages "stages" "Rings hold 2 to 8 stages; plain loads without a role of their own alternate between 2."
     EvenK "even-k" "Only cp.async ragged rows have a variant without masks on the reduction; a ragged reduction ends anywhere."
     Threads "threads" "A CTA has 64 to 512 threads."
     SharedMemory "shared-memory" "All stages fit the shared memory that the target grants one block."
@@ -194,7 +194,8 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         let message = format!("the {:?} schedule is {arch}'s, the spec says {}", spec.schedule, spec.arch);
         found.add(Rule::ScheduleArch, Field::Arch, message, Some(arch.to_string()));
     }
-    if specialized != (spec.copy == CopyPath::Tma) {
+    let wrong = if specialized { CopyPath::CpAsync } else { CopyPath::Tma };
+    if spec.copy == wrong {
         let message = format!("the {:?} schedule with {:?} copies", spec.schedule, spec.copy);
         let nearest = if specialized { "tma" } else { "cpasync" };
         found.add(Rule::CopySchedule, Field::Copy, message, Some(nearest.into()));
@@ -231,8 +232,8 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         found.add(Rule::AccumulatorType, Field::Accumulator, message, Some(Dtype::F32.to_string()));
     }
     let stages = match spec.copy {
-        CopyPath::Plain => 2..=2,
-        CopyPath::CpAsync | CopyPath::Tma => 2..=8,
+        CopyPath::Plain if !specialized => 2..=2,
+        CopyPath::Plain | CopyPath::CpAsync | CopyPath::Tma => 2..=8,
     };
     if !stages.contains(&spec.stages) {
         let nearest = spec.stages.clamp(*stages.start(), *stages.end());
@@ -296,7 +297,7 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
         found.add(Rule::WarpgroupTile, Field::TileN, message, Some(WGMMA_MAX_N.to_string()));
     }
     if !tile.n.is_multiple_of(PANEL) {
-        let message = format!("tile n is {}, and TMA writes panels of {PANEL}", tile.n);
+        let message = format!("tile n is {}, no multiple of a panel's {PANEL}", tile.n);
         found.add(Rule::PanelSide, Field::TileN, message, Some(nearest_multiple(tile.n, PANEL).to_string()));
     }
 }
@@ -333,9 +334,13 @@ fn copy_shares(spec: &KernelSpec, found: &mut Findings) {
         [(Field::TileM, "A", geometry::a_tile(spec)), (Field::TileN, "B", geometry::b_tile(spec))]
     {
         let (rows, cols) = tile.shape();
-        let pieces_per_row = cols / (CHUNK_BYTES / tile.element_bytes);
-        let whole_rows = threads.is_multiple_of(pieces_per_row) && rows.is_multiple_of(threads / pieces_per_row);
-        if !whole_rows {
+        // Plain loads go panel by panel.
+        let together = if spec.copy == CopyPath::Plain { cols.min(128 / tile.element_bytes) } else { cols };
+        let pieces_per_row = together / (CHUNK_BYTES / tile.element_bytes);
+        let rows_at_once = threads / pieces_per_row;
+        let whole_rows = threads.is_multiple_of(pieces_per_row) && rows.is_multiple_of(rows_at_once);
+        let at_one_offset = spec.copy != CopyPath::Plain || rows_at_once.is_multiple_of(8);
+        if !whole_rows || !at_one_offset {
             let message = format!("{threads} threads cannot share {name}'s {rows} rows of {pieces_per_row} pieces");
             found.add(Rule::CopyShare, field, message, None);
         }

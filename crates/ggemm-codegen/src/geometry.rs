@@ -1,6 +1,8 @@
 //! What a spec's tile means in shared memory and registers: the layouts that its kernel declares, that validation
 //! counts, and that tests inspect.
 
+use std::ops::Range;
+
 use crate::descriptor::WGMMA_M;
 use crate::dtype::Dtype;
 use crate::layout::{CHUNK_BYTES, Layout, Mode, ThreadValueMap};
@@ -47,6 +49,28 @@ pub fn copy_map(tile: &Layout, threads: u32) -> ThreadValueMap {
         ],
         values: vec![
             Mode { extent: piece, row: 0, col: 1 },
+            Mode { extent: rows.div_ceil(rows_at_once), row: rows_at_once, col: 0 },
+        ],
+    }
+}
+
+/// How threads share a tile that goes through their registers: each takes 16-byte pieces of one column of each 128-byte
+/// panel and of rows that are a multiple of 8 apart, so that all of them start at the same offset from 16 bytes.
+///
+/// The values of a thread are its elements within a piece, panels, then its pieces of a panel.
+pub fn staging_map(tile: &Layout, threads: u32) -> ThreadValueMap {
+    let (rows, cols) = tile.shape();
+    let piece = CHUNK_BYTES / tile.element_bytes;
+    let panel = cols.min(128 / tile.element_bytes);
+    let rows_at_once = threads / (panel / piece);
+    ThreadValueMap {
+        threads: vec![
+            Mode { extent: panel / piece, row: 0, col: piece },
+            Mode { extent: rows_at_once, row: 1, col: 0 },
+        ],
+        values: vec![
+            Mode { extent: piece, row: 0, col: 1 },
+            Mode { extent: cols / panel, row: 0, col: panel },
             Mode { extent: rows.div_ceil(rows_at_once), row: rows_at_once, col: 0 },
         ],
     }
@@ -163,11 +187,36 @@ pub fn consumers(spec: &KernelSpec) -> u32 {
     }
 }
 
-/// Warps beside those that multiply. One finds tiles and one copies; where registers change hands, their whole warpgroup
-/// gives up its own.
-pub fn producer_warps(spec: &KernelSpec) -> u32 {
-    if register_budget(spec).is_some() { WARPS_OF_WARPGROUP } else { 2 }
+/// Warps that load: one that asks the copy engine, or a warpgroup that reads operands itself.
+pub fn loader_warps(spec: &KernelSpec) -> u32 {
+    if spec.copy == CopyPath::Plain { WARPS_OF_WARPGROUP } else { 1 }
 }
+
+/// Warps beside those that multiply: one finds tiles, the others load; where registers change hands, they are whole
+/// warpgroups.
+pub fn producer_warps(spec: &KernelSpec) -> u32 {
+    match register_budget(spec) {
+        None => 1 + loader_warps(spec),
+        Some(_) => (1 + loader_warps(spec)).next_multiple_of(WARPS_OF_WARPGROUP),
+    }
+}
+
+/// The warp that finds tiles and the warps that load them. A warpgroup that loads begins where one may.
+pub fn producers(spec: &KernelSpec) -> [Range<u32>; 2] {
+    let first = WARPS_OF_WARPGROUP * consumers(spec);
+    match loader_warps(spec) {
+        1 => [first..first + 1, first + 1..first + 2],
+        loaders => [first + loaders..first + loaders + 1, first..first + loaders],
+    }
+}
+
+/// Pieces that a thread of a loading warpgroup reads together.
+pub const STAGED_TOGETHER: u32 = 2;
+/// How many times as many are on their way while it writes so many to shared memory.
+pub const STAGED_AHEAD: u32 = 3;
+
+/// Registers of a piece on its way: it is read as the two aligned pieces that hold it.
+pub const STAGED_REGISTERS: u32 = 8;
 
 /// Threads of a CTA.
 pub fn threads(spec: &KernelSpec) -> u32 {
@@ -181,18 +230,22 @@ pub fn threads(spec: &KernelSpec) -> u32 {
 /// Registers of a thread of each role, where roles exchange them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterShares {
-    /// Of a thread that copies.
-    pub producer: u32,
+    /// Of a thread of the warpgroup that finds tiles.
+    pub finder: u32,
+    /// Of a thread that loads; the copy engine is asked by a warp of the same warpgroup, which has the finder's share.
+    pub loader: u32,
     /// Of a thread that multiplies.
     pub consumer: u32,
 }
 
-/// How registers are divided between the roles: with two warpgroups that multiply, an even share of the file would be
-/// 168, and their sums alone take up to 192.
+/// How registers are divided between the roles, where two warpgroups multiply. Beside the copy engine an even share of the
+/// file would be 168, and sums alone take up to 192. A warpgroup that loads itself makes them 128, and keeps operands that
+/// are on their way.
 pub fn register_budget(spec: &KernelSpec) -> Option<RegisterShares> {
-    let shares = match sums_of_thread(spec) {
-        0..=128 => RegisterShares { producer: 40, consumer: 232 },
-        _ => RegisterShares { producer: 24, consumer: 240 },
+    let shares = match (spec.copy, sums_of_thread(spec)) {
+        (CopyPath::Plain, _) => RegisterShares { finder: 24, loader: 168, consumer: 160 },
+        (_, 0..=128) => RegisterShares { finder: 40, loader: 40, consumer: 232 },
+        _ => RegisterShares { finder: 24, loader: 24, consumer: 240 },
     };
     (spec.schedule.is_warp_specialized() && consumers(spec) > 1).then_some(shares)
 }
@@ -243,23 +296,31 @@ pub fn shared_bytes(spec: &KernelSpec) -> u32 {
     if !spec.schedule.is_warp_specialized() {
         return stages;
     }
-    let output = consumers(spec) * output_buffers(spec) * output_panel(spec).bytes();
+    // Threads that move tiles write D from their registers.
+    let output = match spec.copy {
+        CopyPath::Plain => 0,
+        CopyPath::CpAsync | CopyPath::Tma => consumers(spec) * output_buffers(spec) * output_panel(spec).bytes(),
+    };
     stages.saturating_add(output + barrier_bytes(spec))
 }
 
-/// Registers a thread that multiplies needs, estimated: the accumulator, two k16 steps of fragments where it reads them
-/// itself, for plain loads the pieces on their way, and what addresses, walk and loop were seen to take in the
-/// compiler's reports.
+/// Registers a thread needs, estimated: the accumulator, two k16 steps of fragments where it reads them itself, the
+/// pieces on their way where it copies them itself, and what addresses, walk and loop were seen to take in the
+/// compiler's reports. Where copying is a role of its own, the thread that needs most.
 pub fn register_estimate(spec: &KernelSpec) -> u32 {
     let (wm, wn) = (spec.tile.m / spec.warps.m, spec.tile.n / spec.warps.n);
     let accumulator = wm * wn / 32;
+    let specialized = spec.schedule.is_warp_specialized();
     let fragments = match spec.copy {
+        CopyPath::Plain if specialized => 0,
         CopyPath::Tma => 0,
         CopyPath::Plain | CopyPath::CpAsync => 2 * (wm / MMA_M * 4 + wn / MMA_N * 2),
     };
     let staging = match spec.copy {
-        CopyPath::Plain => stage_bytes(spec) / spec.warps.threads() / 4,
+        CopyPath::Plain if specialized => (STAGED_AHEAD + 1) * STAGED_TOGETHER * STAGED_REGISTERS,
+        CopyPath::Plain => stage_bytes(spec) / spec.warps.threads() / CHUNK_BYTES * STAGED_REGISTERS,
         CopyPath::CpAsync | CopyPath::Tma => 0,
     };
-    accumulator + fragments + staging + crate::resources::ADDRESS_REGISTERS
+    let needs = if specialized { accumulator.max(staging) } else { accumulator + fragments + staging };
+    needs + crate::resources::ADDRESS_REGISTERS
 }

@@ -1,6 +1,7 @@
 //! What a kernel takes, read off its IR: registers of a thread and the work of one iteration of its main loop.
 
-use crate::ir::{Block, Body, FragmentRole, Kernel, LoopWork, Op};
+use crate::geometry;
+use crate::ir::{Block, Body, Fragment, FragmentRole, Kernel, LoopWork, Op};
 
 /// What a kernel takes beside the shared memory and threads that its contract states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +18,17 @@ pub(crate) const ADDRESS_REGISTERS: u32 = 48;
 /// Counts what `kernel` takes.
 pub fn of(kernel: &Kernel) -> Resources {
     let body = &kernel.body;
-    let fragment_registers: u32 =
-        body.fragments.iter().map(|f| f.map.value_count() * f.slots * f.dtype.size_bytes() / 4).sum();
+    let staged = |f: &&Fragment| f.role == FragmentRole::Staging;
+    let (staging, others): (Vec<_>, Vec<_>) = body.fragments.iter().partition(staged);
+    let pieces: u32 = staging.iter().map(|f| f.map.value_count() / f.map.values[0].extent).sum();
+    let others: u32 = others.into_iter().map(|f| f.map.value_count() * f.slots * f.dtype.size_bytes() / 4).sum();
+    // A role that copies has only some of its pieces on their way at once.
+    let fragment_registers = if has_roles(&body.block) {
+        let at_once = (geometry::STAGED_AHEAD + 1) * geometry::STAGED_TOGETHER;
+        others.max(pieces.min(at_once) * geometry::STAGED_REGISTERS)
+    } else {
+        others + pieces * geometry::STAGED_REGISTERS
+    };
     let work = main_loop(&body.block).map_or_else(LoopWork::default, |block| {
         let mut work = LoopWork::default();
         count(body, block, kernel.contract.threads, 1, &mut work);
@@ -32,6 +42,10 @@ pub fn of(kernel: &Kernel) -> Resources {
         count(body, block, kernel.contract.threads, 1, &mut work);
     }
     Resources { registers: fragment_registers + ADDRESS_REGISTERS, work }
+}
+
+fn has_roles(block: &Block) -> bool {
+    block.0.iter().any(|s| matches!(s.op, Op::Role(_)))
 }
 
 /// The first loop, from the outside, that is not written out and whose own statements multiply.
@@ -51,11 +65,11 @@ fn multiplies(block: &Block) -> bool {
     })
 }
 
-/// The innermost loop that is not written out and starts bulk loads.
+/// The innermost loop that is not written out and starts loads.
 fn loading_loop(block: &Block) -> Option<&Block> {
     fn loads(block: &Block) -> bool {
         block.0.iter().any(|s| match &s.op {
-            Op::BulkLoad(_) => true,
+            Op::BulkLoad(_) | Op::LoadStaging { .. } => true,
             Op::If { then, .. } => loads(then),
             Op::Elect { body } => loads(body),
             _ => false,
@@ -73,6 +87,8 @@ fn count(body: &Body, block: &Block, threads: u32, times: u64, work: &mut LoopWo
         let f = fragment(id);
         u64::from(f.map.value_count()) * u64::from(threads) * u64::from(f.dtype.size_bytes())
     };
+    let staged =
+        |id, pieces: u64| u64::from(fragment(id).map.thread_count()) * pieces * u64::from(crate::layout::CHUNK_BYTES);
     for stmt in &block.0 {
         match &stmt.op {
             Op::Multiply { accumulator, a, .. } => {
@@ -85,8 +101,8 @@ fn count(body: &Body, block: &Block, threads: u32, times: u64, work: &mut LoopWo
                 work.global_bytes += times * tile;
                 work.shared_bytes += times * tile;
             }
-            Op::LoadStaging { to, .. } => work.global_bytes += times * bytes(*to),
-            Op::StoreStaging { from, .. } => work.shared_bytes += times * bytes(*from),
+            Op::LoadStaging { to, pieces } => work.global_bytes += times * staged(*to, pieces.len() as u64),
+            Op::StoreStaging { from, pieces, .. } => work.shared_bytes += times * staged(*from, pieces.len() as u64),
             Op::WarpgroupMultiply(p) => {
                 let f = fragment(p.accumulator);
                 let threads = f.map.thread_count();

@@ -106,7 +106,7 @@ impl Schedule {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CopyPath {
-    /// Element by element through registers: any stride, any alignment.
+    /// Through registers, in the aligned 16-byte pieces that hold the elements: any stride, any alignment.
     Plain,
     /// `cp.async`, 16 bytes at a time: pointers and strides that are multiples of 16 bytes.
     CpAsync,

@@ -92,8 +92,13 @@ pub struct RingSlot<'k> {
 impl Ring {
     /// Declares a ring whose slots are filled by one arrival with bytes and freed by `consumers` arrivals.
     pub fn declare(k: &mut KernelBuilder<'_>, name: &str, slots: u32, consumers: u32) -> Ring {
+        Ring::filled_by(k, name, slots, (1, consumers))
+    }
+
+    /// Declares a ring whose slots are filled by `producers` arrivals and freed by `consumers` arrivals.
+    pub fn filled_by(k: &mut KernelBuilder<'_>, name: &str, slots: u32, (producers, consumers): (u32, u32)) -> Ring {
         Ring {
-            full: k.barriers(&format!("{name}_full"), slots, 1),
+            full: k.barriers(&format!("{name}_full"), slots, producers),
             empty: k.barriers(&format!("{name}_empty"), slots, consumers),
             slots,
         }
@@ -179,6 +184,15 @@ impl<'k> Producer<'k> {
             write(k, slot);
             k.arrive(slot.full);
         });
+        self.at.step(k, self.ring.slots);
+    }
+
+    /// What this warp wrote to the slot at hand is there for the copy engine and the tensor cores: a lane of each warp
+    /// says so; then goes on to the next slot.
+    #[track_caller]
+    pub fn deliver(&self, k: &mut KernelBuilder<'k>, slot: RingSlot<'k>) {
+        k.fence_proxy();
+        k.elect(|k| k.arrive(slot.full));
         self.at.step(k, self.ring.slots);
     }
 

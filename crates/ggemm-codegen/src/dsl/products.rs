@@ -1,8 +1,8 @@
 //! Products of warpgroups.
 
 use super::builder::KernelBuilder;
-use super::scalar::{Bool, Expr, I32, Operand, ScopeTag, Warpgroup, Within};
-use super::tiles::Slot;
+use super::scalar::{Bool, Expr, Grid, I32, Operand, ScopeTag, Warpgroup, Within};
+use super::tiles::{GlobalBlock, Slot};
 use crate::dtype::Dtype;
 use crate::ir::{FragmentId, FragmentRole, Op, WarpgroupMultiply};
 use crate::layout::ThreadValueMap;
@@ -109,6 +109,13 @@ impl<'k> KernelBuilder<'k> {
         let row = row.expr(self.arena());
         let to = to.tile();
         self.push(Op::StoreFragment { from: from.0, to, row, col, block: Some(block), transposed: false });
+    }
+
+    /// Rounds the sums of a tile and writes those that exist, element by element, to rows that may start anywhere; where
+    /// `accumulate` holds, adds them to what is there. A warpgroup writes the rows it holds.
+    #[track_caller]
+    pub fn store_sums(&mut self, from: WarpgroupSums, to: &GlobalBlock<'k>, accumulate: Option<Expr<'k, Bool, Grid>>) {
+        self.store_accumulator(from.0, to, accumulate, false);
     }
 
     /// The same to a tile whose rows are the sums' columns.

@@ -1,5 +1,7 @@
 //! Tiles of the DSL: device memory, shared memory and fragments, and the statements that move and multiply them.
 
+use std::ops::Range;
+
 use super::builder::KernelBuilder;
 use super::scalar::{Bool, Cta, Expr, Grid, I32, I64, Operand, ScopeTag, Warp, Within};
 use crate::dtype::Dtype;
@@ -112,7 +114,18 @@ pub struct OperandFragment {
 
 /// Pieces on their way from global to shared memory.
 #[derive(Clone, Copy)]
-pub struct StagingFragment(FragmentId);
+pub struct StagingFragment {
+    id: FragmentId,
+    /// Of each thread.
+    pieces: u32,
+}
+
+impl StagingFragment {
+    /// Pieces of 16 bytes that each thread moves.
+    pub fn pieces(&self) -> u32 {
+        self.pieces
+    }
+}
 
 impl<'k> KernelBuilder<'k> {
     /// Declares `slots` tiles of this layout in shared memory.
@@ -161,10 +174,17 @@ impl<'k> KernelBuilder<'k> {
         OperandFragment { id: self.declare_fragment(name, dtype, FragmentRole::OperandB, map, slots), transposed }
     }
 
-    /// Declares registers for one tile's pieces.
+    /// Declares registers for one tile's pieces, which all threads share.
     pub fn staging(&mut self, name: &str, dtype: Dtype, tile: &Layout) -> StagingFragment {
-        let map = geometry::copy_map(tile, self.threads());
-        StagingFragment(self.declare_fragment(name, dtype, FragmentRole::Staging, map, 1))
+        self.staging_of(self.threads(), name, dtype, tile)
+    }
+
+    /// Declares registers for one tile's pieces, which so many threads of a role share; the role begins at a multiple of
+    /// them.
+    pub fn staging_of(&mut self, threads: u32, name: &str, dtype: Dtype, tile: &Layout) -> StagingFragment {
+        let map = geometry::staging_map(tile, threads);
+        let pieces = map.value_count() / map.values[0].extent;
+        StagingFragment { id: self.declare_fragment(name, dtype, FragmentRole::Staging, map, 1), pieces }
     }
 
     /// Starts an asynchronous copy of a block into a tile; what does not exist becomes zero.
@@ -193,16 +213,35 @@ impl<'k> KernelBuilder<'k> {
         self.push(Op::Barrier);
     }
 
+    /// Says which block is to be read into registers; what of it does not exist becomes zero.
+    #[track_caller]
+    pub fn begin_staging(&mut self, fragment: StagingFragment, from: &GlobalBlock<'k>) {
+        self.push(Op::BeginStaging { fragment: fragment.id, from: from.lower() });
+    }
+
+    /// Reads some of each thread's pieces of the block that was begun, in order.
+    #[track_caller]
+    pub fn load_pieces(&mut self, to: StagingFragment, pieces: Range<u32>) {
+        self.push(Op::LoadStaging { to: to.id, pieces });
+    }
+
+    /// Writes some of the pieces that were read to a tile.
+    #[track_caller]
+    pub fn store_pieces(&mut self, from: StagingFragment, pieces: Range<u32>, to: &Slot) {
+        self.push(Op::StoreStaging { from: from.id, to: to.tile, pieces });
+    }
+
     /// Reads a block into registers; what does not exist becomes zero.
     #[track_caller]
     pub fn load_staging(&mut self, to: StagingFragment, from: &GlobalBlock<'k>) {
-        self.push(Op::LoadStaging { to: to.0, from: from.lower() });
+        self.begin_staging(to, from);
+        self.load_pieces(to, 0..to.pieces);
     }
 
     /// Writes what was read to a tile.
     #[track_caller]
     pub fn store_staging(&mut self, from: StagingFragment, to: &Slot) {
-        self.push(Op::StoreStaging { from: from.0, to: to.tile });
+        self.store_pieces(from, 0..from.pieces, to);
     }
 
     /// Sets the sums to zero.
@@ -247,6 +286,18 @@ impl<'k> KernelBuilder<'k> {
         accumulate: Option<Expr<'k, Bool, Grid>>,
         paired: bool,
     ) {
-        self.push(Op::StoreTile { from: from.0, to: to.lower(), accumulate: accumulate.map(|e| e.id), paired });
+        self.store_accumulator(from.0, to, accumulate, paired);
+    }
+
+    /// Rounds and writes an accumulator of either kind.
+    #[track_caller]
+    pub(super) fn store_accumulator(
+        &mut self,
+        from: FragmentId,
+        to: &GlobalBlock<'k>,
+        accumulate: Option<Expr<'k, Bool, Grid>>,
+        paired: bool,
+    ) {
+        self.push(Op::StoreTile { from, to: to.lower(), accumulate: accumulate.map(|e| e.id), paired });
     }
 }

@@ -463,8 +463,9 @@ impl<'k, 'm> Machine<'k, 'm> {
                 self.await_copies(cta, warp, *pending as usize);
                 self.note(cta, warp, stmt, format!(" (pending {pending})"));
             }
-            Op::LoadStaging { to, from } => self.load_staging(cta, warp, *to, from)?,
-            Op::StoreStaging { from, to } => self.store_staging(cta, warp, stmt, *from, to)?,
+            Op::BeginStaging { fragment, from } => self.begin_staging(cta, warp, *fragment, from)?,
+            Op::LoadStaging { to, pieces } => self.load_staging(cta, warp, *to, pieces)?,
+            Op::StoreStaging { from, to, pieces } => self.store_staging(cta, warp, stmt, (*from, pieces), to)?,
             Op::Zero { fragment } => {
                 self.touch(cta, warp, *fragment)?;
                 let registers = &mut self.ctas[cta].warps[warp].registers[fragment.0 as usize];
@@ -653,7 +654,7 @@ fn expressions_of(op: &Op) -> [Option<ExprId>; 3] {
         Op::Let { value, .. } | Op::Assign { value, .. } => [Some(*value), None, None],
         Op::If { condition, .. } | Op::Break { condition } => [Some(*condition), None, None],
         Op::For { end, .. } => [Some(*end), None, None],
-        Op::CopyTile { from, .. } | Op::LoadStaging { from, .. } => [Some(from.origin), from.rows, from.cols],
+        Op::CopyTile { from, .. } | Op::BeginStaging { from, .. } => [Some(from.origin), from.rows, from.cols],
         Op::StoreTile { to, .. } => [Some(to.origin), to.rows, to.cols],
         _ => [None; 3],
     }

@@ -1,5 +1,7 @@
 //! Statements on tiles and fragments.
 
+use std::ops::Range;
+
 use super::evaluate::LANES;
 use super::finding::{FindingKind, Place};
 use super::machine::{Machine, Step};
@@ -17,7 +19,8 @@ use crate::problem::IndexType;
 const ELEMENTS: usize = PIECE as usize / 2;
 
 /// A [`GlobalTile`] with its numbers.
-struct Block {
+#[derive(Clone, Copy)]
+pub(super) struct Block {
     pointer: ParamId,
     origin: i64,
     row_stride: i64,
@@ -170,16 +173,29 @@ impl<'k> Machine<'k, '_> {
         }
     }
 
-    pub(super) fn load_staging(&mut self, cta: usize, warp: usize, to: FragmentId, from: &GlobalTile) -> Step {
+    pub(super) fn begin_staging(&mut self, cta: usize, warp: usize, fragment: FragmentId, from: &GlobalTile) -> Step {
         let block = self.block(cta, warp, from)?;
+        self.ctas[cta].warps[warp].registers[fragment.0 as usize].block = Some(block);
+        Ok(())
+    }
+
+    pub(super) fn load_staging(&mut self, cta: usize, warp: usize, to: FragmentId, pieces: &Range<u32>) -> Step {
         let f = &self.kernel.body.fragments[to.0 as usize];
-        for (lane, piece) in lanes_and_pieces(&f.map) {
-            let (row, col) = f.map.coordinates((warp * LANES + lane) as u32, piece);
-            let bytes = self.read_piece(&block, i64::from(row), i64::from(col))?;
+        let Some(block) = self.ctas[cta].warps[warp].registers[to.0 as usize].block else {
+            return Err(FindingKind::UninitializedFragment { fragment: f.name.clone() });
+        };
+        for (lane, piece) in (0..LANES).flat_map(|l| pieces.clone().map(move |p| (l, p))) {
+            let (row, col) = f.map.coordinates((warp * LANES + lane) as u32, piece * ELEMENTS as u32);
+            let (row, col) = (i64::from(row), i64::from(col));
+            let mut values = floats(f.dtype, self.read_piece(&block, row, col)?);
+            // What lies in the aligned bytes beside what exists was read as well, and becomes zero when it is stored.
+            if row < block.rows && col < block.cols {
+                (0i64..).zip(&mut values).filter(|(e, _)| col + e >= block.cols).for_each(|(_, v)| *v = f32::NAN);
+            }
             let r = &mut self.ctas[cta].warps[warp].registers[to.0 as usize];
-            let at = lane * r.cols + piece as usize;
-            r.values[0][at..at + ELEMENTS].copy_from_slice(&floats(f.dtype, bytes));
-            r.filled[0] = true;
+            let at = lane * r.cols + piece as usize * ELEMENTS;
+            r.values[0][at..at + ELEMENTS].copy_from_slice(&values);
+            r.filled[piece as usize] = true;
         }
         Ok(())
     }
@@ -189,23 +205,25 @@ impl<'k> Machine<'k, '_> {
         cta: usize,
         warp: usize,
         stmt: &Stmt,
-        from: FragmentId,
+        (from, pieces): (FragmentId, &Range<u32>),
         to: &TileRef,
     ) -> Step {
         let tile = self.tile(cta, warp, to)?;
         let f = &self.kernel.body.fragments[from.0 as usize];
-        if !self.ctas[cta].warps[warp].registers[from.0 as usize].filled[0] {
+        let r = &self.ctas[cta].warps[warp].registers[from.0 as usize];
+        let block = r.block.filter(|_| pieces.clone().all(|piece| r.filled[piece as usize]));
+        let Some(block) = block else {
             return Err(FindingKind::UninitializedFragment { fragment: f.name.clone() });
-        }
-        for (lane, piece) in lanes_and_pieces(&f.map) {
-            let (row, col) = f.map.coordinates((warp * LANES + lane) as u32, piece);
+        };
+        for (lane, piece) in (0..LANES).flat_map(|l| pieces.clone().map(move |p| (l, p))) {
+            let (row, col) = f.map.coordinates((warp * LANES + lane) as u32, piece * ELEMENTS as u32);
             let offset = tile.tile.layout.offset(row, col);
             let c = &mut self.ctas[cta];
             let w = &c.warps[warp];
             let r = &w.registers[from.0 as usize];
-            let at = lane * r.cols + piece as usize;
+            let at = lane * r.cols + piece as usize * ELEMENTS;
             let mut bytes = [0; PIECE as usize];
-            for e in 0..ELEMENTS {
+            for e in (0..ELEMENTS).filter(|e| i64::from(col) + (*e as i64) < block.cols) {
                 let bits = encode(f.dtype, r.values[0][at + e]) as u16;
                 bytes[2 * e..2 * e + 2].copy_from_slice(&bits.to_le_bytes());
             }
@@ -310,6 +328,7 @@ impl<'k> Machine<'k, '_> {
         accumulate: Option<ExprId>,
         paired: bool,
     ) -> Step {
+        self.touch(cta, warp, from)?;
         let block = self.block(cta, warp, to)?;
         let accumulate = accumulate.map_or(Ok(0), |e| self.uniform(cta, warp, e))? != 0;
         let f = &self.kernel.body.fragments[from.0 as usize];

@@ -7,6 +7,7 @@ pub(super) use super::evaluate::LANES;
 use super::knowledge::Knowledge;
 use super::products::Product;
 use super::shared::{Bytes, OperationId};
+use super::tiles::Block as GlobalBlock;
 use crate::ir::{Block, Body, Fragment, FragmentRole, StmtId, VarId};
 
 /// The lanes that take part, a bit each.
@@ -71,6 +72,8 @@ pub(super) struct Registers {
     pub(super) in_flight: usize,
     /// A thread touched it, or nobody did yet, and no fence has come since.
     pub(super) touched: bool,
+    /// The block that a staging fragment is read from.
+    pub(super) block: Option<GlobalBlock>,
 }
 
 impl Registers {
@@ -81,8 +84,13 @@ impl Registers {
             _ => (extent(f, |m| m.row), extent(f, |m| m.col)),
         };
         let slots = f.slots as usize;
+        // Pieces of a staging fragment come one by one.
+        let parts = match f.role {
+            FragmentRole::Staging => cols / f.map.values[0].extent as usize,
+            _ => slots,
+        };
         let values = vec![vec![0.0; rows * cols]; slots];
-        Registers { rows, cols, values, filled: vec![false; slots], in_flight: 0, touched: true }
+        Registers { rows, cols, values, filled: vec![false; parts], in_flight: 0, touched: true, block: None }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Statements, and what they are about: variables, shared tiles, fragments.
 
+use std::ops::Range;
+
 use super::asynchrony::{self, Asynchrony};
 use super::atomic::FetchAdd;
 use super::barrier::{Arrive, BarrierId, BarrierRef};
@@ -242,19 +244,28 @@ pub enum Op {
         /// Groups that may be.
         pending: u32,
     },
-    /// Reads a block into a staging fragment, element by element; what does not exist becomes zero.
-    LoadStaging {
+    /// Says which block a staging fragment is about to be read from. Its rows may start anywhere.
+    BeginStaging {
         /// The fragment.
-        to: FragmentId,
+        fragment: FragmentId,
         /// The block.
         from: GlobalTile,
     },
-    /// Writes a staging fragment to a shared tile.
+    /// Reads some pieces of the block that was begun into a staging fragment, in order; what does not exist becomes zero.
+    LoadStaging {
+        /// The fragment.
+        to: FragmentId,
+        /// Each thread's pieces.
+        pieces: Range<u32>,
+    },
+    /// Writes some pieces of a staging fragment to a shared tile.
     StoreStaging {
         /// The fragment.
         from: FragmentId,
         /// The tile.
         to: TileRef,
+        /// Each thread's pieces.
+        pieces: Range<u32>,
     },
     /// Sets a fragment to zero.
     Zero {
@@ -446,8 +457,9 @@ impl Op {
     pub fn required_scope(&self) -> Scope {
         match self {
             Op::Barrier => Scope::Cta,
-            // Copies and staged moves are shared by all threads of the CTA.
-            Op::CopyTile { .. } | Op::LoadStaging { .. } | Op::StoreStaging { .. } => Scope::Cta,
+            // Copies are shared by all threads of the CTA, staged moves by those of a role or of the CTA.
+            Op::CopyTile { .. } => Scope::Cta,
+            Op::BeginStaging { .. } | Op::LoadStaging { .. } | Op::StoreStaging { .. } => Scope::Warpgroup,
             Op::Shuffle { .. } | Op::Ballot { .. } | Op::LoadMatrix { .. } | Op::Multiply { .. } => Scope::Warp,
             Op::Role(_) => Scope::Cta,
             Op::ClusterArrive | Op::ClusterWait => Scope::Cluster,
@@ -478,6 +490,7 @@ impl Op {
             Op::CopyTile { .. } => "copy_tile",
             Op::CommitCopies => "commit_copies",
             Op::AwaitCopies { .. } => "await_copies",
+            Op::BeginStaging { .. } => "begin_staging",
             Op::LoadStaging { .. } => "load_staging",
             Op::StoreStaging { .. } => "store_staging",
             Op::Zero { .. } => "zero",

@@ -144,6 +144,8 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
     // The first of the two widths is D's columns where groups divide its rows, else D's rows.
     let along_first = if spec.ragged == Ragged::Rows { along_n } else { along_m };
     let deep_side = if spec.ragged == Ragged::Rows { narrow } else { m };
+    // Into the last tile along D's rows, so far that the second of two warpgroups has rows there.
+    let into_last = if spec.ragged == Ragged::Reduction { m / 2 + 9 } else { 9 };
     let whole = [2 * step, step, step, 3 * step, 2 * step];
     let ragged = [step + 17, 2 * step + 33, 3 * step + 49, 4 * step + 1, step + 9, 3 * step + 17, 2 * step];
     let in_turns = [9, 4 * step + 1, 9, 4 * step + 1, 9, 9, 4 * step + 1, 9, 4 * step + 1];
@@ -153,9 +155,9 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
     // (sizes, rows past the last group, the two widths, ends, i64, shared or merged, tail, accumulate)
     let mut plans: Vec<Plan> = vec![
         // Sizes around the tile, several blocks of the reduction, several columns, no tail.
-        Plan::sizes(&around, 0).widths(wide + 9, deep),
+        Plan::sizes(&around, 0).widths(wide + into_last, deep),
         // The same as ends of i64, with a tail to be zeroed, one weight for all.
-        Plan::sizes(&around, 21).widths(wide + 9, deep).ends().wide().shared().accumulate(),
+        Plan::sizes(&around, 21).widths(wide + into_last, deep).ends().wide().shared().accumulate(),
         // A tail that nobody may touch; one block of the reduction, less than a tile.
         Plan::sizes(&[3, step, 0, 2], 5).widths(narrow, narrow).tail(Tail::Untouched).accumulate(),
         // More groups than two windows hold, nearly all tiny and some empty.

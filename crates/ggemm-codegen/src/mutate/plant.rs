@@ -69,6 +69,7 @@ impl Planter<'_> {
             | Op::LoadMatrix { .. }
             | Op::Zero { .. }
             | Op::StoreStaging { .. }
+            | Op::BeginStaging { .. }
             | Op::LoadStaging { .. }
             | Op::Break { .. }
             | Op::Assign { .. } => (true, false, false),
@@ -142,7 +143,7 @@ impl Planter<'_> {
                     }
                 });
             }
-            Op::CopyTile { from, .. } | Op::LoadStaging { from, .. } => self.bounds(from),
+            Op::CopyTile { from, .. } | Op::BeginStaging { from, .. } => self.bounds(from),
             Op::StoreTile { to, accumulate, .. } => {
                 self.bounds(to);
                 self.store(accumulate);
@@ -315,7 +316,7 @@ fn slots_of(op: &mut Op) -> Vec<&mut ExprId> {
 
 fn block_of(op: &mut Op) -> Option<&mut GlobalTile> {
     match op {
-        Op::CopyTile { from: block, .. } | Op::LoadStaging { from: block, .. } | Op::StoreTile { to: block, .. } => {
+        Op::CopyTile { from: block, .. } | Op::BeginStaging { from: block, .. } | Op::StoreTile { to: block, .. } => {
             Some(block)
         }
         _ => None,
@@ -335,7 +336,7 @@ fn uses(op: &mut Op) -> Vec<(&'static str, &mut ExprId)> {
         Op::Ballot { predicate, .. } => vec![("predicate", predicate)],
         Op::LoadMatrix { to_slot, step, .. } => vec![("set", to_slot), ("step", step)],
         Op::Multiply { slot, .. } => vec![("set", slot)],
-        Op::CopyTile { from: block, .. } | Op::LoadStaging { from: block, .. } | Op::StoreTile { to: block, .. } => {
+        Op::CopyTile { from: block, .. } | Op::BeginStaging { from: block, .. } | Op::StoreTile { to: block, .. } => {
             let GlobalTile { origin, row_stride, rows, cols, .. } = block;
             let mut all = vec![("origin", origin), ("row stride", row_stride)];
             all.extend(rows.as_mut().map(|e| ("rows", e)));

@@ -71,7 +71,10 @@ fn label(body: &Body, stmt: &Stmt) -> String {
         Op::CopyTile { to, .. } | Op::StoreStaging { to, .. } => {
             format!("{name} {}", body.shared[to.tile.0 as usize].name)
         }
-        Op::LoadStaging { to: f, .. } | Op::LoadMatrix { to: f, .. } | Op::Zero { fragment: f } => {
+        Op::BeginStaging { fragment: f, .. }
+        | Op::LoadStaging { to: f, .. }
+        | Op::LoadMatrix { to: f, .. }
+        | Op::Zero { fragment: f } => {
             format!("{name} {}", fragment(f))
         }
         _ => name.to_owned(),

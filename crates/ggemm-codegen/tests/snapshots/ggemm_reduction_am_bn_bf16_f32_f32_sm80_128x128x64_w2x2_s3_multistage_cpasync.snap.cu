@@ -451,11 +451,20 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm80_128x128x64_w2x2_s3_multistage_cpasync(
                 for (int half = 0; half < 2; ++half) {
                     const int row = warp_m * 64 + i * 16 + half * 8 + lane / 4;
                     if (row < rows_left) {
-                        #pragma unroll
-                        for (int j = 0; j < 8; ++j) {
-                            const int col = warp_n * 64 + j * 8 + lane % 4 * 2;
-                            if (accumulate) add_existing(to + row * d_row_stride + col, sums[i][j][2 * half], sums[i][j][2 * half + 1], cols_left - col);
-                            store_pair(to + row * d_row_stride + col, sums[i][j][2 * half], sums[i][j][2 * half + 1], cols_left - col);
+                        if (accumulate) {
+                            #pragma unroll
+                            for (int j = 0; j < 8; ++j) {
+                                const int col = warp_n * 64 + j * 8 + lane % 4 * 2;
+                                float x0 = sums[i][j][2 * half], x1 = sums[i][j][2 * half + 1];
+                                add_existing(to + row * d_row_stride + col, x0, x1, cols_left - col);
+                                store_pair(to + row * d_row_stride + col, x0, x1, cols_left - col);
+                            }
+                        } else {
+                            #pragma unroll
+                            for (int j = 0; j < 8; ++j) {
+                                const int col = warp_n * 64 + j * 8 + lane % 4 * 2;
+                                store_pair(to + row * d_row_stride + col, sums[i][j][2 * half], sums[i][j][2 * half + 1], cols_left - col);
+                            }
                         }
                     }
                 }

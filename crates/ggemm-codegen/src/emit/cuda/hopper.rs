@@ -8,8 +8,8 @@ use crate::descriptor::{self, WGMMA_K, WGMMA_M};
 use crate::dtype::Dtype;
 use crate::geometry::{MMA_M, MMA_N};
 use crate::ir::{
-    Arrive, AtomicScope, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId, FetchAdd, FragmentId, MemoryOrder, Op,
-    RegisterBudget, Role, TileRef, WarpgroupMultiply,
+    Arrive, AtomicScope, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId, FetchAdd, Fragment, FragmentId,
+    MemoryOrder, Op, RegisterBudget, Role, TileRef, WarpgroupMultiply,
 };
 
 /// Indices of the thread, those that the text uses.
@@ -348,6 +348,14 @@ fn write_product(w: &mut Writer<'_>, p: &WarpgroupMultiply) {
     });
 }
 
+/// The first row of a warpgroup's accumulator that the warp holds, and `more`.
+pub(super) fn write_row_of_warp(w: &mut Writer<'_>, f: &Fragment, more: &str) {
+    let (blocks, warpgroups) = (f.map.values[3].extent, f.map.threads[3].extent);
+    let share =
+        if warpgroups > 1 { format!(" + warpgroup % {warpgroups} * {}", blocks * WGMMA_M) } else { String::new() };
+    w.line(&format!("const int row_of_warp = warp % 4 * {MMA_M}{share}{more};"));
+}
+
 fn write_store_fragment(
     w: &mut Writer<'_>,
     from: FragmentId,
@@ -360,9 +368,7 @@ fn write_store_fragment(
     let t = &w.kernel.body.shared[to.tile.0 as usize];
     let (rows, cols) = t.layout.shape();
     let across = if transposed { rows } else { cols };
-    let (blocks, warpgroups) = (f.map.values[3].extent, f.map.threads[3].extent);
-    let share =
-        if warpgroups > 1 { format!(" + warpgroup % {warpgroups} * {}", blocks * WGMMA_M) } else { String::new() };
+    let blocks = f.map.values[3].extent;
     let above = match w.exprs.as_constant(first_row) {
         Some(0) => String::new(),
         _ => format!(" - {}", w.factor(first_row)),
@@ -373,10 +379,10 @@ fn write_store_fragment(
     let e = &mut w.exprs;
     let of_block = e.times(l.i, WGMMA_M);
     let row = if blocks > 1 && block.is_none() { e.plus(l.row_of_warp, of_block) } else { l.row_of_warp };
-    let (sums, share) = match block {
-        Some(block) if block > 0 => (format!("{name}[{block}]"), format!("{share} + {}", block * WGMMA_M)),
-        Some(_) => (format!("{name}[0]"), share),
-        None => (format!("{name}[i]"), share),
+    let (sums, from_block) = match block {
+        Some(block) if block > 0 => (format!("{name}[{block}]"), format!(" + {}", block * WGMMA_M)),
+        Some(_) => (format!("{name}[0]"), String::new()),
+        None => (format!("{name}[i]"), String::new()),
     };
     let written = if block.is_some() { 1 } else { blocks };
     let address = |w: &Writer<'_>, at: &epilogue::Place| {
@@ -387,7 +393,7 @@ fn write_store_fragment(
         format!("{tile} + {piece}({}, {}){byte}", w.text(at.row), w.text(at.piece))
     };
     w.block("", |w| {
-        w.line(&format!("const int row_of_warp = warp % 4 * {MMA_M}{share}{above};"));
+        write_row_of_warp(w, f, &format!("{from_block}{above}"));
         let each = |w: &mut Writer<'_>| match t.dtype {
             Dtype::Bf16 | Dtype::F16 => {
                 let suffix = if transposed { "_trans" } else { "" };

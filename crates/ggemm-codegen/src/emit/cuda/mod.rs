@@ -8,6 +8,7 @@ mod epilogue;
 mod hopper;
 mod prelude;
 mod scalars;
+mod staging;
 mod statements;
 mod writer;
 

@@ -107,7 +107,7 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
     kernel.body.for_each_stmt(|s| match &s.op {
         Op::LoadIndex { .. } | Op::Shuffle { .. } | Op::Ballot { .. } => uses.warp = true,
         Op::CopyTile { .. } | Op::CommitCopies | Op::AwaitCopies { .. } => uses.cp_async = true,
-        Op::LoadStaging { .. } | Op::StoreStaging { .. } => uses.staging = true,
+        Op::BeginStaging { .. } | Op::LoadStaging { .. } | Op::StoreStaging { .. } => uses.staging = true,
         Op::LoadMatrix { .. } => uses.ldmatrix = true,
         Op::StoreTile { from, to, accumulate, paired } => {
             uses.add |= accumulate.is_some();

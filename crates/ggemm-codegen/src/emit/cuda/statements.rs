@@ -4,7 +4,7 @@ use super::addresses::{self, Arithmetic};
 use super::prelude::stores_eight;
 use super::scalars::type_name;
 use super::writer::Writer;
-use super::{hopper, prelude};
+use super::{hopper, prelude, staging};
 use crate::geometry::{MMA_K, MMA_M, MMA_N};
 use crate::ir::{
     BinaryOp, Block, Builtin, ExprId, Fragment, FragmentId, FragmentRole, GlobalTile, Op, ParamType, ShuffleFrom, Stmt,
@@ -71,7 +71,10 @@ fn declaration(f: &Fragment) -> String {
         }
         FragmentRole::OperandA => format!("uint32 {}{slots}[{}][4];", f.name, v[3].extent),
         FragmentRole::OperandB => format!("uint32 {}{slots}[{}][2];", f.name, v[2].extent),
-        FragmentRole::Staging => format!("uint32 {}[{}][4];", f.name, v[1].extent),
+        FragmentRole::Staging => {
+            let count = v[1].extent * v[2].extent;
+            format!("Staged<{}, {count}, {}, {}> {};", f.dtype.name(), v[1].extent, v[2].row, f.name)
+        }
     }
 }
 
@@ -145,8 +148,9 @@ fn write_stmt(w: &mut Writer<'_>, stmt: &Stmt) {
         Op::CopyTile { from, to, map } => write_copy(w, from, to, map),
         Op::CommitCopies => w.line("cp_async_commit();"),
         Op::AwaitCopies { pending } => w.line(&format!("cp_async_wait<{pending}>();")),
-        Op::LoadStaging { to, from } => write_load_staging(w, *to, from),
-        Op::StoreStaging { from, to } => write_store_staging(w, *from, to),
+        Op::BeginStaging { fragment, from } => staging::write_begin(w, *fragment, from),
+        Op::LoadStaging { to, pieces } => staging::write_load(w, *to, pieces),
+        Op::StoreStaging { from, to, pieces } => staging::write_store(w, *from, to, pieces),
         Op::Zero { fragment } => write_zero(w, *fragment),
         Op::LoadMatrix { to, to_slot, from, step, transposed } => {
             write_load_matrix(w, *to, *to_slot, from, *step, *transposed);
@@ -200,8 +204,8 @@ fn thread_pieces(w: &mut Writer<'_>, map: &ThreadValueMap) -> ThreadPieces {
 /// shared address it goes to.
 fn each_piece(
     w: &mut Writer<'_>,
-    from: Option<&GlobalTile>,
-    to: Option<&TileRef>,
+    from: &GlobalTile,
+    to: &TileRef,
     map: &ThreadValueMap,
     write: impl FnOnce(&mut Writer<'_>, &str),
 ) {
@@ -210,43 +214,38 @@ fn each_piece(
     w.block("", |w| {
         let (first_row, row, piece) = (w.text(first_row), w.text(row), w.text(piece));
         w.line(&format!("const int piece = {piece};"));
-        if let Some(from) = from {
-            if let Some(cols) = from.cols {
-                w.line(&format!("const int left = {} - piece * {elements};", w.text(cols)));
-            }
-            let pointer = &w.kernel.contract.params[from.pointer.0 as usize];
-            let (origin, stride) = (w.text(from.origin), w.text(from.row_stride));
-            w.line(&format!("const {}* from = {} + ({origin})", element_name(pointer.ty), pointer.name));
-            w.line(&format!("    + ({first_row} * {stride} + piece * {elements});"));
+        if let Some(cols) = from.cols {
+            w.line(&format!("const int left = {} - piece * {elements};", w.text(cols)));
         }
+        let pointer = &w.kernel.contract.params[from.pointer.0 as usize];
+        let (origin, stride) = (w.text(from.origin), w.text(from.row_stride));
+        w.line(&format!("const {}* from = {} + ({origin})", element_name(pointer.ty), pointer.name));
+        w.line(&format!("    + ({first_row} * {stride} + piece * {elements});"));
         // Where the swizzle repeats from one of the thread's rows to the next, each address adds a constant.
-        let mut address = String::new();
-        if let Some(to) = to {
-            let shared = &w.kernel.body.shared[to.tile.0 as usize];
-            let tile = tile_address(w, to);
-            if rows_at_once.is_multiple_of(shared.layout.row_period()) {
-                w.line(&format!("const uint32 to = {tile} + {}_piece({first_row}, piece);", shared.name));
-                let step = rows_at_once * shared.layout.rows.0[0].stride;
-                address = if count > 1 { format!("to + i * {step}") } else { "to".to_owned() };
-            } else {
-                address = format!("{tile} + {}_piece({row}, piece)", shared.name);
-            }
-        }
+        let shared = &w.kernel.body.shared[to.tile.0 as usize];
+        let tile = tile_address(w, to);
+        let address = if rows_at_once.is_multiple_of(shared.layout.row_period()) {
+            w.line(&format!("const uint32 to = {tile} + {}_piece({first_row}, piece);", shared.name));
+            let step = rows_at_once * shared.layout.rows.0[0].stride;
+            if count > 1 { format!("to + i * {step}") } else { "to".to_owned() }
+        } else {
+            format!("{tile} + {}_piece({row}, piece)", shared.name)
+        };
         let i = w.locals.i;
         w.unrolled(i, count, |w| {
-            if from.is_some_and(|f| f.rows.is_some()) {
+            if from.rows.is_some() {
                 w.line(&format!("const int row = {row};"));
             }
             write(w, &address);
-            if let Some(from) = from.filter(|_| count > 1) {
-                w.line(&format!("from += {rows_at_once} * {};", w.text(from.row_stride)));
+            if count > 1 {
+                w.line(&format!("from += {rows_at_once} * {stride};"));
             }
         });
     });
 }
 
 /// The type of the elements that a pointer parameter points to.
-fn element_name(ty: ParamType) -> &'static str {
+pub(super) fn element_name(ty: ParamType) -> &'static str {
     match ty {
         ParamType::Input(t) | ParamType::Output(t) => t.name(),
         ParamType::Words => "int",
@@ -261,28 +260,8 @@ fn write_copy(w: &mut Writer<'_>, from: &GlobalTile, to: &TileRef, map: &ThreadV
         (None, Some(_)) => "piece_bytes(left)".to_owned(),
         (None, None) => "16".to_owned(),
     };
-    each_piece(w, Some(from), Some(to), map, |w, address| {
+    each_piece(w, from, to, map, |w, address| {
         w.line(&format!("cp_async_16({address}, from, {bytes});"));
-    });
-}
-
-fn write_load_staging(w: &mut Writer<'_>, to: FragmentId, from: &GlobalTile) {
-    let f = fragment(w, to);
-    let elements = f.map.values[0].extent;
-    let left = if from.cols.is_some() { "left".to_owned() } else { elements.to_string() };
-    let left = match from.rows {
-        Some(rows) => format!("row < {} ? {left} : 0", w.text(rows)),
-        None => left,
-    };
-    each_piece(w, Some(from), None, &f.map, |w, _| {
-        w.line(&format!("load_piece({}[i], from, {left});", f.name));
-    });
-}
-
-fn write_store_staging(w: &mut Writer<'_>, from: FragmentId, to: &TileRef) {
-    let f = fragment(w, from);
-    each_piece(w, None, Some(to), &f.map, |w, address| {
-        w.line(&format!("store_piece({address}, {}[i]);", f.name));
     });
 }
 
@@ -359,17 +338,23 @@ fn write_store(w: &mut Writer<'_>, from: FragmentId, to: &GlobalTile, accumulate
         unreachable!("an accumulator's threads are lanes and warps")
     };
     let l = w.locals;
+    let of_warpgroup = f.role == FragmentRole::WarpgroupAccumulator;
     let e = &mut w.exprs;
     let lane = e.builtin(Builtin::Lane);
-    let parts =
-        [e.times(l.warp_m, warps_m.row), e.times(l.i, along_m.row), e.times(l.half, halves.row), e.over(lane, 4)];
     let zero = e.constant(Type::I32, 0);
+    // A warpgroup's warps lie along the rows alone.
+    let (row_of_warp, col_of_warp) = if of_warpgroup {
+        (l.row_of_warp, zero)
+    } else {
+        (e.times(l.warp_m, warps_m.row), e.times(l.warp_n, warps_n.col))
+    };
+    let parts = [row_of_warp, e.times(l.i, along_m.row), e.times(l.half, halves.row), e.over(lane, 4)];
     let row = parts.into_iter().fold(zero, |sum, part| e.op(BinaryOp::Add, sum, part));
     let pair = e.modulo(lane, 4);
     // A lane writes two columns of each product, or all eight of every fourth.
     let eight = stores_eight(w.kernel, from, to, paired);
     let (products, columns) = if eight { (4, along_n.col) } else { (1, 2) };
-    let parts = [e.times(l.warp_n, warps_n.col), e.times(l.j, products * along_n.col), e.times(pair, columns)];
+    let parts = [col_of_warp, e.times(l.j, products * along_n.col), e.times(pair, columns)];
     let col = parts.into_iter().fold(zero, |sum, part| e.op(BinaryOp::Add, sum, part));
 
     let pointer = &w.kernel.contract.params[to.pointer.0 as usize];
@@ -380,6 +365,9 @@ fn write_store(w: &mut Writer<'_>, from: FragmentId, to: &GlobalTile, accumulate
     let accumulate = accumulate.map(|a| w.text(a));
     let store = if paired { "store_pair" } else { "store_singly" };
     w.block("", |w| {
+        if of_warpgroup {
+            hopper::write_row_of_warp(w, f, "");
+        }
         w.line(&format!("{ty}* const to = {} + ({origin});", pointer.name));
         w.unrolled(l.i, along_m.extent, |w| {
             w.unrolled(l.half, halves.extent, |w| {
@@ -393,17 +381,31 @@ fn write_store(w: &mut Writer<'_>, from: FragmentId, to: &GlobalTile, accumulate
                     });
                     return;
                 }
-                w.block(&format!("if ({inside})"), |w| {
+                let at = format!("to + row * {stride} + col");
+                let sum = |which: &str| format!("{}[i][j][2 * half{which}]", f.name);
+                let store = |w: &mut Writer<'_>, adds: bool| {
                     w.unrolled(l.j, along_n.extent, |w| {
                         w.line(&format!("const int col = {col};"));
-                        let at = format!("to + row * {stride} + col");
-                        let (x0, x1) =
-                            (format!("{}[i][j][2 * half]", f.name), format!("{}[i][j][2 * half + 1]", f.name));
-                        if let Some(accumulate) = accumulate {
-                            w.line(&format!("if ({accumulate}) add_existing({at}, {x0}, {x1}, {left});"));
+                        let (mut x0, mut x1) = (sum(""), sum(" + 1"));
+                        if adds {
+                            // Sums themselves stay as they are: changed, they make ptxas wait after every product.
+                            w.line(&format!("float x0 = {x0}, x1 = {x1};"));
+                            w.line(&format!("add_existing({at}, x0, x1, {left});"));
+                            (x0, x1) = ("x0".to_owned(), "x1".to_owned());
                         }
                         w.line(&format!("{store}({at}, {x0}, {x1}, {left});"));
                     });
+                };
+                w.block(&format!("if ({inside})"), |w| match &accumulate {
+                    None => store(w, false),
+                    // One question for all: with one for each, the loop is not written out.
+                    Some(accumulate) => {
+                        w.line(&format!("if ({accumulate}) {{"));
+                        w.nested(|w| store(w, true));
+                        w.line("} else {");
+                        w.nested(|w| store(w, false));
+                        w.line("}");
+                    }
                 });
             });
         });

@@ -34,20 +34,21 @@ pub(super) struct Feed {
 #[derive(Clone, Copy)]
 struct Counter {
     words: Pointer,
-    /// Where the warp that loads says that it will soon want another tile.
+    /// Where the warps that load say that they will soon want another tile.
     wanted: Barriers,
 }
 
 impl Feed {
     pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
-        // All warps that multiply, and the one that loads.
-        let readers = WARPS_OF_WARPGROUP * geometry::consumers(s) + 1;
+        // All warps that multiply, and those that load.
+        let loaders = geometry::loader_warps(s);
+        let readers = WARPS_OF_WARPGROUP * geometry::consumers(s) + loaders;
         Feed {
             words: k.shared_words("tile_words", FEED_SLOTS * FEED_WORDS),
             ring: Ring::declare(k, "tile", FEED_SLOTS, readers),
             counter: s
                 .dynamic
-                .then(|| Counter { words: k.workspace("counter", 2), wanted: k.barriers("tile_wanted", 1, 1) }),
+                .then(|| Counter { words: k.workspace("counter", 2), wanted: k.barriers("tile_wanted", 1, loaders) }),
             cluster: s.cluster,
         }
     }

@@ -1,9 +1,11 @@
-//! Hopper's family: one warp asks the copy engine for tiles, warpgroups multiply them, and each tile of D leaves
-//! through shared memory by the copy engine again.
+//! Hopper's family: some warps load tiles, warpgroups multiply them and write out each tile of D.
 //!
 //! [`roles`] says who does what, [`pipeline`] what they hand each other; [`ragged_rows`] and [`ragged_reduction`] say
-//! what is loaded and where it goes.
+//! what is loaded and where it goes, [`by_copy_engine`] and [`by_threads`] how it gets there.
 
+mod addresses;
+mod by_copy_engine;
+mod by_threads;
 mod feed;
 mod main_loop;
 mod output;

@@ -1,13 +1,12 @@
-//! Who does what: a warp that finds tiles, one that loads them, and warpgroups that multiply and write out.
+//! Who does what: a warp that finds tiles, those that load them, and warpgroups that multiply and write out.
 
 use super::super::groups::Groups;
 use super::super::walk::{Tile, Walk};
 use super::feed::Feed;
 use super::main_loop::MainLoop;
-use super::output::Output;
 use super::pipeline::Pipeline;
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{BarrierSlot, Consumer, Cta, Expr, I32, KernelBuilder, Map, Slot};
+use crate::dsl::{BarrierSlot, Consumer, Cta, Expr, I32, KernelBuilder, Slot, WarpgroupSums};
 use crate::geometry::{self, THREADS_OF_WARPGROUP, WARPS_OF_WARPGROUP};
 use crate::ir::RegisterBudget;
 use crate::spec::{KernelSpec, Schedule};
@@ -30,42 +29,67 @@ pub(super) trait Family<'k> {
     /// Which tiles there are, and who visits them.
     fn walk(&self) -> (&Walk<'k>, &Groups<'k>);
 
-    /// The tensor maps.
-    fn maps(&self) -> [Map; 3];
-
     /// The length of a tile's reduction.
     fn reduction(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> Expr<'k, I32, Cta>;
+}
 
-    /// Starts the loads of a stage.
-    fn load(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, stage: &Stage<'k>);
+/// What moves a family's operands to the ring of stages, and its sums to D.
+pub(super) trait Transport<'k, F>: Sized {
+    /// The ring, and who fills it.
+    fn pipeline(k: &mut KernelBuilder<'k>, spec: &KernelSpec) -> Pipeline;
 
-    /// Starts the store of 64 rows of a panel of D, whose first row and column in the tile are these.
-    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, at: [Expr<'k, I32, Cta>; 2]);
+    /// What it needs beside the ring.
+    fn declare(k: &mut KernelBuilder<'k>, spec: &KernelSpec, pipeline: &Pipeline) -> Self;
+
+    /// Fills the ring with the operands of each tile that this role is told of.
+    fn load(&self, k: &mut KernelBuilder<'k>, spec: &KernelSpec, family: &F, feed: &Feed);
+
+    /// Writes out what a warpgroup, of this index, has of a tile, from a row of it on.
+    fn write_out(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        spec: &KernelSpec,
+        family: &F,
+        tile: &Tile<'k>,
+        sums: WarpgroupSums,
+        of: (u32, u32),
+    );
+
+    /// Nothing may end while it is still used.
+    fn finish(&self, k: &mut KernelBuilder<'k>);
 }
 
 /// The roles of a CTA.
-pub(super) struct Roles<'s> {
-    pub(super) spec: &'s KernelSpec,
-    pub(super) pipeline: Pipeline,
+pub(super) struct Roles<'s, T> {
+    spec: &'s KernelSpec,
+    pipeline: Pipeline,
     main_loop: MainLoop,
-    output: Output,
+    transport: T,
     feed: Feed,
 }
 
-impl<'s> Roles<'s> {
-    pub(super) fn declare(k: &mut KernelBuilder<'_>, spec: &'s KernelSpec) -> Self {
+impl<'s, T> Roles<'s, T> {
+    pub(super) fn declare<'k, F>(k: &mut KernelBuilder<'k>, spec: &'s KernelSpec) -> Self
+    where
+        T: Transport<'k, F>,
+    {
         k.clusters_of(spec.cluster.ctas());
+        let pipeline = T::pipeline(k, spec);
         Roles {
             spec,
-            pipeline: Pipeline::declare(k, spec),
             main_loop: MainLoop::declare(k, spec),
-            output: Output::declare(k, spec),
+            transport: T::declare(k, spec, &pipeline),
             feed: Feed::declare(k, spec),
+            pipeline,
         }
     }
 
     /// All roles, side by side.
-    pub(super) fn write<'k>(&self, k: &mut KernelBuilder<'k>, family: &impl Family<'k>) {
+    pub(super) fn write<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F)
+    where
+        F: Family<'k>,
+        T: Transport<'k, F>,
+    {
         self.pipeline.begin(k, self.spec);
         for warpgroup in 0..geometry::consumers(self.spec) {
             self.consumer(k, family, warpgroup);
@@ -73,7 +97,11 @@ impl<'s> Roles<'s> {
         self.producers(k, family);
     }
 
-    fn consumer<'k>(&self, k: &mut KernelBuilder<'k>, family: &impl Family<'k>, warpgroup: u32) {
+    fn consumer<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, warpgroup: u32)
+    where
+        F: Family<'k>,
+        T: Transport<'k, F>,
+    {
         let first = WARPS_OF_WARPGROUP * warpgroup;
         let budget = geometry::register_budget(self.spec);
         let registers = budget.map_or(RegisterBudget::Launch, |b| RegisterBudget::Grow(b.consumer));
@@ -83,7 +111,7 @@ impl<'s> Roles<'s> {
                 Schedule::Pingpong => self.in_turns(k, family, &ring, warpgroup),
                 Schedule::Cooperative | Schedule::Multistage => self.together(k, family, &ring, warpgroup),
             }
-            self.output.finish(k);
+            self.transport.finish(k);
         });
     }
 
@@ -91,7 +119,11 @@ impl<'s> Roles<'s> {
     ///
     /// Rows that do not exist are zeros and are multiplied like others: at the card's limit of power that costs next to
     /// nothing, and a warpgroup that left them out won nothing (docs/tuning.md).
-    fn together<'k>(&self, k: &mut KernelBuilder<'k>, family: &impl Family<'k>, ring: &Consumer<'k>, warpgroup: u32) {
+    fn together<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, ring: &Consumer<'k>, warpgroup: u32)
+    where
+        F: Family<'k>,
+        T: Transport<'k, F>,
+    {
         let first_row = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
         self.feed.each(k, |k, tile| {
             let reduction = family.reduction(k, tile);
@@ -102,7 +134,11 @@ impl<'s> Roles<'s> {
     }
 
     /// Two warpgroups have a tile each: one multiplies while the other writes out.
-    fn in_turns<'k>(&self, k: &mut KernelBuilder<'k>, family: &impl Family<'k>, ring: &Consumer<'k>, warpgroup: u32) {
+    fn in_turns<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, ring: &Consumer<'k>, warpgroup: u32)
+    where
+        F: Family<'k>,
+        T: Transport<'k, F>,
+    {
         let turn = warpgroup as i32;
         let next = k.var::<I32, Cta, _>("next", 0);
         if warpgroup == 1 {
@@ -129,48 +165,42 @@ impl<'s> Roles<'s> {
     }
 
     /// Writes out what a warpgroup has of a tile, from a row of it on.
-    fn write_out<'k>(&self, k: &mut KernelBuilder<'k>, family: &impl Family<'k>, tile: &Tile<'k>, of: (u32, u32)) {
-        self.output.write(k, self.spec, self.main_loop.sums(), of, |k, panel, at| family.store(k, tile, panel, at));
+    fn write_out<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, tile: &Tile<'k>, of: (u32, u32))
+    where
+        T: Transport<'k, F>,
+    {
+        self.transport.write_out(k, self.spec, family, tile, self.main_loop.sums(), of);
     }
 
-    /// Two warps: one finds tiles, the other asks the copy engine for their operands.
-    fn producers<'k>(&self, k: &mut KernelBuilder<'k>, family: &impl Family<'k>) {
-        let first = WARPS_OF_WARPGROUP * geometry::consumers(self.spec);
-        let roles = |k: &mut KernelBuilder<'k>| {
-            k.role("finder", first..first + 1, RegisterBudget::Launch, |k| self.feed.find(k, family.walk()));
-            k.role("loader", first + 1..first + 2, RegisterBudget::Launch, |k| self.load(k, family));
-        };
-        match geometry::register_budget(self.spec) {
-            None => roles(k),
-            Some(budget) => {
-                let warps = first..first + geometry::producer_warps(self.spec);
-                k.role("producers", warps, RegisterBudget::Shrink(budget.producer), roles);
-            }
-        }
-    }
-
-    fn load<'k>(&self, k: &mut KernelBuilder<'k>, family: &impl Family<'k>) {
+    /// The warp that finds tiles, and those that load their operands.
+    fn producers<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F)
+    where
+        F: Family<'k>,
+        T: Transport<'k, F>,
+    {
         let spec = self.spec;
-        k.elect(|k| family.maps().into_iter().for_each(|map| k.prefetch_map(map)));
-        let ring = self.pipeline.ring.producer(k);
-        self.feed.each(k, |k, tile| {
-            let reduction = family.reduction(k, tile);
-            let blocks = k.let_("blocks", reduction.ceil_div(spec.tile.k));
-            self.feed.each_block(k, blocks, spec.stages, |k, block| {
-                ring.fill(k, self.pipeline.stage_bytes, |k, slot| {
-                    let stage = Stage {
-                        a: self.pipeline.a_tiles.slot(slot.index),
-                        b: self.pipeline.b_tiles.slot(slot.index),
-                        full: slot.full,
-                        offset: block * spec.tile.k,
-                    };
-                    family.load(k, tile, &stage);
-                });
-            });
-        });
-        if spec.cluster.ctas() > 1 {
-            k.comment("The other CTAs may still say that they have read what was loaded for them.");
-            ring.drain(k);
+        let [finder, loader] = geometry::producers(spec);
+        let first = WARPS_OF_WARPGROUP * geometry::consumers(spec);
+        let warps = first..first + geometry::producer_warps(spec);
+        let find = |k: &mut KernelBuilder<'k>| {
+            k.role("finder", finder.clone(), RegisterBudget::Launch, |k| self.feed.find(k, family.walk()));
+        };
+        let load = |k: &mut KernelBuilder<'k>, registers: RegisterBudget| {
+            k.role("loader", loader.clone(), registers, |k| self.transport.load(k, spec, family, &self.feed));
+        };
+        match geometry::register_budget(spec) {
+            None => {
+                find(k);
+                load(k, RegisterBudget::Launch);
+            }
+            Some(budget) if loader.len() as u32 == WARPS_OF_WARPGROUP => {
+                load(k, RegisterBudget::Grow(budget.loader));
+                k.role("finders", loader.end..warps.end, RegisterBudget::Shrink(budget.finder), find);
+            }
+            Some(budget) => k.role("producers", warps, RegisterBudget::Shrink(budget.finder), |k| {
+                find(k);
+                load(k, RegisterBudget::Launch);
+            }),
         }
     }
 }

@@ -4,9 +4,9 @@ use super::super::MutationKind::{
     AddSub, Comparison, Constant, Division, ForceBranch, LoopEnd, Pairing, Reorder, Slot,
 };
 use super::Equivalent;
-use crate::spec::{CopyPath, KernelSpec};
+use crate::spec::{CopyPath, KernelSpec, Schedule};
 
-const PLAIN: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::Plain);
+const PLAIN: fn(&KernelSpec) -> bool = |s| matches!((s.schedule, s.copy), (Schedule::Multistage, CopyPath::Plain));
 const CP_ASYNC: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::CpAsync);
 const TWO_STAGES: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::CpAsync) && s.stages == 2;
 const TWO_STEPS: fn(&KernelSpec) -> bool = |s| s.tile.k == 32;
@@ -138,7 +138,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: PLAIN,
-        sites: &["main_loop: loop > if > let k_left", "main_loop: loop > if > load_staging *"],
+        sites: &["main_loop: loop > if > let k_left", "main_loop: loop > if > begin_staging *"],
         kinds: &[AddSub],
         changes: SIGN_OF_OFFSET,
         reason: "the first block's offset is 0",

@@ -7,7 +7,8 @@ use super::super::MutationKind::{
 use super::Equivalent;
 use crate::spec::{CopyPath, KernelSpec, Ragged, Schedule};
 
-const SPECIALIZED: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::Tma);
+const SPECIALIZED: fn(&KernelSpec) -> bool = |s| s.schedule.is_warp_specialized();
+const BY_THREADS: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.copy, CopyPath::Plain);
 const ROWS: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.ragged, Ragged::Rows);
 const REDUCTION: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.ragged, Ragged::Reduction);
 const PINGPONG: fn(&KernelSpec) -> bool = |s| matches!(s.schedule, Schedule::Pingpong);
@@ -33,6 +34,20 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "the barrier that misses the fence is one on which only threads of the CTA arrive",
     },
     Equivalent {
+        of: BY_THREADS,
+        sites: &["barriers: if > elect > fence_barrier_init"],
+        kinds: &[Drop],
+        changes: &[""],
+        reason: "only threads of the CTA arrive, no copy engine",
+    },
+    Equivalent {
+        of: |s| BY_THREADS(s) && PINGPONG(s) && REDUCTION(s),
+        sites: &["roles: role consumer ? > loop > if > pass"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "stages that warps fill are full in their order: the other's first is not full before this one's last",
+    },
+    Equivalent {
         of: SPECIALIZED,
         sites: &["barriers: if > elect"],
         kinds: &[EveryLane],
@@ -48,56 +63,63 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: SPECIALIZED,
-        sites: &["roles: role producers > role loader > elect"],
+        sites: &["by_copy_engine: role producers > role loader > elect"],
         kinds: &[EveryLane],
         changes: &[""],
         reason: "a prefetch of a tensor map changes no result",
     },
     Equivalent {
         of: SPECIALIZED,
-        sites: &["feed: role producers > role finder > assign fill_*"],
+        sites: &["feed: role * > role finder > assign fill_*"],
         kinds: ASSIGNMENT,
         changes: &[""],
         reason: "nothing is handed over after the word that no tile is left",
     },
     Equivalent {
         of: SPECIALIZED,
-        sites: &["feed: role producers > role finder > elect > write_word tile_words #*"],
+        sites: &["feed: role * > role finder > elect > write_word tile_words #*"],
         kinds: &[Constant],
         changes: &["value: 0 becomes"],
         reason: "nobody looks at the place of no tile",
     },
     Equivalent {
         of: SPECIALIZED,
-        sites: &["feed: role producers > role finder > loop > await tile_empty"],
+        sites: &["feed: role * > role finder > loop > await tile_empty"],
         kinds: &[Reorder],
         changes: &[""],
         reason: "finding a tile touches no slot",
     },
     Equivalent {
         of: DYNAMIC,
-        sites: &["feed: role producers > role finder > loop > await tile_wanted"],
+        sites: &["feed: role * > role finder > loop > await tile_wanted"],
         kinds: &[Drop],
         changes: &[""],
         reason: "a number taken early is a right one: that costs time alone",
     },
     Equivalent {
         of: DYNAMIC,
-        sites: &["feed: role producers > role loader > loop > let last_round"],
+        sites: &["feed: * > let last_round"],
         kinds: &[Constant],
         changes: &["value: 2 becomes", "value: 3 becomes"],
         reason: "the next tile is asked for a block earlier or later: that costs time alone",
     },
     Equivalent {
         of: DYNAMIC,
-        sites: &["roles: role producers > role loader > loop > for block > await stage_empty"],
+        sites: &["by_copy_engine: role producers > role loader > loop > for block > await stage_empty"],
         kinds: &[Reorder],
         changes: &[""],
         reason: "asking for the next tile touches no stage",
     },
     Equivalent {
+        of: BY_THREADS,
+        sites: &["by_threads: role loader > loop > for block > await stage_empty"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "what is read before it goes to registers, and touches no stage",
+    },
+    Equivalent {
         of: DYNAMIC,
-        sites: &["feed: role producers > role finder > fetch_add count", "feed: * > fetch_add count_again"],
+        sites: &["feed: role * > role finder > fetch_add count", "feed: * > fetch_add count_again"],
         kinds: &[Logic],
         changes: &["guard: ((lane == 0) & ((ended_before + 1) == ctacount))"],
         reason: "whoever is not the last has read 0, which it adds and takes away",

@@ -1,19 +1,87 @@
-// ---- staging: 8 elements of 2 bytes, one by one from global memory, together to shared memory ----
+// ---- staging: pieces of 8 elements of 2 bytes, from any address of global memory to shared memory ----
 
-// Reads the first `left` (any value) of 8 elements; the rest is zero.
-template <typename T>
-__device__ __forceinline__ void load_piece(uint32 (&piece)[4], const T* from, int left) {
+// A thread's pieces of a block on their way: PANELS of each row, of rows that are a multiple of 8 apart, so that all begin
+// at the same offset from 16 bytes. Global memory is read 16 aligned bytes at a time, a piece from the one or two that hold
+// it, and kept as it lies there until it is stored: many loads are in flight at once.
+template <typename T, int COUNT, int PANELS, int ROWS_AT_ONCE>
+struct Staged {
+    const char* from;     // the aligned bytes of the next row's first piece
+    int64 step;           // bytes to the thread's next row
+    uint32 offset;        // bytes from there to the first element
+    int rows, cols;       // that exist from the thread's first element on (any value)
+    uint4 low[COUNT];
+    uint4 high[COUNT];
+};
+
+// 16 aligned bytes, or zeros, without a branch.
+__device__ __forceinline__ void load_aligned(uint4& to, const char* from, bool reads) {
+    asm volatile("{\n"
+                 ".reg .pred reads;\n"
+                 "setp.ne.b32 reads, %5, 0;\n"
+                 "mov.b32 %0, 0;\n"
+                 "mov.b32 %1, 0;\n"
+                 "mov.b32 %2, 0;\n"
+                 "mov.b32 %3, 0;\n"
+                 "@reads ld.global.nc.v4.b32 {%0, %1, %2, %3}, [%4];\n"
+                 "}"
+                 : "=&r"(to.x), "=&r"(to.y), "=&r"(to.z), "=&r"(to.w)
+                 : "l"(from), "r"(int(reads)));
+}
+
+// The thread's first element is `from`.
+template <typename T, int COUNT, int PANELS, int ROWS_AT_ONCE>
+__device__ __forceinline__ void begin_pieces(Staged<T, COUNT, PANELS, ROWS_AT_ONCE>& staged, const T* from,
+                                             int64 row_stride, int rows, int cols) {
+    staged.offset = reinterpret_cast<unsigned long long>(from) % 16;
+    staged.from = reinterpret_cast<const char*>(from) - staged.offset;
+    staged.step = ROWS_AT_ONCE * 2 * row_stride;
+    staged.rows = rows;
+    staged.cols = cols;
+}
+
+// Reads pieces FIRST to END, after those before them: the aligned bytes that hold what exists, and none that hold nothing
+// of it.
+template <int FIRST, int END, typename T, int COUNT, int PANELS, int ROWS_AT_ONCE>
+__device__ __forceinline__ void load_pieces(Staged<T, COUNT, PANELS, ROWS_AT_ONCE>& staged) {
     #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        const uint32 low = 2 * i < left ? __ldg(reinterpret_cast<const uint16*>(from) + 2 * i) : 0;
-        const uint32 high = 2 * i + 1 < left ? __ldg(reinterpret_cast<const uint16*>(from) + 2 * i + 1) : 0;
-        piece[i] = low | high << 16;
+    for (int i = FIRST; i < END; ++i) {
+        const int row = i / PANELS * ROWS_AT_ONCE, panel = i % PANELS;
+        const int left = row < staged.rows ? min_of(staged.cols - panel * 64, 8) : 0;
+        const char* const from = staged.from + panel * 128;
+        load_aligned(staged.low[i], from, left > 0);
+        load_aligned(staged.high[i], from + 16, left > 0 && int(staged.offset) + 2 * left > 16);
+        if (panel == PANELS - 1) staged.from += staged.step;
     }
 }
 
-__device__ __forceinline__ void store_piece(uint32 to, const uint32 (&piece)[4]) {
-    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(piece[0]), "r"(piece[1]), "r"(piece[2]),
-                 "r"(piece[3])
-                 : "memory");
+// The bits of a word of which `left` (any value) elements of 2 bytes exist.
+__device__ __forceinline__ uint32 existing(uint32 word, int left) {
+    return left >= 2 ? word : left == 1 ? word & 0xffff : 0;
+}
+
+// Writes pieces FIRST to END, zeros for what does not exist; `to` is the place of the first piece of all, from which
+// panels and the thread's rows are so many bytes apart.
+template <int FIRST, int END, typename T, int COUNT, int PANELS, int ROWS_AT_ONCE>
+__device__ __forceinline__ void store_pieces(uint32 to, int panel_bytes, int row_bytes,
+                                             const Staged<T, COUNT, PANELS, ROWS_AT_ONCE>& staged) {
+    // Six words from the first or the third on; of these, five from the first or the second on.
+    const bool third = staged.offset & 8, second = staged.offset & 4;
+    #pragma unroll
+    for (int i = FIRST; i < END; ++i) {
+        const uint4 low = staged.low[i], high = staged.high[i];
+        const uint32 six[6] = {third ? low.z : low.x,  third ? low.w : low.y,  third ? high.x : low.z,
+                               third ? high.y : low.w, third ? high.z : high.x, third ? high.w : high.y};
+        uint32 piece[4];
+        #pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            const uint32 word = second ? six[j + 1] : six[j], next = second ? six[j + 2] : six[j + 1];
+            const uint32 aligned = __funnelshift_r(word, next, staged.offset % 4 * 8);
+            piece[j] = existing(aligned, staged.cols - i % PANELS * 64 - 2 * j);
+        }
+        asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to + i % PANELS * panel_bytes
+                                                                      + i / PANELS * row_bytes),
+                     "r"(piece[0]), "r"(piece[1]), "r"(piece[2]), "r"(piece[3])
+                     : "memory");
+    }
 }
 

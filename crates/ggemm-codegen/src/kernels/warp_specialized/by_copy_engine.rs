@@ -1,0 +1,78 @@
+//! The copy engine moves tiles: one warp asks it for operands, and each warpgroup for the stores of its panels of D.
+
+use super::super::walk::Tile;
+use super::feed::Feed;
+use super::output::Output;
+use super::pipeline::Pipeline;
+use super::roles::{Family, Stage, Transport};
+use crate::dsl::{Cta, Expr, I32, KernelBuilder, Map, Slot, WarpgroupSums};
+use crate::geometry;
+use crate::spec::KernelSpec;
+
+/// What a family says of its tiles where the copy engine moves them.
+pub(super) trait Mapped<'k>: Family<'k> {
+    /// The tensor maps.
+    fn maps(&self) -> [Map; 3];
+
+    /// Starts the loads of a stage.
+    fn load(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, stage: &Stage<'k>);
+
+    /// Starts the store of 64 rows of a panel of D, whose first row and column in the tile are these.
+    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, at: [Expr<'k, I32, Cta>; 2]);
+}
+
+/// A ring of stages, and the panels of D.
+pub(super) struct ByCopyEngine {
+    pipeline: Pipeline,
+    output: Output,
+}
+
+impl<'k, F: Mapped<'k>> Transport<'k, F> for ByCopyEngine {
+    fn pipeline(k: &mut KernelBuilder<'k>, spec: &KernelSpec) -> Pipeline {
+        Pipeline::filled_by_bytes(k, spec)
+    }
+
+    fn declare(k: &mut KernelBuilder<'k>, spec: &KernelSpec, pipeline: &Pipeline) -> Self {
+        ByCopyEngine { pipeline: pipeline.clone(), output: Output::declare(k, spec) }
+    }
+
+    fn load(&self, k: &mut KernelBuilder<'k>, spec: &KernelSpec, family: &F, feed: &Feed) {
+        k.elect(|k| family.maps().into_iter().for_each(|map| k.prefetch_map(map)));
+        let ring = self.pipeline.ring.producer(k);
+        feed.each(k, |k, tile| {
+            let reduction = family.reduction(k, tile);
+            let blocks = k.let_("blocks", reduction.ceil_div(spec.tile.k));
+            feed.each_block(k, blocks, spec.stages, |k, block| {
+                ring.fill(k, geometry::stage_bytes(spec), |k, slot| {
+                    let stage = Stage {
+                        a: self.pipeline.a_tiles.slot(slot.index),
+                        b: self.pipeline.b_tiles.slot(slot.index),
+                        full: slot.full,
+                        offset: block * spec.tile.k,
+                    };
+                    family.load(k, tile, &stage);
+                });
+            });
+        });
+        if spec.cluster.ctas() > 1 {
+            k.comment("The other CTAs may still say that they have read what was loaded for them.");
+            ring.drain(k);
+        }
+    }
+
+    fn write_out(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        spec: &KernelSpec,
+        family: &F,
+        tile: &Tile<'k>,
+        sums: WarpgroupSums,
+        of: (u32, u32),
+    ) {
+        self.output.write(k, spec, sums, of, |k, panel, at| family.store(k, tile, panel, at));
+    }
+
+    fn finish(&self, k: &mut KernelBuilder<'k>) {
+        self.output.finish(k);
+    }
+}
