@@ -1,0 +1,36 @@
+//! The checks, one file each.
+//!
+//! A further one is a file here and an entry in [`ALL`].
+
+mod cache;
+mod compilers;
+mod gpu;
+mod kernels;
+mod launch;
+
+use super::finding::Finding;
+use super::machine::Machine;
+
+/// Something that is looked at.
+pub(super) struct Check {
+    /// What it is called where it breaks down itself.
+    pub(super) name: &'static str,
+    /// What to do then.
+    pub(super) remedy: &'static str,
+    /// Looks, and adds what later checks need to the machine.
+    pub(super) run: fn(&mut Machine) -> Vec<Finding>,
+}
+
+/// All checks. Each may use what those before it found.
+pub(super) const ALL: [Check; 6] = [
+    Check { name: "driver", remedy: "reinstall the NVIDIA driver: its libcuda is damaged", run: gpu::check },
+    Check {
+        name: "NVRTC",
+        remedy: "reinstall the CUDA toolkit that CUDA_HOME or LD_LIBRARY_PATH leads to: its libnvrtc is damaged",
+        run: compilers::nvrtc,
+    },
+    Check { name: "nvcc", remedy: "reinstall the CUDA toolkit", run: compilers::nvcc },
+    Check { name: "cache", remedy: "set GGEMM_CACHE_DIR to another folder", run: cache::check },
+    Check { name: "kernels", remedy: "build the program anew", run: kernels::check },
+    Check { name: "launch", remedy: "report it, with this output", run: launch::check },
+];
