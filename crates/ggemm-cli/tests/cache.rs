@@ -213,6 +213,14 @@ fn warming_compiles_what_a_build_will_look_for() {
     let report = warm("--arch sm_90a");
     let ships = ggemm_codegen::catalogue::shipped_for(ggemm_codegen::Arch::Sm90a).len();
     assert_eq!((count(&report, false), count(&report, true)), (ships - 2, 2));
+    #[cfg(target_os = "linux")]
+    {
+        // Not even root can write there.
+        let mut command = without_cuda();
+        command.env("GGEMM_CACHE_DIR", "/proc/sys").env("GGEMM_NVCC", &nvcc);
+        let text = end(command.args(["cache", "warm", "--compiler", "nvcc", "--arch", "sm_90a"])).refused();
+        assert!(text.starts_with("the cache folder /proc/sys cannot be written: "), "{text}");
+    }
     // The keys are those of the library.
     let spec = report["kernels"][0]["kernel"].as_str().unwrap();
     let source = line(&format!("emit {spec}")).passed();

@@ -11,6 +11,17 @@ pub(crate) enum CacheError {
     /// A cache that cannot be used.
     #[error("{0}")]
     Unusable(Bypass),
+    /// A cache that takes nothing.
+    #[error(
+        "the cache folder {} cannot be written: {reason}; make it writable, or set GGEMM_CACHE_DIR to a folder that is",
+        folder.display()
+    )]
+    ReadOnly {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
     /// No architecture to warm the cache for.
     #[error("cache warm compiles for this machine's GPU unless --arch names an architecture: {0}")]
     NoGpu(NoDevice),

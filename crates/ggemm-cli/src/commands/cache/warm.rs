@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use ggemm_codegen::Arch;
-use ggemm_compile::{Bypass, Cache, CacheLocation, CompileError, Compiler, Nvcc, Nvrtc, Origin, Request};
+use ggemm_compile::{Bypass, Cache, CacheLocation, CompileError, Compiler, Condition, Nvcc, Nvrtc, Origin, Request};
 use ggemm_runtime::{Device, NoDevice};
 use serde::Serialize;
 
@@ -82,7 +82,12 @@ impl WarmArgs {
         let arches = self.arches()?;
         let wanted = self.wanted(&arches)?;
         let compiler = self.compiler()?;
-        let cache = Cache::open(CacheLocation::from_env());
+        let location = CacheLocation::from_env();
+        // Told before minutes are spent on what nothing would keep.
+        if let Condition::ReadOnly { folder, reason } = location.examine() {
+            return Err(CacheError::ReadOnly { folder, reason }.into());
+        }
+        let cache = Cache::open(location);
         let folder = match (cache.folder(), cache.bypass()) {
             (Some(folder), _) => folder,
             (None, bypass) => return Err(CacheError::Unusable(bypass.cloned().unwrap_or(Bypass::Disabled)).into()),

@@ -49,3 +49,16 @@ fn on_cpu() -> Finding {
         Err(error) => Finding::problem(NAME, format!("{found} cannot be computed: {error}"), remedy),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::finding::Status;
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_launched_on_is_told_and_the_cpu_is_right() {
+        assert_eq!(on_gpu(&Device::cpu()).status, Status::Problem);
+        let finding = on_cpu();
+        assert_eq!((finding.status, finding.remedy), (Status::Ok, None), "{}", finding.found);
+    }
+}
