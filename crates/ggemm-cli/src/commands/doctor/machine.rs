@@ -3,7 +3,7 @@
 use ggemm_codegen::Arch;
 use ggemm_compile::Compiler;
 use ggemm_runtime::Device;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is known of the machine so far.
 #[derive(Debug, Default)]
@@ -26,22 +26,43 @@ impl Machine {
     }
 }
 
+/// A GPU that can be used.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Gpu {
+    /// Such as `cuda:0`.
+    pub(super) device: String,
+    pub(super) name: String,
+    pub(super) arch: Option<Arch>,
+    pub(super) driver: Option<String>,
+}
+
+impl Gpu {
+    pub(super) fn new(device: &Device) -> Self {
+        Gpu {
+            device: device.kind().to_string(),
+            name: device.name().to_owned(),
+            arch: device.arch(),
+            driver: device.driver().map(str::to_owned),
+        }
+    }
+}
+
 /// The kernels in the program for one architecture.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kernels {
     pub(super) arch: Arch,
     pub(super) variants: Vec<Kernel>,
 }
 
 /// One of them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kernel {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) code: Code,
 }
 
 /// Where a kernel's machine code is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Code {
     /// In the program.

@@ -1,20 +1,20 @@
 //! `ggemm doctor`: whether this machine has what ggemm needs, and what to do where it has not.
 
 mod checks;
+mod examine;
 mod finding;
 mod machine;
 mod report;
+mod supervise;
 
 use std::io::Write;
-use std::panic::{self, AssertUnwindSafe};
 
 use clap::Args;
 
 use crate::Outcome;
 use crate::error::CliError;
-use checks::Check;
+use examine::Lost;
 use finding::Finding;
-use machine::Machine;
 use report::Report;
 
 /// Look at this machine: driver, GPUs, compilers, the compile cache, the kernels in this program, and one tiny launch
@@ -35,18 +35,27 @@ pub(crate) struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Make the checks and write what they find for the process that started this one
+    #[arg(long, hide = true)]
+    examine: bool,
+    /// A check not to make, and why not
+    #[arg(long, hide = true, requires = "examine", value_name = "CHECK=HOW")]
+    lost: Vec<Lost>,
 }
 
 impl DoctorArgs {
     /// Makes the checks and prints what they found.
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
-        let mut machine = Machine::default();
-        let mut findings: Vec<Finding> =
-            quietly(|| checks::ALL.iter().flat_map(|check| guarded(check, &mut machine)).collect());
-        if self.require_gpu && machine.gpus.is_empty() {
-            findings.push(Finding::problem("--require-gpu", "no GPU can be used", "see above, or drop --require-gpu"));
+        if self.examine {
+            supervise::report(&self.lost)?;
+            return Ok(Outcome::Success);
         }
-        let report = Report::new(findings, &machine);
+        let mut examined = supervise::examined();
+        if self.require_gpu && examined.gpus.is_empty() {
+            let remedy = "see above, or drop --require-gpu";
+            examined.findings.push(Finding::problem("--require-gpu", "no GPU can be used", remedy));
+        }
+        let report = Report::new(examined);
         let mut stdout = std::io::stdout().lock();
         if self.json {
             serde_json::to_writer_pretty(&mut stdout, &report)?;
@@ -56,36 +65,5 @@ impl DoctorArgs {
         }
         stdout.flush()?;
         Ok(report.outcome())
-    }
-}
-
-/// Makes one check. A library that breaks down under it (a driver that is none, say) is a finding as well.
-fn guarded(check: &Check, machine: &mut Machine) -> Vec<Finding> {
-    panic::catch_unwind(AssertUnwindSafe(|| (check.run)(machine))).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-        let found = format!("the check broke down: {text}");
-        vec![Finding::problem(check.name, found, check.remedy)]
-    })
-}
-
-/// Does something without the lines that a panic prints: what is caught is reported.
-fn quietly<T>(work: impl FnOnce() -> T) -> T {
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
-    let done = work();
-    panic::set_hook(hook);
-    done
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_check_that_breaks_down_is_a_problem() {
-        let check = Check { name: "driver", remedy: "reinstall it", run: |_| panic!("no symbol {}", "cuInit") };
-        let found = quietly(|| guarded(&check, &mut Machine::default()));
-        assert_eq!(found, [Finding::problem("driver", "the check broke down: no symbol cuInit", "reinstall it")]);
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn check(machine: &mut Machine) -> Vec<Finding> {
         let mut variants = Vec::new();
         for kernel in baked::KERNELS {
             match look(kernel, arch, known) {
-                Ok(code) => variants.extend(code.map(|code| Kernel { name: kernel.name, code })),
+                Ok(code) => variants.extend(code.map(|code| Kernel { name: kernel.name.to_owned(), code })),
                 Err(reason) => damage.push(reason),
             }
         }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn kernels(codes: &[Code]) -> Kernels {
-        let variants = codes.iter().map(|code| Kernel { name: "k", code: *code }).collect();
+        let variants = codes.iter().map(|code| Kernel { name: "k".to_owned(), code: *code }).collect();
         Kernels { arch: Arch::Sm90a, variants }
     }
 

@@ -13,7 +13,7 @@ use super::machine::Machine;
 
 /// Something that is looked at.
 pub(super) struct Check {
-    /// What it is called where it breaks down itself.
+    /// What it is called where it breaks down itself. No two are alike.
     pub(super) name: &'static str,
     /// What to do then.
     pub(super) remedy: &'static str,
@@ -26,11 +26,16 @@ pub(super) const ALL: [Check; 6] = [
     Check { name: "driver", remedy: "reinstall the NVIDIA driver: its libcuda is damaged", run: gpu::check },
     Check {
         name: "NVRTC",
-        remedy: "reinstall the CUDA toolkit that CUDA_HOME or LD_LIBRARY_PATH leads to: its libnvrtc is damaged",
+        remedy: "reinstall the CUDA toolkit that CUDA_HOME or LD_LIBRARY_PATH leads to, and the driver: a library of one of \
+                 them is damaged",
         run: compilers::nvrtc,
     },
     Check { name: "nvcc", remedy: "reinstall the CUDA toolkit", run: compilers::nvcc },
     Check { name: "cache", remedy: "set GGEMM_CACHE_DIR to another folder", run: cache::check },
     Check { name: "kernels", remedy: "build the program anew", run: kernels::check },
-    Check { name: "launch", remedy: "report it, with this output", run: launch::check },
+    Check {
+        name: "launch",
+        remedy: "see `nvidia-smi` and the kernel's log; where the GPU is well, report it with this output",
+        run: launch::check,
+    },
 ];
