@@ -13,7 +13,6 @@ use clap::Args;
 
 use crate::Outcome;
 use crate::error::CliError;
-use examine::Lost;
 use finding::Finding;
 use report::Report;
 
@@ -35,19 +34,13 @@ pub(crate) struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Make the checks and write what they find for the process that started this one
-    #[arg(long, hide = true)]
-    examine: bool,
-    /// A check not to make, and why not
-    #[arg(long, hide = true, requires = "examine", value_name = "CHECK=HOW")]
-    lost: Vec<Lost>,
 }
 
 impl DoctorArgs {
     /// Makes the checks and prints what they found.
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
-        if self.examine {
-            supervise::report(&self.lost)?;
+        if let Some(lost) = supervise::asked() {
+            supervise::report(&lost)?;
             return Ok(Outcome::Success);
         }
         let mut examined = supervise::examined();

@@ -14,6 +14,9 @@ use super::examine::{Examined, Lost, examine};
 /// The longest that a check may take: a machine with many GPUs needs some of it to start its driver.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// Set in the process that makes the checks: those not to make, as JSON. It is no flag, since nobody else is to set it.
+const VARIABLE: &str = "GGEMM_DOCTOR_LOST";
+
 /// A line from the process that makes the checks.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -28,12 +31,19 @@ enum Message {
 pub(super) fn examined() -> Examined {
     let myself = |lost: &[Lost]| {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["doctor", "--examine"]);
-        command.args(lost.iter().flat_map(|lost| ["--lost".to_owned(), format!("{}={}", lost.check, lost.how)]));
+        command.arg("doctor").env(VARIABLE, serde_json::to_string(lost)?);
         Ok(command)
     };
     // Where no process can be started, the checks are made in this one.
-    supervised(myself, LIMIT).unwrap_or_else(|_| examine(&[], |_| {}))
+    supervised(myself, LIMIT).unwrap_or_else(|failure| {
+        tracing::debug!(error = %failure.error, "making the checks without supervision");
+        examine(&failure.lost, |_| {})
+    })
+}
+
+/// Whether this process is the one that makes the checks, and which it is not to make.
+pub(super) fn asked() -> Option<Vec<Lost>> {
+    serde_json::from_str(&std::env::var(VARIABLE).ok()?).ok()
 }
 
 /// Makes the checks for the process that started this one, and tells it of each.
@@ -55,15 +65,23 @@ fn send(message: &Message) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Why there is no report, and the checks that are known to end a process.
+#[derive(Debug)]
+struct Failure {
+    error: io::Error,
+    lost: Vec<Lost>,
+}
+
 /// Starts a process as `start` says and waits for what it found, no longer than `limit` for any one check. It is started
 /// again without a check that ended it.
-fn supervised(start: impl Fn(&[Lost]) -> io::Result<Command>, limit: Duration) -> io::Result<Examined> {
-    let mut lost = Vec::new();
+fn supervised(start: impl Fn(&[Lost]) -> io::Result<Command>, limit: Duration) -> Result<Examined, Failure> {
+    let mut lost: Vec<Lost> = Vec::new();
     loop {
-        match attempt(start(&lost)?, limit)? {
-            Attempt::Examined(examined) => return Ok(examined),
-            Attempt::Lost(new) if !lost.iter().any(|known: &Lost| known.check == new.check) => lost.push(new),
-            Attempt::Lost(again) => return Err(io::Error::other(again.how)),
+        match start(&lost).and_then(|command| attempt(command, limit)) {
+            Ok(Attempt::Examined(examined)) => return Ok(examined),
+            Ok(Attempt::Lost(new)) if !lost.iter().any(|known| known.check == new.check) => lost.push(new),
+            Ok(Attempt::Lost(again)) => return Err(Failure { error: io::Error::other(again.how), lost }),
+            Err(error) => return Err(Failure { error, lost }),
         }
     }
 }
@@ -159,7 +177,9 @@ mod tests {
     #[test]
     fn a_process_that_gets_nowhere_is_an_error_and_is_not_started_for_ever() {
         assert!(supervised(shell("exit 3"), LIMIT).is_err());
-        let error = supervised(shell("echo '{\"begins\": \"driver\"}'; exit 3"), LIMIT).unwrap_err();
-        assert!(error.to_string().contains("exit status: 3"), "{error}");
+        let failure = supervised(shell("echo '{\"begins\": \"driver\"}'; exit 3"), LIMIT).unwrap_err();
+        assert!(failure.error.to_string().contains("exit status: 3"), "{failure:?}");
+        let [lost] = &failure.lost[..] else { panic!("{failure:?}") };
+        assert_eq!(lost.check, "driver", "it is not made without supervision either");
     }
 }
