@@ -23,7 +23,11 @@ pub(super) struct Check {
 
 /// All checks. Each may use what those before it found.
 pub(super) const ALL: [Check; 6] = [
-    Check { name: "driver", remedy: "reinstall the NVIDIA driver: its libcuda is damaged", run: gpu::check },
+    Check {
+        name: "driver",
+        remedy: "restart the machine; if that does not help, reinstall the NVIDIA driver",
+        run: gpu::check,
+    },
     Check {
         name: "NVRTC",
         remedy: "reinstall the CUDA toolkit that CUDA_HOME or LD_LIBRARY_PATH leads to, and the driver: a library of one of \
