@@ -134,6 +134,7 @@ fn readme(commit: &str, targets: &[Arch]) -> String {
         "{TITLE}\n\n\
          Commit {commit}, machine code for {}.\n\n{}\n\
          In this folder:\n\n  \
+         ./ggemm doctor                             whether the machine has what it takes\n  \
          ./gpu-tests                                every test on the GPU\n  \
          ./gpu-bench --json h100.json                every layer timed: commit the file in benches/results/\n  \
          ./ggemm run --backend cuda                 one problem, timed and checked\n  \

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use comfy_table::{Table, presets};
 use ggemm_attest::{CubinHash, Cubins};
 use ggemm_codegen::{Arch, catalogue, generate};
-use ggemm_compile::{Cache, CacheLocation, Compiler, Cubin, Options, Origin, Request, Target};
+use ggemm_compile::{Cache, CacheLocation, Compiler, Cubin, Origin, Request, Target};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::attestations::{self, Listing};
@@ -82,8 +82,7 @@ pub(crate) fn check(jobs: Vec<Job>, threads: usize) -> Result<Report> {
         eprintln!("warning: {reason}");
     }
     Ok(check_with(jobs, threads, |job| {
-        let request =
-            Request { name: &job.name, source: &job.source, target: &job.target, options: Options::default() };
+        let request = Request::new(&job.name, &job.source, &job.target);
         cache.get_or_compile(&compiler, &request).map_err(|error| error.to_string())
     }))
 }

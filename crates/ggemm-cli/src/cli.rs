@@ -5,6 +5,9 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use crate::Outcome;
+use crate::commands::cache::CacheArgs;
+use crate::commands::completions::CompletionsArgs;
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::emit::EmitArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::run::RunArgs;
@@ -28,8 +31,11 @@ Examples:
   ggemm list --arch sm_90a --op forward -g 8 -m 4096 -n 7168 -k 2048
   ggemm emit ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk
   ggemm verify --interpret --variant 'ggemm_reduction_*_plain'
+  ggemm doctor
+  ggemm cache warm --arch sm_90a
 
-Exit codes: 0 all is well, 1 a result is wrong, 2 the command could not do its work.
+Exit codes: 0 all is well, 1 a result is wrong or doctor found a problem, 2 the command could not do
+its work.
 GGEMM_LOG=debug (or info, trace) shows on standard error what is chosen and why.";
 
 // What help says of a command stands at its flags.
@@ -39,6 +45,9 @@ enum Command {
     Emit(EmitArgs),
     List(ListArgs),
     Verify(VerifyArgs),
+    Doctor(DoctorArgs),
+    Cache(CacheArgs),
+    Completions(CompletionsArgs),
 }
 
 /// The words of the command line, with `run` in its place where the first of them is one of its flags.
@@ -64,6 +73,9 @@ impl Cli {
             Some(Command::Emit(args)) => args.run(),
             Some(Command::List(args)) => args.run(),
             Some(Command::Verify(args)) => args.run(),
+            Some(Command::Doctor(args)) => args.run(),
+            Some(Command::Cache(args)) => args.run(),
+            Some(Command::Completions(args)) => args.run(),
         }
     }
 }

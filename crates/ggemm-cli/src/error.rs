@@ -4,6 +4,7 @@ use clap::error::ErrorKind;
 use ggemm_codegen::ProblemError;
 use ggemm_runtime::NoDevice;
 
+use crate::commands::cache::CacheError;
 use crate::commands::emit::EmitError;
 use crate::commands::run::UsageError;
 use crate::commands::verify::VerifyError;
@@ -24,6 +25,9 @@ pub(crate) enum CliError {
     /// Nothing that could be verified, or attested.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// Nothing that could be done with the compile cache.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// A file that cannot be read, or is not what the command needs.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -56,6 +60,16 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
+    /// Whether whoever read the output stopped.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        let kind = match self {
+            CliError::Output(error) => Some(error.kind()),
+            CliError::Json(error) => error.io_error_kind(),
+            _ => None,
+        };
+        kind == Some(std::io::ErrorKind::BrokenPipe)
+    }
+
     /// Prints the error as clap prints its own.
     pub(crate) fn print(&self) {
         let hint = match self {

@@ -1,4 +1,5 @@
-//! The `ggemm` command: computes a grouped GEMM and checks it, prints kernels, lists the catalogue.
+//! The `ggemm` command: computes a grouped GEMM and checks it, prints kernels, lists the catalogue, looks after a machine
+//! and its compile cache.
 
 mod cli;
 mod commands;
@@ -17,7 +18,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::Cli;
-use crate::error::CliError;
 
 /// How a command ended that could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +26,15 @@ enum Outcome {
     Success,
     /// A result is wrong: exit code 1.
     ComparisonFailed,
+    /// Something stands in ggemm's way on this machine: exit code 1.
+    ProblemFound,
 }
 
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Success => ExitCode::SUCCESS,
-            Outcome::ComparisonFailed => ExitCode::from(1),
+            Outcome::ComparisonFailed | Outcome::ProblemFound => ExitCode::from(1),
         }
     }
 }
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
     match logging::start().and_then(|()| cli.run()) {
         Ok(outcome) => outcome.into(),
         // Whoever read the output wants no more of it: `ggemm list | head`.
-        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             error.print();
             ExitCode::from(2)
@@ -57,6 +59,8 @@ mod tests {
     #[test]
     fn a_wrong_result_has_an_exit_code_of_its_own() {
         assert_eq!(format!("{:?}", ExitCode::from(Outcome::Success)), format!("{:?}", ExitCode::from(0)));
-        assert_eq!(format!("{:?}", ExitCode::from(Outcome::ComparisonFailed)), format!("{:?}", ExitCode::from(1)));
+        for wrong in [Outcome::ComparisonFailed, Outcome::ProblemFound] {
+            assert_eq!(format!("{:?}", ExitCode::from(wrong)), format!("{:?}", ExitCode::from(1)));
+        }
     }
 }

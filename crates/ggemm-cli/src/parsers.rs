@@ -1,7 +1,9 @@
 //! How flags' values are read, with the words of a remedy where they cannot be.
 
 use std::str::FromStr;
+use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ggemm_codegen::scenario::Extent;
@@ -42,6 +44,26 @@ pub(crate) fn count(text: &str) -> Result<usize, CountError> {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("expected a whole number, at least 0")]
 pub(crate) struct CountError;
+
+/// A time that has passed.
+pub(crate) fn age(text: &str) -> Result<Duration, AgeError> {
+    humantime::parse_duration(text).map_err(|_| AgeError)
+}
+
+/// Not an age.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("expected a time with its unit, such as 30d, 12h or 2weeks")]
+pub(crate) struct AgeError;
+
+/// A number of bytes.
+pub(crate) fn size(text: &str) -> Result<u64, SizeError> {
+    text.parse().map(|ByteSize(bytes)| bytes).map_err(|_: String| SizeError)
+}
+
+/// Not a number of bytes.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("expected bytes with their unit, such as 500MB or 2GiB")]
+pub(crate) struct SizeError;
 
 /// `--sizes`: the rows of each group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +193,18 @@ impl From<Index> for IndexType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_and_sizes_have_units() {
+        assert_eq!(age("30d").unwrap(), Duration::from_secs(30 * 24 * 60 * 60));
+        assert_eq!([size("500MB"), size("2 GiB"), size("0")].map(Result::unwrap), [500_000_000, 2 << 30, 0]);
+        for bad in ["", "30", "-1d", "d", "soon"] {
+            assert!(age(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "-1MB", "MB", "many", "1XB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes_are_a_list_of_counts() {

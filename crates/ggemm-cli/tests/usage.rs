@@ -95,6 +95,12 @@ fn help_reads_well() {
         ("emit", &["emit", "--help"][..]),
         ("list", &["list", "-h"][..]),
         ("verify", &["verify", "--help"][..]),
+        ("doctor", &["doctor", "--help"][..]),
+        ("cache", &["cache", "--help"][..]),
+        ("cache_list", &["cache", "list", "--help"][..]),
+        ("cache_warm", &["cache", "warm", "-h"][..]),
+        ("cache_prune", &["cache", "prune", "--help"][..]),
+        ("completions", &["completions", "--help"][..]),
     ] {
         insta::assert_snapshot!(format!("help_{name}"), ggemm(words).passed());
     }

@@ -2,24 +2,35 @@
 //!
 //! An entry is one file, written whole and checked when read. Of many processes that want the same entry one compiles
 //! and the others wait for it. A cache that cannot be used is bypassed and says why: it never fails a compilation.
+//!
+//! An entry's file is dated by its last use, so that pruning keeps what is used.
 
 mod entry;
+mod examine;
+mod inventory;
 mod key;
 mod location;
+mod lock;
+mod prune;
 mod trust;
+mod warm;
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, SystemTime};
 use std::{error, fmt};
 
+use blake3::Hash;
 use thiserror::Error;
 
+pub use self::examine::Condition;
+pub use self::inventory::Entry;
 pub use self::key::CacheKey;
 pub use self::location::CacheLocation;
-use crate::compile::{CompileError, Cubin, Request, compile};
+pub use self::prune::{Outcome, PruneRule, Pruned, Reason, Removal};
+use crate::compile::{CompileError, Cubin, Made, Request, compile};
 use crate::toolchain::Compiler;
 
 /// A file that is being written is named so until it is whole.
@@ -27,6 +38,9 @@ const PARTIAL: &str = ".partial-";
 
 /// A partial file this old was left by a process that died.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
+
+/// Uses of an entry that follow its last one by less than this leave its date alone.
+const DATED: Duration = Duration::from_secs(60 * 60);
 
 /// Where a cubin came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +126,27 @@ impl Cache {
     /// This cannot fail: a cache that cannot be used compiles every time, and [`bypass`](Self::bypass) says why.
     #[must_use]
     pub fn open(location: CacheLocation) -> Self {
-        Self { folder: location.folder().and_then(prepare), sweep: Once::new() }
+        Self::at(location.folder().and_then(|folder| {
+            make_private(&folder).map_err(|error| unusable(&folder, &error))?;
+            trusted(folder)
+        }))
+    }
+
+    /// Opens the cache at `location` if its folder is there, and makes nothing. `None` where it is not there.
+    ///
+    /// # Errors
+    /// Why the cache cannot be used.
+    pub fn find(location: &CacheLocation) -> Result<Option<Self>, Bypass> {
+        let folder = location.folder()?;
+        match folder.try_exists() {
+            Ok(false) => Ok(None),
+            Ok(true) => Ok(Some(Self::at(Ok(trusted(folder)?)))),
+            Err(error) => Err(unusable(&folder, &error)),
+        }
+    }
+
+    fn at(folder: Result<PathBuf, Bypass>) -> Self {
+        Self { folder, sweep: Once::new() }
     }
 
     /// The folder, if the cache is in use.
@@ -125,6 +159,13 @@ impl Cache {
     #[must_use]
     pub fn bypass(&self) -> Option<&Bypass> {
         self.folder.as_ref().err()
+    }
+
+    /// The cubin under `key`, if the cache has it. Nothing is compiled, and it does not count as a use.
+    #[must_use]
+    pub fn peek(&self, key: &CacheKey) -> Option<Cubin> {
+        let folder = self.folder()?;
+        read(&folder.join(key.file_name()), key.hash()).ok().map(|found| found.cubin)
     }
 
     /// The cubin for `request`: from the cache, else from `compiler`.
@@ -154,15 +195,15 @@ impl Cache {
         };
         let path = folder.join(key.file_name());
         // Entries appear whole, so that a hit needs no lock, and a folder that cannot be written still serves.
-        if let Ok(cubin) = read(&path, key) {
-            return Ok((cubin, Origin::Hit));
+        if let Ok(found) = read(&path, key.hash()) {
+            return Ok((found.into_use(), Origin::Hit));
         }
-        let _lock = match lock(folder, key) {
+        let _lock = match lock::wait(folder, key.hash()) {
             Ok(lock) => lock,
             Err(bypass) => return Ok((make()?, Origin::Bypassed(bypass))),
         };
-        match read(&path, key) {
-            Ok(cubin) => return Ok((cubin, Origin::Hit)),
+        match read(&path, key.hash()) {
+            Ok(found) => return Ok((found.into_use(), Origin::Hit)),
             Err(Miss::Absent) => {}
             Err(Miss::Spoilt(reason)) => {
                 tracing::warn!(path = %path.display(), reason, "removing a spoilt cache entry and compiling again");
@@ -181,12 +222,12 @@ impl Cache {
     }
 }
 
-/// Makes the folder and its folder of locks, and checks that nobody else can write them.
-fn prepare(folder: PathBuf) -> Result<PathBuf, Bypass> {
-    let unusable =
-        |path: &Path, error: &dyn error::Error| Bypass::Unusable { path: path.to_owned(), reason: error.to_string() };
-    let folder = std::path::absolute(&folder).map_err(|error| unusable(&folder, &error))?;
-    make_private(&folder).map_err(|error| unusable(&folder, &error))?;
+fn unusable(path: &Path, error: &dyn error::Error) -> Bypass {
+    Bypass::Unusable { path: path.to_owned(), reason: error.to_string() }
+}
+
+/// The folder, if it is one and nobody else can write it.
+fn trusted(folder: PathBuf) -> Result<PathBuf, Bypass> {
     let metadata = std::fs::metadata(&folder).map_err(|error| unusable(&folder, &error))?;
     if !metadata.is_dir() {
         return Err(unusable(&folder, &io::Error::from(io::ErrorKind::NotADirectory)));
@@ -213,7 +254,30 @@ enum Miss {
     Spoilt(String),
 }
 
-fn read(path: &Path, key: &CacheKey) -> Result<Cubin, Miss> {
+/// An entry that reads back right.
+struct Found {
+    file: File,
+    metadata: Metadata,
+    cubin: Cubin,
+    made: Option<Made>,
+}
+
+impl Found {
+    /// The cubin, with the entry dated by this use. Where that is not allowed, the entry keeps its date.
+    fn into_use(self) -> Cubin {
+        let now = SystemTime::now();
+        let age = self.metadata.modified().ok().and_then(|used| now.duration_since(used).ok());
+        if age.is_some_and(|age| age >= DATED)
+            && let Err(error) = self.file.set_modified(now)
+        {
+            tracing::debug!(%error, "cannot date a cache entry");
+        }
+        self.cubin
+    }
+}
+
+/// Reads the entry of the key of this hash.
+fn read(path: &Path, key: &Hash) -> Result<Found, Miss> {
     let spoilt = |error: &dyn error::Error| Miss::Spoilt(error.to_string());
     let mut file = File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Miss::Absent,
@@ -224,7 +288,8 @@ fn read(path: &Path, key: &CacheKey) -> Result<Cubin, Miss> {
     trust::check(&metadata).map_err(|distrust| spoilt(&distrust))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(|error| spoilt(&error))?;
-    entry::decode(&bytes, key).map_err(|error| spoilt(&error))
+    let (cubin, made) = entry::decode(&bytes, key).map_err(|error| spoilt(&error))?;
+    Ok(Found { file, metadata, cubin, made })
 }
 
 /// Writes an entry whole: under another name first, then renamed.
@@ -236,35 +301,24 @@ fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the lock that `key` shares with one in 256 others. It is let go when dropped, or when the process dies.
-///
-/// The lock files are few and stay: one that is removed while somebody waits for it locks nobody out.
-fn lock(folder: &Path, key: &CacheKey) -> Result<File, Bypass> {
-    let folder = folder.join("locks");
-    let path = folder.join(key.shard());
-    let refuse = |error: io::Error| Bypass::CannotLock { path: path.clone(), reason: error.to_string() };
-    make_private(&folder).map_err(refuse)?;
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(refuse)?;
-    match file.lock() {
-        Ok(()) => Ok(file),
-        // Some network file systems have no locks. Then two processes may compile the same, and no harm is done.
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
-        Err(error) => Err(refuse(error)),
+/// Removes what processes that died while writing left behind.
+fn sweep(folder: &Path) {
+    for (path, _) in abandoned(folder) {
+        // Another process may have been faster.
+        let _ = std::fs::remove_file(path);
     }
 }
 
-/// Removes what processes that died while writing left behind.
-fn sweep(folder: &Path) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
+/// What processes that died while writing left behind, with its bytes.
+fn abandoned(folder: &Path) -> Vec<(PathBuf, u64)> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let abandoned = entries.flatten().filter_map(|entry| {
         let partial = entry.file_name().to_string_lossy().starts_with(PARTIAL);
-        let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-        if partial && age.is_some_and(|age| age > ABANDONED) {
-            // Another process may have been faster.
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
+        let metadata = entry.metadata().ok().filter(|_| partial)?;
+        let age = SystemTime::now().duration_since(metadata.modified().ok()?).ok()?;
+        (age > ABANDONED).then(|| (entry.path(), metadata.len()))
+    });
+    abandoned.collect()
 }
 
 #[cfg(test)]

@@ -24,6 +24,15 @@ pub struct Request<'a> {
     pub options: Options,
 }
 
+impl<'a> Request<'a> {
+    /// A kernel as ggemm itself compiles it, so that whoever asks for it again finds it in the cache: when a program
+    /// runs, when it is built, and when the cache is warmed.
+    #[must_use]
+    pub fn new(name: &'a str, source: &'a str, target: &'a Target) -> Self {
+        Self { name, source, target, options: Options::default() }
+    }
+}
+
 /// How to compile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -210,9 +219,19 @@ pub(crate) fn file_stem(name: &str) -> String {
     stem
 }
 
+/// What a cubin was made of, and by what, for people who look into a cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    pub(crate) name: String,
+    pub(crate) target: String,
+    pub(crate) compiler: String,
+}
+
 /// What a cache entry keeps of a cubin beside its bytes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Notes {
+    #[serde(default)]
+    pub(crate) made: Option<Made>,
     pub(crate) facts: Option<Facts>,
     pub(crate) warnings: Vec<String>,
     pub(crate) log: String,

@@ -4,16 +4,13 @@
 //! made, and keeps the result on disk for the next process. It knows nothing of kernels or devices.
 //!
 //! ```no_run
-//! use ggemm_compile::{Cache, CacheLocation, Compiler, Nvcc, Options, Request};
+//! use ggemm_compile::{Cache, CacheLocation, Compiler, Nvcc, Request};
 //!
 //! let compiler = Compiler::from(Nvcc::find()?);
 //! let cache = Cache::open(CacheLocation::from_env());
-//! let request = Request {
-//!     name: "saxpy",
-//!     source: "extern \"C\" __global__ void saxpy(float* y) { y[threadIdx.x] *= 2.0f; }",
-//!     target: &"sm_90a".parse()?,
-//!     options: Options::default(),
-//! };
+//! let source = "extern \"C\" __global__ void saxpy(float* y) { y[threadIdx.x] *= 2.0f; }";
+//! let target = "sm_90a".parse()?;
+//! let request = Request::new("saxpy", source, &target);
 //! let (cubin, origin) = cache.get_or_compile(&compiler, &request)?;
 //! println!("{} bytes, {origin}", cubin.bytes.len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -33,7 +30,9 @@ mod target;
 mod testing;
 mod toolchain;
 
-pub use cache::{Bypass, Cache, CacheKey, CacheLocation, Origin};
+pub use cache::{
+    Bypass, Cache, CacheKey, CacheLocation, Condition, Entry, Origin, Outcome, PruneRule, Pruned, Reason, Removal,
+};
 pub use compile::{CompileError, Cubin, Options, Request, compile};
 pub use facts::{Facts, warnings};
 #[cfg(feature = "nvrtc")]

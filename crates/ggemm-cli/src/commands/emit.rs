@@ -16,6 +16,7 @@ use crate::parsers;
 #[derive(Debug, Args)]
 pub(crate) struct EmitArgs {
     /// The variant's name, as `ggemm list` prints it; any other legal spec will do too
+    #[arg(value_name = "SPEC")]
     spec: String,
     /// The architecture that has to be able to run it [default: the oldest that can]
     #[arg(long, value_parser = parsers::arch())]

@@ -1,5 +1,8 @@
 //! One module a command.
 
+pub(crate) mod cache;
+pub(crate) mod completions;
+pub(crate) mod doctor;
 pub(crate) mod emit;
 pub(crate) mod list;
 pub(crate) mod run;

@@ -50,9 +50,24 @@ pub(crate) fn command() -> Command {
     command
 }
 
+/// The same, with no cache and no CUDA that this machine may have, but for what the loader itself knows.
+pub(crate) fn without_cuda() -> Command {
+    let mut command = command();
+    for name in ["CUDA_HOME", "CUDA_PATH", "GGEMM_NVCC", "GGEMM_CACHE_DIR", "LD_LIBRARY_PATH"] {
+        command.env_remove(name);
+    }
+    command.env("PATH", "/nowhere");
+    command
+}
+
 /// Calls the command with these arguments.
 pub(crate) fn ggemm<I: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = I>) -> Ended {
-    let output = command().args(args).output().expect("the command starts");
+    end(command().args(args))
+}
+
+/// Runs a command to its end.
+pub(crate) fn end(command: &mut Command) -> Ended {
+    let output = command.output().expect("the command starts");
     Ended {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),

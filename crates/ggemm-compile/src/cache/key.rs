@@ -1,15 +1,18 @@
 //! What a cache entry is found by.
 
-use blake3::Hasher;
+use blake3::{Hash, Hasher};
 
-use crate::compile::{Request, file_stem};
+use crate::compile::{Made, Request, file_stem};
 use crate::toolchain::Compiler;
+
+/// What an entry's file name ends with.
+const EXTENSION: &str = ".ggemm";
 
 /// Everything that decides which code comes out, hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheKey {
-    stem: String,
-    hash: blake3::Hash,
+    hash: Hash,
+    made: Made,
 }
 
 impl CacheKey {
@@ -29,22 +32,30 @@ impl CacheKey {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part.as_bytes());
         }
-        Self { stem: file_stem(name), hash: hasher.finalize() }
+        let made = Made { name: name.to_owned(), target: target.to_owned(), compiler: compiler.to_owned() };
+        Self { hash: hasher.finalize(), made }
     }
 
     /// The hash, which seeds the entry's own: an entry under another key's name is noticed.
-    pub(super) fn hash(&self) -> &[u8; 32] {
-        self.hash.as_bytes()
+    pub(super) fn hash(&self) -> &Hash {
+        &self.hash
+    }
+
+    /// The parts that tell people what the entry is.
+    pub(super) fn made(&self) -> &Made {
+        &self.made
     }
 
     pub(super) fn file_name(&self) -> String {
-        format!("{}-{}.ggemm", self.stem, self.hash.to_hex())
+        format!("{}-{}{EXTENSION}", file_stem(&self.made.name), self.hash.to_hex())
     }
+}
 
-    /// The name of the lock file that this key shares with others.
-    pub(super) fn shard(&self) -> String {
-        format!("{:02x}", self.hash()[0])
-    }
+/// The kernel's name (its beginning, if it is long) and the key's hash, as an entry's file name tells them; `None` for
+/// a file that is no entry.
+pub(super) fn parse_file_name(name: &str) -> Option<(&str, Hash)> {
+    let (stem, hash) = name.strip_suffix(EXTENSION)?.rsplit_once('-')?;
+    Some((stem, Hash::from_hex(hash).ok()?))
 }
 
 #[cfg(test)]
@@ -83,5 +94,15 @@ mod tests {
         assert!(name.starts_with("ragged_rows-") && name.ends_with(".ggemm"), "{name}");
         let long = key([&"k".repeat(4000), "s", "t", "c", "", ""]).file_name();
         assert!(long.len() < 255, "{}", long.len());
+    }
+
+    #[test]
+    fn the_file_name_tells_kernel_and_hash() {
+        let key = key(["ragged-rows", "s", "t", "c", "", ""]);
+        let name = key.file_name();
+        assert_eq!(parse_file_name(&name), Some(("ragged-rows", *key.hash())));
+        for other in ["", "locks", ".partial-x.ggemm", "a-b.ggemm", name.trim_end_matches(EXTENSION), &name[15..]] {
+            assert_eq!(parse_file_name(other), None, "{other}");
+        }
     }
 }

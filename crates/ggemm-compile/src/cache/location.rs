@@ -37,14 +37,19 @@ impl CacheLocation {
         }
     }
 
-    pub(super) fn folder(self) -> Result<PathBuf, Bypass> {
-        match self {
-            Self::Disabled => Err(Bypass::Disabled),
-            Self::At(folder) => Ok(folder),
+    /// The folder's absolute path, whether or not it is there.
+    ///
+    /// # Errors
+    /// The cache is switched off, or nobody says where the user's cache folder is.
+    pub fn folder(&self) -> Result<PathBuf, Bypass> {
+        let folder = match self {
+            Self::Disabled => return Err(Bypass::Disabled),
+            Self::At(folder) => folder.clone(),
             Self::User => etcetera::choose_base_strategy()
                 .map(|strategy| strategy.cache_dir().join("ggemm").join("cubins"))
-                .map_err(|error| Bypass::NoFolder { reason: error.to_string() }),
-        }
+                .map_err(|error| Bypass::NoFolder { reason: error.to_string() })?,
+        };
+        std::path::absolute(&folder).map_err(|error| Bypass::Unusable { path: folder, reason: error.to_string() })
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use ggemm_codegen::Arch;
-use ggemm_compile::{Cache, CacheLocation, Compiler, Nvcc, NvccError, Options, Request, Target};
+use ggemm_compile::{Cache, CacheLocation, Compiler, Nvcc, NvccError, Request, Target};
 
 use super::module::{Cubin, Kernel};
 use super::parallel;
@@ -57,7 +57,7 @@ impl Baker {
 
     fn make(&self, job: &Job) -> Result<Cubin, String> {
         let target: Target = job.arch.name().parse().map_err(|error| format!("{error}"))?;
-        let request = Request { name: &job.name, source: &job.source, target: &target, options: Options::default() };
+        let request = Request::new(&job.name, &job.source, &target);
         let (cubin, _) = self.cache.get_or_compile(&self.compiler, &request).map_err(|error| error.to_string())?;
         let gzip = compress(&cubin.bytes).map_err(|error| format!("cannot compress `{}`: {error}", job.name))?;
         Ok(Cubin { target: job.arch.name(), gzip })

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use ggemm_codegen::Arch;
-use ggemm_compile::{Cache, CacheLocation, Compiler, Nvrtc, NvrtcError, Options, Origin, Request, Target};
+use ggemm_compile::{Cache, CacheLocation, Compiler, Nvrtc, NvrtcError, Origin, Request, Target};
 
 use crate::baked::BakedKernel;
 
@@ -92,7 +92,7 @@ impl Code {
         let not_compiled = |reason: String| CodeError::NotCompiled { kernel: kernel.name, target, reason };
         let name: Target = target.name().parse().map_err(|e| not_compiled(format!("{e}")))?;
         let source = kernel.source();
-        let request = Request { name: kernel.name, source: &source, target: &name, options: Options::default() };
+        let request = Request::new(kernel.name, &source, &name);
         tracing::debug!(target: "compile", kernel = kernel.name, %target, "looking for machine code");
         let start = Instant::now();
         let (cubin, origin) = cache()

@@ -86,10 +86,7 @@ pub(crate) struct ProblemArgs {
     #[arg(long, value_delimiter = ',', value_name = "OP,…", value_parser = parsers::operation())]
     pub(crate) ops: Vec<Operation>,
     /// Rows past the last group
-    #[arg(
-        long, value_name = "ROWS", value_parser = parsers::count, allow_negative_numbers = true,
-        conflicts_with = "input"
-    )]
+    #[arg(long, value_name = "ROWS", value_parser = parsers::count, allow_negative_numbers = true)]
     pub(crate) tail: Option<usize>,
     /// What happens to them in y and dx [default: zero]
     #[arg(long, value_enum, value_name = "POLICY")]
@@ -110,16 +107,16 @@ pub(crate) struct MemoryArgs {
     #[arg(long, value_enum, value_name = "TYPE")]
     pub(crate) group_index: Option<Index>,
     /// Elements between rows of x and of dx [default: K]
-    #[arg(long, value_name = "ELEMENTS", value_parser = parsers::count, conflicts_with = "input")]
+    #[arg(long, value_name = "ELEMENTS", value_parser = parsers::count)]
     pub(crate) x_row_stride: Option<usize>,
     /// Elements between rows of y and of dy [default: N]
-    #[arg(long, value_name = "ELEMENTS", value_parser = parsers::count, conflicts_with = "input")]
+    #[arg(long, value_name = "ELEMENTS", value_parser = parsers::count)]
     pub(crate) y_row_stride: Option<usize>,
     /// Elements between rows of w and of dw [default: the row's length]
-    #[arg(long, value_name = "ELEMENTS", value_parser = parsers::count, conflicts_with = "input")]
+    #[arg(long, value_name = "ELEMENTS", value_parser = parsers::count)]
     pub(crate) w_row_stride: Option<usize>,
     /// Elements between the weights of two groups [default: rows times row stride]
-    #[arg(long, value_name = "ELEMENTS", value_parser = parsers::count, conflicts_with = "input")]
+    #[arg(long, value_name = "ELEMENTS", value_parser = parsers::count)]
     pub(crate) w_group_stride: Option<usize>,
 }
 
@@ -136,7 +133,10 @@ pub(crate) struct DataArgs {
     /// Read x [M, K] and w ([G, N, K], [G, K, N], [N, K] or [K, N]) of BF16 or F16 from a safetensors file; with them
     /// m_sizes [G], the rows of each group, or expert_ids [M], the expert of each token (tokens are then sorted by
     /// expert, and y and dx written in the file's order); and dy [M, N], random where it is missing
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long, value_name = "FILE",
+        conflicts_with_all = ["tail", "x_row_stride", "y_row_stride", "w_row_stride", "w_group_stride"]
+    )]
     pub(crate) input: Option<PathBuf>,
     /// Write y, dx, dw, m_sizes, and whatever input was random, to a safetensors file
     #[arg(long, value_name = "FILE")]

@@ -21,7 +21,8 @@ use ggemm_codegen::{Arch, KernelSpec, Operation, Problem, WeightLayout};
 use ggemm_runtime::interpret::{Interpretation, Settings};
 use ggemm_runtime::{Device, Planner};
 
-pub(crate) use args::RunArgs;
+pub(crate) use args::{MemoryArgs, ProblemArgs, RunArgs};
+pub(crate) use synthetic::problems;
 pub(crate) use usage::UsageError;
 
 use crate::Outcome;
@@ -89,6 +90,20 @@ impl RunArgs {
         }
         stdout.flush()?;
         Ok(report.outcome())
+    }
+
+    /// Runs the problem that the flags describe without a report. Whether every result is right.
+    pub(crate) fn holds(&self) -> Result<bool, CliError> {
+        let planner = self.planner()?;
+        let case = synthetic::build(self)?;
+        for &operation in &case.operations {
+            let measured = measure(&planner, &case, operation, Repeat::Exactly(1))?;
+            let check = check::check(&case, operation, &measured.before, &measured.after)?;
+            if !(check.comparison.pass() && measured.repeatable) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Each operation once, in the order of a training step.

@@ -1,11 +1,11 @@
 //! A problem made of flags alone.
 
-use ggemm_codegen::{Dtype, GroupForm, IndexType, Problem, Tail, WeightLayout, WeightSharing};
+use ggemm_codegen::{Dtype, GroupForm, IndexType, Operation, Problem, Tail, WeightLayout, WeightSharing};
 use ggemm_runtime::random::Values;
 use ggemm_runtime::{Buffer, Device, Error, Runs};
 
 use crate::commands::run::args::defaults::{self, interpreted};
-use crate::commands::run::args::{BackendArg, RunArgs};
+use crate::commands::run::args::{BackendArg, MemoryArgs, ProblemArgs, RunArgs};
 use crate::commands::run::case::{self, About, Case};
 use crate::commands::run::router::Router;
 use crate::commands::run::usage::UsageError;
@@ -14,7 +14,8 @@ use crate::parsers::{Layout, TailPolicy, Weights};
 
 /// Checks the flags and makes the tensors that they ask for.
 pub(crate) fn build(args: &RunArgs) -> Result<Case, CliError> {
-    let Shape { base, routing } = shape(args)?;
+    let interpreted = args.running.backend == BackendArg::Interpret;
+    let Shape { base, routing } = shape(&args.problem, &args.memory, interpreted)?;
     let values = if args.data.exact { Values::SmallIntegers } else { Values::Normal };
     let operations = args.operations()?;
     case::validate(&base, &operations, args.data.exact, !args.running.no_check)?;
@@ -53,6 +54,16 @@ pub(crate) fn build(args: &RunArgs) -> Result<Case, CliError> {
     })
 }
 
+/// The problems that these flags of `ggemm run` describe, one an operation.
+pub(crate) fn problems(problem: &ProblemArgs, memory: &MemoryArgs) -> Result<Vec<Problem>, UsageError> {
+    let Shape { base, .. } = shape(problem, memory, false)?;
+    let wanted = |operation: &Operation| problem.ops.is_empty() || problem.ops.contains(operation);
+    let problems: Vec<Problem> =
+        Operation::ALL.into_iter().filter(wanted).map(|operation| base.clone().with_operation(operation)).collect();
+    problems.iter().try_for_each(Problem::validate)?;
+    Ok(problems)
+}
+
 /// The shape of the layer, and how its rows are to be spread.
 struct Shape {
     base: Problem,
@@ -79,13 +90,12 @@ impl Routing {
     }
 }
 
-fn shape(args: &RunArgs) -> Result<Shape, UsageError> {
-    let problem = &args.problem;
+fn shape(problem: &ProblemArgs, memory: &MemoryArgs, interpreted: bool) -> Result<Shape, UsageError> {
     let tail = problem.tail.unwrap_or(0);
     if tail == 0 && problem.tail_policy.is_some() {
         return Err(UsageError::NoTail);
     }
-    let (sizes, n, k) = match args.running.backend == BackendArg::Interpret {
+    let (sizes, n, k) = match interpreted {
         false => (defaults::SIZES, defaults::N, defaults::K),
         true => (interpreted::SIZES, interpreted::N, interpreted::K),
     };
@@ -112,10 +122,10 @@ fn shape(args: &RunArgs) -> Result<Shape, UsageError> {
         return Err(UsageError::AccumulateOutput { output });
     }
     let sharing = problem.weights.map_or(WeightSharing::Shared, Weights::into);
-    if args.memory.w_group_stride.is_some() && sharing == WeightSharing::Shared {
+    if memory.w_group_stride.is_some() && sharing == WeightSharing::Shared {
         return Err(UsageError::SharedGroupStride);
     }
-    let index = args.memory.group_index.map_or(IndexType::I32, Into::into);
+    let index = memory.group_index.map_or(IndexType::I32, Into::into);
     let declared = if tail > 0 { problem.tail_policy.map_or(Tail::Zero, TailPolicy::into) } else { Tail::Undeclared };
     let (n, k) = (problem.n.unwrap_or(n), problem.k.unwrap_or(k));
     let mut base = Problem::grad_w(groups, rows, n, k)
@@ -123,13 +133,13 @@ fn shape(args: &RunArgs) -> Result<Shape, UsageError> {
         .output(output)
         .weight_layout(problem.weight_layout.map_or(WeightLayout::Nk, Layout::into))
         .weight_sharing(sharing)
-        .group_array(args.memory.group_form.into(), index)
+        .group_array(memory.group_form.into(), index)
         .tail(declared)
         .accumulate(problem.accumulate);
-    base.x_row_stride = args.memory.x_row_stride;
-    base.y_row_stride = args.memory.y_row_stride;
-    base.w_row_stride = args.memory.w_row_stride;
-    base.w_group_stride = args.memory.w_group_stride;
+    base.x_row_stride = memory.x_row_stride;
+    base.y_row_stride = memory.y_row_stride;
+    base.w_row_stride = memory.w_row_stride;
+    base.w_group_stride = memory.w_group_stride;
     Ok(Shape { base, routing })
 }
 
@@ -175,7 +185,8 @@ mod tests {
     use super::*;
 
     fn base(flags: &[&str]) -> Result<Problem, UsageError> {
-        shape(&RunArgs::parse_flags(flags).expect("clap takes the flags")).map(|shape| shape.base)
+        let args = RunArgs::parse_flags(flags).expect("clap takes the flags");
+        shape(&args.problem, &args.memory, false).map(|shape| shape.base)
     }
 
     #[test]
