@@ -28,6 +28,7 @@ pub mod problem;
 pub mod resources;
 pub mod scenario;
 pub mod spec;
+pub mod trace;
 
 pub use arch::Arch;
 pub use constraints::{ValidSpec, Violation};
