@@ -16,6 +16,7 @@ pub mod descriptor;
 pub mod dsl;
 pub mod dtype;
 pub mod emit;
+pub mod explain;
 pub mod generate;
 pub mod geometry;
 pub mod interp;

@@ -1,6 +1,6 @@
 //! What a kernel takes, read off its IR: registers of a thread and the work of one iteration of its main loop.
 
-use crate::ir::{Block, Body, FragmentRole, Kernel, LoopWork, Op};
+use crate::ir::{Block, Body, Fragment, FragmentRole, Kernel, LoopWork, Op};
 
 /// What a kernel takes beside the shared memory and threads that its contract states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,7 @@ pub(crate) const ADDRESS_REGISTERS: u32 = 48;
 /// Counts what `kernel` takes.
 pub fn of(kernel: &Kernel) -> Resources {
     let body = &kernel.body;
-    let fragment_registers: u32 =
-        body.fragments.iter().map(|f| f.map.value_count() * f.slots * f.dtype.size_bytes() / 4).sum();
+    let fragment_registers: u32 = body.fragments.iter().map(registers_of).sum();
     let work = main_loop(&body.block).map_or_else(LoopWork::default, |block| {
         let mut work = LoopWork::default();
         count(body, block, kernel.contract.threads, 1, &mut work);
@@ -32,6 +31,11 @@ pub fn of(kernel: &Kernel) -> Resources {
         count(body, block, kernel.contract.threads, 1, &mut work);
     }
     Resources { registers: fragment_registers + ADDRESS_REGISTERS, work }
+}
+
+/// Registers of a thread that a fragment takes.
+pub(crate) fn registers_of(f: &Fragment) -> u32 {
+    f.map.value_count() * f.slots * f.dtype.size_bytes() / 4
 }
 
 /// The first loop, from the outside, that is not written out and whose own statements multiply.
