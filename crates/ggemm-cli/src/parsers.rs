@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use ggemm_codegen::interp::Policy;
 use ggemm_codegen::scenario::Extent;
 use ggemm_codegen::{Arch, Dtype, GroupForm, IndexType, Operation, Tail, WeightLayout, WeightSharing};
 
@@ -31,6 +32,11 @@ pub(crate) fn extent() -> impl TypedValueParser<Value = Extent> {
 /// Operations.
 pub(crate) fn operation() -> impl TypedValueParser<Value = Operation> {
     PossibleValuesParser::new(Operation::ALL.map(Operation::name)).try_map(|name| Operation::from_str(&name))
+}
+
+/// Schedules of the interpreter.
+pub(crate) fn policy() -> impl TypedValueParser<Value = Policy> {
+    PossibleValuesParser::new(Policy::ALL.map(Policy::name)).try_map(|name| Policy::from_str(&name))
 }
 
 /// A count: G, M, N, K, a stride.

@@ -88,7 +88,9 @@ impl Residency {
 
 /// How many CTAs of a kernel one multiprocessor has room for.
 pub fn residency(contract: &Contract, limits: &ArchLimits) -> Residency {
-    let registers = contract.registers.next_multiple_of(8).max(8) * contract.threads;
+    // No thread of a launch has more than its share of one CTA's, whatever its role takes later.
+    let share = limits.registers_per_sm / contract.threads.max(1) / 8 * 8;
+    let registers = contract.registers.next_multiple_of(8).clamp(8, share.max(8)) * contract.threads;
     Residency {
         by_shared: limits.shared_per_sm / (contract.shared_bytes + 1024),
         by_registers: limits.registers_per_sm / registers.max(1),
@@ -106,9 +108,7 @@ pub fn balance(spec: &KernelSpec, limits: &ArchLimits) -> (f64, f64) {
     let (clock, sms) = (limits.clock_ghz * 1e9, f64::from(limits.sms));
     let (multiply_adds, l2_bytes) = match spec.schedule {
         Schedule::Multistage => (limits.mma_per_clock, limits.l2_bytes_per_s / sms / clock),
-        Schedule::Cooperative | Schedule::Pingpong => {
-            (warp_specialized::MULTIPLY_ADDS, warp_specialized::LOAD_BYTES)
-        }
+        Schedule::Cooperative | Schedule::Pingpong => (warp_specialized::MULTIPLY_ADDS, warp_specialized::LOAD_BYTES),
     };
     (2.0 * multiply_adds / l2_bytes, 2.0 * multiply_adds * sms * clock / limits.dram_bytes_per_s)
 }

@@ -205,16 +205,17 @@ fn stores(tile: &SharedTile, from: &Fragment, (first_col, block): (u32, Option<u
     match tile.dtype {
         Dtype::Bf16 | Dtype::F16 => {
             // Two products at a time, and the last one alone where their number is odd.
-            let requests = each(across / MMA_N).filter(|(_, value)| (value / 4 - first) % 2 == 0).map(|(warp, value)| {
-                let last = first_col + across == map.coordinates(0, value).1 + MMA_N;
-                let row = |matrix: u32, row: u32| {
-                    let value = value + matrix * 2;
-                    let lane = if transposed { row / 2 } else { row * 4 };
-                    offset(warp * 32 + lane, value + if transposed { row % 2 } else { 0 })
-                };
-                let matrices = if last { 2 } else { 4 };
-                (0..matrices).flat_map(|m| (0..8).map(move |r| (m, r))).map(|(m, r)| row(m, r)).collect()
-            });
+            let requests =
+                each(across / MMA_N).filter(|(_, value)| (value / 4 - first) % 2 == 0).map(|(warp, value)| {
+                    let last = first_col + across == map.coordinates(0, value).1 + MMA_N;
+                    let row = |matrix: u32, row: u32| {
+                        let value = value + matrix * 2;
+                        let lane = if transposed { row / 2 } else { row * 4 };
+                        offset(warp * 32 + lane, value + if transposed { row % 2 } else { 0 })
+                    };
+                    let matrices = if last { 2 } else { 4 };
+                    (0..matrices).flat_map(|m| (0..8).map(move |r| (m, r))).map(|(m, r)| row(m, r)).collect()
+                });
             Pattern::of_requests(if transposed { "stmatrix.trans" } else { "stmatrix" }, CHUNK_BYTES, requests)
         }
         Dtype::F32 => {

@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::timeline::{Awaited, Timeline, Wait};
+use super::timeline::{Awaited, Kind, Timeline, Wait};
 
 const WARPS: u32 = 1;
 const MEMORY: u32 = 2;
@@ -24,7 +24,10 @@ pub fn write(timeline: &Timeline) -> String {
                 "statement": format!("#{}", span.stmt.0),
                 "rust": format!("{}:{}", span.location.file, span.location.line),
             });
-            let label = if span.kind == super::Kind::Scalar { "scalar" } else { span.op };
+            let label = match span.kind {
+                Kind::Scalar | Kind::Ready => span.kind.name(),
+                Kind::Wait | Kind::Load | Kind::Multiply | Kind::Store => span.op,
+            };
             events.push(slice((WARPS, tid), label, span.kind.name(), (span.start, span.end), args));
         }
         for (number, group) in lane.products.iter().enumerate() {
@@ -101,9 +104,7 @@ fn arrow(timeline: &Timeline, id: usize, wait: &Wait) -> Option<[Value; 2]> {
         return None;
     }
     let label = format!("{name} [{slot}] phase {}", phase.unwrap_or(0));
-    let end = |ph: &str, tid: usize, ts: f64| {
-        json!({ "ph": ph, "bp": "e", "cat": "arrival", "id": id, "name": label, "pid": WARPS, "tid": tid, "ts": ts })
-    };
+    let end = |ph: &str, tid: usize, ts: f64| json!({ "ph": ph, "bp": "e", "cat": "arrival", "id": id, "name": label, "pid": WARPS, "tid": tid, "ts": ts });
     // An arrow ends inside a slice: a little before the wait does.
     let inside = wait.end - (wait.end - wait.start).min(1e-3) / 2.0;
     Some([end("s", from, released.caused), end("f", wait.warp, inside)])

@@ -24,6 +24,9 @@ pub struct Example {
     pub seed: u64,
 }
 
+/// Elements of A, B and D together that an example may have: the interpreter holds each in many bytes.
+const MOST_ELEMENTS: usize = 1 << 24;
+
 /// Why a variant does not compute a problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -31,6 +34,16 @@ pub enum ExampleError {
     /// No problem at all.
     #[error(transparent)]
     Problem(#[from] ProblemError),
+    /// A problem that is no small one.
+    #[error(
+        "{problem} has {elements} elements, and an example at most {MOST_ELEMENTS}: give fewer rows, or a smaller n or k"
+    )]
+    Large {
+        /// The problem.
+        problem: Box<Problem>,
+        /// Elements of its tensors.
+        elements: usize,
+    },
     /// Rows that the variant's copies cannot address.
     #[error(
         "{problem}: rows are aligned to {found} bytes and the variant needs {needed}: take an n and a k that are multiples of {}, or a variant that ends in `plain`",
@@ -109,6 +122,10 @@ fn covered(spec: &KernelSpec) -> [usize; 2] {
 fn takes(spec: &KernelSpec, contract: &Contract, problem: &Problem) -> Result<(), ExampleError> {
     let c = problem.contraction();
     let named = || Box::new(problem.clone());
+    let elements = [&c.a, &c.b, &c.d].iter().fold(0, |sum: usize, t| sum.saturating_add(t.elements()));
+    if elements > MOST_ELEMENTS {
+        return Err(ExampleError::Large { problem: named(), elements });
+    }
     let (found, needed) = (c.stride_alignment(), contract.alignment);
     if found < needed {
         return Err(ExampleError::Alignment { problem: named(), found, needed, operand: spec.operand });

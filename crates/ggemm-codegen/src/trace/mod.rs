@@ -16,7 +16,8 @@ mod timeline;
 
 pub use example::{Example, ExampleError};
 pub use timeline::{
-    Awaited, BarrierTrack, Kind, Lane, PhaseSpan, ProductGroup, Released, Ring, SlotSpan, SlotState, Span, Timeline, Wait,
+    Awaited, BarrierTrack, Kind, Lane, PhaseSpan, ProductGroup, Released, Ring, SlotSpan, SlotState, Span, Timeline,
+    Wait,
 };
 
 use crate::interp::cases::Case;
@@ -51,7 +52,8 @@ pub fn record(kernel: &Kernel, case: &Case, settings: Settings, cta: usize) -> R
         return Err(TraceError::NoCta { cta, ctas });
     }
     let mut recorder = Recorder::new(kernel, cta);
-    run_observed(kernel, case.contraction(), &mut case.memory(), settings, &mut recorder).map_err(TraceError::Finding)?;
+    run_observed(kernel, case.contraction(), &mut case.memory(), settings, &mut recorder)
+        .map_err(TraceError::Finding)?;
     let settings = Settings { ctas, ..settings };
     Ok(timeline::assemble(kernel, case.to_string(), settings, recorder))
 }

@@ -74,11 +74,9 @@ impl Class {
             | Op::FenceProducts
             | Op::WarpgroupMultiply(_)
             | Op::CommitProducts => Class::Multiplies,
-            Op::StoreTile { .. }
-            | Op::StoreFragment { .. }
-            | Op::FenceProxy
-            | Op::BulkStore(_)
-            | Op::CommitStores => Class::Stores,
+            Op::StoreTile { .. } | Op::StoreFragment { .. } | Op::FenceProxy | Op::BulkStore(_) | Op::CommitStores => {
+                Class::Stores
+            }
             _ => Class::Other,
         }
     }

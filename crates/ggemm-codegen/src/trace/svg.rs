@@ -31,7 +31,8 @@ fn color(kind: Kind) -> &'static str {
         Kind::Multiply => "#1f8a4c",
         Kind::Store => "#d97a16",
         Kind::Wait => "#f0a6a1",
-        Kind::Scalar => "#b9c0ca",
+        Kind::Scalar => "#b3bbc6",
+        Kind::Ready => "#dde2e8",
     }
 }
 
@@ -102,9 +103,11 @@ impl Page {
         self.y += 40.0;
         let mut x = MARGIN;
         let swatches = Kind::ALL.map(|kind| (color(kind), kind.name().to_owned()));
-        let products = [(PRODUCTS, "products in flight (strip)".to_owned())];
+        let in_flight = t.lanes.iter().any(|lane| !lane.products.is_empty());
+        let products = in_flight.then(|| (PRODUCTS, "products in flight (strip)".to_owned()));
         let slots = SlotState::ALL.map(|state| (slot_color(state), format!("slot {}", state.name())));
         let phases = [(PARITY[0], "even phase".to_owned()), (PARITY[1], "odd phase".to_owned())];
+        let phases = phases.into_iter().filter(|_| !t.barriers.is_empty());
         self.rect((x, self.y - 1.0), (1.5, 12.0), INK, "");
         self.text((x + 6.0, self.y + 9.0), (11, "start", INK), "a tile's sums begin");
         x += 126.0;

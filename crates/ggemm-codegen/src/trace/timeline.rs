@@ -74,11 +74,13 @@ pub enum Kind {
     Multiply,
     /// Rounds, stores, or starts stores.
     Store,
+    /// Could go on, and the policy lets others go first.
+    Ready,
 }
 
 impl Kind {
     /// All, in the order of legends.
-    pub const ALL: [Kind; 5] = [Kind::Load, Kind::Multiply, Kind::Store, Kind::Wait, Kind::Scalar];
+    pub const ALL: [Kind; 6] = [Kind::Load, Kind::Multiply, Kind::Store, Kind::Wait, Kind::Scalar, Kind::Ready];
 
     /// A word for it.
     pub const fn name(self) -> &'static str {
@@ -88,6 +90,7 @@ impl Kind {
             Kind::Load => "load",
             Kind::Multiply => "multiply",
             Kind::Store => "store",
+            Kind::Ready => "ready",
         }
     }
 }
@@ -264,21 +267,34 @@ fn role_of(block: &Block, warp: u32) -> Option<&str> {
     })
 }
 
+/// Turns that a statement takes at most: of warps that all can go on, one in some thousands comes later to its next.
+const LONGEST: Turns = 8.0;
+
 /// A warp's statements as spans; its waits are filed with the others'.
 fn spans(kernel: &Kernel, recorder: &Recorder, warp: usize, log: &WarpLog, waits: &mut Vec<Wait>) -> Vec<Span> {
     let last = log.ended.unwrap_or(recorder.now);
     let mut spans: Vec<Span> = Vec::new();
-    let mut push = |span: Span| match spans.last_mut() {
-        _ if span.end <= span.start => {}
-        Some(before) if (before.kind, span.kind) == (Kind::Scalar, Kind::Scalar) => before.end = span.end,
-        _ => spans.push(span),
+    let mut push = |span: Span| {
+        let taken = if span.kind == Kind::Wait { span.end } else { span.end.min(span.start + LONGEST) };
+        for part in [Span { end: taken, ..span }, Span { start: taken, kind: Kind::Ready, ..span }] {
+            match spans.last_mut() {
+                _ if part.end <= part.start => {}
+                Some(before) if (before.kind, part.kind) == (Kind::Scalar, Kind::Scalar) => before.end = part.end,
+                _ => spans.push(part),
+            }
+        }
     };
     for (index, s) in log.statements.iter().enumerate() {
         let end = log.statements.get(index + 1).map_or(last, |next| next.start);
         let span = |kind, start, end| Span { start, end, kind, stmt: s.id, op: s.op, location: s.location };
         match s.class {
             Class::Other => push(span(Kind::Scalar, s.start, end)),
-            Class::Completes => push(span(Kind::Wait, s.start, end)),
+            // Here such a wait is over at once: what it waits for is done then.
+            Class::Completes => {
+                let over = end.min(s.start + LONGEST);
+                push(span(Kind::Wait, s.start, over));
+                push(span(Kind::Ready, over, end));
+            }
             Class::Loads => push(span(Kind::Load, s.start, end)),
             Class::Multiplies => push(span(Kind::Multiply, s.start, end)),
             Class::Stores => push(span(Kind::Store, s.start, end)),
