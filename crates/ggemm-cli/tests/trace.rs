@@ -50,10 +50,10 @@ fn what_cannot_be_traced_is_refused() {
         stderr.lines().next().unwrap_or_default().to_owned()
     };
     insta::assert_snapshot!(refused(&format!("trace {NAME} --cta 7")), @"error: CTA 7 of a launch of 2: they are counted from 0");
-    insta::assert_snapshot!(refused(&format!("trace {NAME} -n 100")), @"");
-    insta::assert_snapshot!(refused(&format!("trace {EVEN} -k 104")), @"");
-    insta::assert_snapshot!(refused(&format!("trace {NAME} -n 100000 -k 100000")), @"");
-    insta::assert_snapshot!(refused(&format!("trace {NAME} --policy soon")), @"");
+    insta::assert_snapshot!(refused(&format!("trace {NAME} -n 100")), @"error: forward bf16->bf16 G=4 M=222 N=100 K=384 w=[G,N,K] sizes:i32: rows are aligned to 8 bytes and the variant needs 16: take an n and a k that are multiples of 8, or a variant that ends in `plain`");
+    insta::assert_snapshot!(refused(&format!("trace {EVEN} -k 104")), @"error: forward bf16->bf16 G=4 M=222 N=256 K=104 w=[G,N,K] sizes:i32: the variant takes reductions of whole blocks of 64 and 104 is none: take a k that is a multiple of it, or the variant without `evenk`");
+    insta::assert_snapshot!(refused(&format!("trace {NAME} -n 100000 -k 100000")), @"error: forward bf16->bf16 G=4 M=222 N=100000 K=100000 w=[G,N,K] sizes:i32 has 40044400000 elements, and an example at most 16777216: give fewer rows, or a smaller n or k");
+    insta::assert_snapshot!(refused(&format!("trace {NAME} --policy soon")), @"error: invalid value 'soon' for '--policy <POLICY>'");
     assert!(refused("trace forward").contains("is not a spec name"));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a refused call writes nothing");
 }

@@ -226,11 +226,11 @@ impl Machine<'_, '_> {
         operation: OperationId,
     ) -> Step {
         let own = self.barrier_participant(cta, index);
-        let place = self.barrier_place(cta, index);
         let barrier = &mut self.ctas[cta].barriers[index];
         barrier.bytes -= bytes;
         if barrier.phase != phase || (barrier.missing == 0 && barrier.bytes < 0) {
             let excess = if barrier.phase == phase { -barrier.bytes } else { bytes };
+            let place = self.barrier_place(cta, index);
             return Err(FindingKind::ByteMismatch { at: BarrierPlace { phase, ..place }, excess });
         }
         if barrier.settle(own) {

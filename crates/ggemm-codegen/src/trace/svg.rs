@@ -71,7 +71,7 @@ impl Page {
         // Writing to a string does not fail.
         let _ = write!(
             self.body,
-            r#"<rect x="{x:.2}" y="{y:.2}" width="{:.2}" height="{height:.2}" fill="{fill}""#,
+            r#"<rect x="{x:.1}" y="{y:.1}" width="{:.1}" height="{height:.1}" fill="{fill}""#,
             width.max(0.2)
         );
         let _ = match title {
@@ -83,7 +83,7 @@ impl Page {
     fn text(&mut self, (x, y): (f64, f64), (size, anchor, fill): (u32, &str, &str), text: &str) {
         let _ = writeln!(
             self.body,
-            r#"<text x="{x:.2}" y="{y:.2}" font-size="{size}" text-anchor="{anchor}" fill="{fill}">{}</text>"#,
+            r#"<text x="{x:.1}" y="{y:.1}" font-size="{size}" text-anchor="{anchor}" fill="{fill}">{}</text>"#,
             escaped(text)
         );
     }
@@ -123,7 +123,7 @@ impl Page {
         self.y += SECTION_GAP;
         let text = format!(r#"<tspan font-weight="bold">{}</tspan>"#, escaped(title));
         let (x, y) = (MARGIN, self.y - 7.0);
-        let _ = writeln!(self.body, r#"<text x="{x:.2}" y="{y:.2}" font-size="12" fill="{INK}">{text}</text>"#);
+        let _ = writeln!(self.body, r#"<text x="{x:.1}" y="{y:.1}" font-size="12" fill="{INK}">{text}</text>"#);
     }
 
     /// The name of a row, and of the group that it is the first of.
@@ -225,7 +225,7 @@ impl Page {
         let mut grid = String::new();
         for turns in (0..).map(|n| f64::from(n) * step).take_while(|turns| *turns <= end) {
             let x = self.x(turns);
-            let _ = writeln!(grid, r#"<line x1="{x:.2}" y1="{top:.2}" x2="{x:.2}" y2="{bottom:.2}" stroke="{LINE}"/>"#);
+            let _ = writeln!(grid, r#"<line x1="{x:.1}" y1="{top:.1}" x2="{x:.1}" y2="{bottom:.1}" stroke="{LINE}"/>"#);
             self.text((x, bottom + 13.0), (10, "middle", FAINT), &format!("{turns:.0}"));
         }
         let unit = "turns: in one, every warp that can go on executes one statement, on average";
