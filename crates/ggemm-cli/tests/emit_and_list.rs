@@ -81,6 +81,10 @@ echo 'ptxas info    : Used 77 registers, used 1 barriers'
     assert_eq!(compiled["compiler"], "nvcc 9.9.9");
     assert_eq!([number("registers"), number("stack_bytes")], [77, 16]);
     assert_eq!([number("spill_store_bytes"), number("spill_load_bytes")], [8, 4]);
+    let mut command = command();
+    let absent = command.env("GGEMM_NVCC", folder.path().join("absent")).args(["emit", NAME, "--explain"]).output();
+    let absent = String::from_utf8(absent.unwrap().stdout).unwrap();
+    assert!(absent.contains("not compiled: no working nvcc; looked at: ") && absent.contains("absent"), "{absent}");
     let text = explained(&[]);
     assert!(text.contains("77 registers, 12 bytes spilled, 16 bytes of stack (nvcc 9.9.9)"), "{text}");
 }

@@ -17,16 +17,16 @@ const DYNAMIC: &str = "ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x64x64_w8x1_s
 const ALL: [&str; 5] = [MULTISTAGE, PLAIN, PINGPONG, CLUSTER, DYNAMIC];
 
 fn spec(name: &str) -> ValidSpec {
-    let spec: KernelSpec = name.parse().unwrap();
+    let spec: KernelSpec = name.parse().expect("a spec's name");
     let valid = Arch::ALL.into_iter().find_map(|target| ValidSpec::new(spec, target).ok());
-    valid.unwrap_or_else(|| panic!("{name}: {:?}", ValidSpec::new(spec, spec.arch).unwrap_err()))
+    valid.unwrap_or_else(|| panic!("{name}: {:?}", ValidSpec::new(spec, spec.arch)))
 }
 
 fn traced(name: &str, settings: Settings, cta: usize) -> Timeline {
     let spec = spec(name);
     let kernel = kernels::build(&spec);
-    let case = Example::default().case(&spec, &kernel.contract).unwrap();
-    record(&kernel, &case, settings, cta).unwrap()
+    let case = Example::default().case(&spec, &kernel.contract).expect("an example that the variant computes");
+    record(&kernel, &case, settings, cta).expect("a run without findings")
 }
 
 /// A timeline of every kind of variant under every policy.

@@ -149,7 +149,7 @@ pub(super) fn pieces(instruction: &'static str, layout: &Layout, map: &ThreadVal
     let requests = (0..map.thread_count() / 32).flat_map(|warp| {
         (0..map.value_count() / elements).map(move |piece| {
             let at = |lane| map.coordinates(warp * 32 + lane, piece * elements);
-            (0..32).map(|lane| at(lane)).map(|(row, col)| layout.offset(row, col)).collect()
+            (0..32).map(at).map(|(row, col)| layout.offset(row, col)).collect()
         })
     });
     Pattern::of_requests(instruction, CHUNK_BYTES, requests)
@@ -193,34 +193,31 @@ fn stores(tile: &SharedTile, from: &Fragment, (first_col, block): (u32, Option<u
     };
     let first = first_col / MMA_N;
     let warps = map.thread_count() / 32;
-    let each = |products: u32| {
+    // Each warp's products, that is 8 columns of 16 rows: the first value of each, and its number in the tile.
+    let products = across / MMA_N;
+    let each = (0..warps).flat_map(move |warp| {
         let blocks = blocks.clone();
-        (0..warps).flat_map(move |warp| {
-            let blocks = blocks.clone();
-            blocks.flat_map(move |block| {
-                (0..products).map(move |product| (warp, block * values_of_block + (first + product) * 4))
-            })
+        blocks.flat_map(move |block| {
+            (0..products).map(move |product| (warp, block * values_of_block + (first + product) * 4, product))
         })
-    };
+    });
     match tile.dtype {
         Dtype::Bf16 | Dtype::F16 => {
             // Two products at a time, and the last one alone where their number is odd.
-            let requests =
-                each(across / MMA_N).filter(|(_, value)| (value / 4 - first) % 2 == 0).map(|(warp, value)| {
-                    let last = first_col + across == map.coordinates(0, value).1 + MMA_N;
-                    let row = |matrix: u32, row: u32| {
-                        let value = value + matrix * 2;
-                        let lane = if transposed { row / 2 } else { row * 4 };
-                        offset(warp * 32 + lane, value + if transposed { row % 2 } else { 0 })
-                    };
-                    let matrices = if last { 2 } else { 4 };
-                    (0..matrices).flat_map(|m| (0..8).map(move |r| (m, r))).map(|(m, r)| row(m, r)).collect()
-                });
+            let requests = each.filter(|(.., product)| product.is_multiple_of(2)).map(|(warp, value, product)| {
+                let row = |matrix: u32, row: u32| {
+                    let value = value + matrix * 2;
+                    let lane = if transposed { row / 2 } else { row * 4 };
+                    offset(warp * 32 + lane, value + if transposed { row % 2 } else { 0 })
+                };
+                let matrices = if product + 1 == products { 2 } else { 4 };
+                (0..matrices).flat_map(|m| (0..8).map(move |r| (m, r))).map(|(m, r)| row(m, r)).collect()
+            });
             Pattern::of_requests(if transposed { "stmatrix.trans" } else { "stmatrix" }, CHUNK_BYTES, requests)
         }
         Dtype::F32 => {
             let (width, parts): (u32, &[u32]) = if transposed { (4, &[0, 1, 2, 3]) } else { (8, &[0, 2]) };
-            let requests = each(across / MMA_N).flat_map(|(warp, value)| {
+            let requests = each.flat_map(|(warp, value, _)| {
                 parts.iter().map(move |part| (0..32).map(|lane| offset(warp * 32 + lane, value + part)).collect())
             });
             Pattern::of_requests(if transposed { "st.shared 4" } else { "st.shared 8" }, width, requests)

@@ -252,9 +252,10 @@ fn columns(lane: &Lane, end: f64) -> Vec<(Kind, usize, usize)> {
     for span in &lane.spans {
         let kind = Kind::ALL.iter().position(|k| *k == span.kind).unwrap_or(0);
         let (start, stop) = (span.start * scale, span.end * scale);
-        for column in start.floor() as usize..(stop.ceil() as usize).min(COLUMNS) {
+        let first = start.floor() as usize;
+        for (column, share) in shares.iter_mut().enumerate().take(stop.ceil() as usize).skip(first) {
             let covered = stop.min(column as f64 + 1.0) - start.max(column as f64);
-            shares[column][kind] += covered.max(0.0);
+            share[kind] += covered.max(0.0);
         }
     }
     let mut runs: Vec<(Kind, usize, usize)> = Vec::new();

@@ -36,12 +36,16 @@ impl fmt::Display for Compiled {
 /// # Errors
 /// Why there is no report, in a line.
 pub(super) fn compile(kernel: &Generated, target: Arch) -> Result<Compiled, String> {
-    let compiler = match (Nvcc::find(), Nvrtc::find()) {
-        (Ok(nvcc), _) => Compiler::from(nvcc),
-        (Err(_), Ok(nvrtc)) => Compiler::from(nvrtc),
-        (Err(_), Err(_)) => {
-            return Err("there is no nvcc and no NVRTC: set CUDA_HOME to a CUDA toolkit's root".to_owned());
+    let compiler = match Nvcc::find() {
+        Ok(nvcc) => Compiler::from(nvcc),
+        // An explicit choice is never passed over.
+        Err(error) if std::env::var_os("GGEMM_NVCC").is_some_and(|chosen| !chosen.is_empty()) => {
+            return Err(error.to_string());
         }
+        Err(_) => match Nvrtc::find() {
+            Ok(nvrtc) => Compiler::from(nvrtc),
+            Err(_) => return Err("there is no nvcc and no NVRTC: set CUDA_HOME to a CUDA toolkit's root".to_owned()),
+        },
     };
     let name: Target = target.name().parse().map_err(|error| format!("{error}"))?;
     let source = kernel.source();
