@@ -114,8 +114,8 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<SharedAc
 /// How the banks serve the instructions of a statement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pattern {
-    instruction: &'static str,
-    bytes: u32,
+    pub(super) instruction: &'static str,
+    pub(super) bytes: u32,
     pub(super) ways: u32,
     pub(super) bytes_per_transaction: f64,
 }
@@ -180,7 +180,12 @@ pub(super) fn ldmatrix(layout: &Layout, map: &ThreadValueMap, transposed: bool) 
 }
 
 /// What a warpgroup's threads write of their sums: 16-bit ones by `stmatrix`, f32 by ordinary stores.
-fn stores(tile: &SharedTile, from: &Fragment, (first_col, block): (u32, Option<u32>), transposed: bool) -> Pattern {
+pub(super) fn stores(
+    tile: &SharedTile,
+    from: &Fragment,
+    (first_col, block): (u32, Option<u32>),
+    transposed: bool,
+) -> Pattern {
     let (layout, map) = (&tile.layout, &from.map);
     let (rows, cols) = layout.shape();
     let (along, across) = if transposed { (cols, rows) } else { (rows, cols) };

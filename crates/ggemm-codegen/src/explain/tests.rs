@@ -3,6 +3,7 @@ use crate::catalogue;
 use crate::descriptor::WGMMA_K;
 use crate::dtype::Dtype;
 use crate::geometry::{self, MMA_K};
+use crate::ir::{Fragment, FragmentRole, SharedTile};
 use crate::layout::{Axis, Digit, Layout, Swizzle};
 use crate::spec::{CopyPath, Schedule, Tile, Warps};
 
@@ -151,6 +152,28 @@ fn conflicts_follow_from_the_layout() {
     // Where a row is 32 bytes, and the next lane's row 128 further, four rows of two lanes meet.
     let apart = rows(64, 16, 128, none);
     assert_eq!(shared::pieces("cp.async 16", &apart, &geometry::copy_map(&apart, 128)).ways, 4);
+}
+
+/// A warpgroup's 128 x n sums on their way to a tile [128, n], or [n, 128] where it is transposed.
+#[test]
+fn stores_of_sums_follow_from_the_layout() {
+    let stored = |n: u32, dtype: Dtype, transposed: bool| {
+        let (rows, cols) = if transposed { (n, 128) } else { (128, n) };
+        let layout = Layout::swizzled_panels(rows, cols, dtype.size_bytes());
+        let tile = SharedTile { name: "d".into(), dtype, layout, slots: 1, offset: 0 };
+        let map = geometry::warpgroup_map(2, n, 1);
+        let role = FragmentRole::WarpgroupAccumulator;
+        let sums = Fragment { name: "sums".into(), dtype: Dtype::F32, role, map, slots: 1 };
+        let pattern = shared::stores(&tile, &sums, (0, None), transposed);
+        (pattern.instruction, pattern.bytes, pattern.ways)
+    };
+    assert_eq!(stored(64, Dtype::Bf16, false), ("stmatrix", 512, 1));
+    assert_eq!(stored(64, Dtype::Bf16, true), ("stmatrix.trans", 512, 1));
+    // Eight columns are one product: two matrices, not four.
+    assert_eq!(stored(8, Dtype::Bf16, true), ("stmatrix.trans", 256, 1));
+    assert_eq!(stored(32, Dtype::F32, false), ("st.shared 8", 256, 2));
+    // Four columns of eight rows: eight pieces of 16 bytes, in as many places.
+    assert_eq!(stored(32, Dtype::F32, true), ("st.shared 4", 128, 1));
 }
 
 /// What is explained of a variant adds up to what its contract states and its main loop does.
