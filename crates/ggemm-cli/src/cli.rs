@@ -11,6 +11,7 @@ use crate::commands::doctor::DoctorArgs;
 use crate::commands::emit::EmitArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::run::RunArgs;
+use crate::commands::trace::TraceArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::error::CliError;
 
@@ -30,6 +31,8 @@ Examples:
   ggemm run --input layer.safetensors --output gradients.safetensors
   ggemm list --arch sm_90a --op forward -g 8 -m 4096 -n 7168 -k 2048
   ggemm emit ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk
+  ggemm emit --explain ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma
+  ggemm trace ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma
   ggemm verify --interpret --variant 'ggemm_reduction_*_plain'
   ggemm doctor
   ggemm cache warm --arch sm_90a
@@ -44,6 +47,7 @@ enum Command {
     Run(Box<RunArgs>),
     Emit(EmitArgs),
     List(ListArgs),
+    Trace(TraceArgs),
     Verify(VerifyArgs),
     Doctor(DoctorArgs),
     Cache(CacheArgs),
@@ -72,6 +76,7 @@ impl Cli {
             Some(Command::Run(args)) => args.run(),
             Some(Command::Emit(args)) => args.run(),
             Some(Command::List(args)) => args.run(),
+            Some(Command::Trace(args)) => args.run(),
             Some(Command::Verify(args)) => args.run(),
             Some(Command::Doctor(args)) => args.run(),
             Some(Command::Cache(args)) => args.run(),

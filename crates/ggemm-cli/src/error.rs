@@ -2,6 +2,7 @@
 
 use clap::error::ErrorKind;
 use ggemm_codegen::ProblemError;
+use ggemm_codegen::trace::{ExampleError, TraceError};
 use ggemm_runtime::NoDevice;
 
 use crate::commands::cache::CacheError;
@@ -22,6 +23,12 @@ pub(crate) enum CliError {
     /// A spec that is none.
     #[error(transparent)]
     Emit(#[from] EmitError),
+    /// A problem that the variant to be traced does not compute.
+    #[error(transparent)]
+    Example(#[from] ExampleError),
+    /// No timeline.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// Nothing that could be verified, or attested.
     #[error(transparent)]
     Verify(#[from] VerifyError),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use ggemm_codegen::interp::Policy;
 use ggemm_codegen::scenario::Extent;
 use ggemm_codegen::{Arch, Dtype, GroupForm, IndexType, Operation, Tail, WeightLayout, WeightSharing};
 
@@ -33,6 +34,11 @@ pub(crate) fn extent() -> impl TypedValueParser<Value = Extent> {
 /// Operations.
 pub(crate) fn operation() -> impl TypedValueParser<Value = Operation> {
     PossibleValuesParser::new(Operation::ALL.map(Operation::name)).try_map(|name| Operation::from_str(&name))
+}
+
+/// Schedules of the interpreter.
+pub(crate) fn policy() -> impl TypedValueParser<Value = Policy> {
+    PossibleValuesParser::new(Policy::ALL.map(Policy::name)).try_map(|name| Policy::from_str(&name))
 }
 
 /// A count: G, M, N, K, a stride.

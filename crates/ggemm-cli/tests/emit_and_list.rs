@@ -5,6 +5,7 @@ mod common;
 use std::process::Stdio;
 
 use common::{command, folder, ggemm, line};
+use ggemm_codegen::explain::explain;
 use ggemm_codegen::{Arch, KernelSpec, ValidSpec, catalogue, cost, generate};
 use serde_json::Value;
 
@@ -23,6 +24,69 @@ fn emit_prints_the_text_of_the_generator() {
 fn emit_prints_the_contract() {
     let json: Value = serde_json::from_str(&line(&format!("emit {NAME} --contract")).passed()).unwrap();
     assert_eq!((json["name"].as_str(), json["threads"].as_u64()), (Some(NAME), Some(128)));
+}
+
+/// The explanation is that of the generator, and its totals are the contract's.
+#[test]
+fn emit_explains() {
+    let json = line(&format!("emit {NAME} --explain --json")).passed();
+    let mut json: Value = serde_json::from_str(&json).unwrap();
+    let contract: Value = serde_json::from_str(&line(&format!("emit {NAME} --contract")).passed()).unwrap();
+    assert_eq!(json["threads"], contract["threads"]);
+    assert_eq!(json["shared"]["bytes"], contract["shared_bytes"]);
+    assert_eq!(json["registers"]["estimate"], contract["registers"]);
+    // What the compiler says, or why it does not.
+    let fields = json.as_object_mut().unwrap();
+    let (compiled, reason) = (fields.remove("compiled").unwrap(), fields.remove("not_compiled").unwrap());
+    assert_ne!(compiled.is_null(), reason.is_null());
+    let spec: KernelSpec = NAME.parse().unwrap();
+    let expected = explain(&ValidSpec::new(spec, Arch::Sm80).unwrap());
+    assert_eq!(json, serde_json::to_value(expected).unwrap());
+
+    let text = line(&format!("emit {NAME} --explain")).passed();
+    assert!(text.starts_with(&format!("{NAME} on sm_80\n")));
+    for heading in ["role", "shared memory", "bank conflicts", "device memory", "products", "intensity"] {
+        assert!(text.lines().any(|line| line.starts_with(heading)), "{heading}: {text}");
+    }
+    assert!(!text.contains("copy engine"), "nothing is left to it here");
+    assert!(line(&format!("emit {NAME} --explain --contract")).refused().contains("cannot be used with"));
+    assert!(line(&format!("emit {NAME} --json")).refused().contains("--explain"));
+}
+
+/// The compiler's own figures stand beside the estimate.
+#[test]
+#[cfg(unix)]
+fn emit_explains_what_the_compiler_says() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder();
+    let nvcc = folder.path().join("nvcc");
+    let script = "#!/bin/sh
+if [ \"$1\" = --version ]; then echo 'Cuda compilation tools, release 9.9, V9.9.9'; exit; fi
+printf '\\177ELF' > out.cubin
+echo 'ptxas info    : Function properties for k'
+echo '    16 bytes stack frame, 8 bytes spill stores, 4 bytes spill loads'
+echo 'ptxas info    : Used 77 registers, used 1 barriers'
+";
+    std::fs::write(&nvcc, script).unwrap();
+    std::fs::set_permissions(&nvcc, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let explained = |flags: &[&str]| {
+        let mut command = command();
+        command.env("GGEMM_NVCC", &nvcc).env("GGEMM_CACHE_DIR", folder.path().join("cache"));
+        let output = command.args(["emit", NAME, "--explain"]).args(flags).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json: Value = serde_json::from_str(&explained(&["--json"])).unwrap();
+    let compiled = &json["compiled"];
+    let number = |key: &str| compiled[key].as_u64().unwrap();
+    assert_eq!(compiled["compiler"], "nvcc 9.9.9");
+    assert_eq!([number("registers"), number("stack_bytes")], [77, 16]);
+    assert_eq!([number("spill_store_bytes"), number("spill_load_bytes")], [8, 4]);
+    let mut command = command();
+    let absent = command.env("GGEMM_NVCC", folder.path().join("absent")).args(["emit", NAME, "--explain"]).output();
+    let absent = String::from_utf8(absent.unwrap().stdout).unwrap();
+    assert!(absent.contains("not compiled: no working nvcc; looked at: ") && absent.contains("absent"), "{absent}");
+    let text = explained(&[]);
+    assert!(text.contains("77 registers, 12 bytes spilled, 16 bytes of stack (nvcc 9.9.9)"), "{text}");
 }
 
 #[test]

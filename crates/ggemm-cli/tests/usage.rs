@@ -94,6 +94,7 @@ fn help_reads_well() {
         ("run_long", &["run", "--help"][..]),
         ("emit", &["emit", "--help"][..]),
         ("list", &["list", "-h"][..]),
+        ("trace", &["trace", "--help"][..]),
         ("verify", &["verify", "--help"][..]),
         ("doctor", &["doctor", "--help"][..]),
         ("cache", &["cache", "--help"][..]),

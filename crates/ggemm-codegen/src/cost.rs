@@ -9,6 +9,8 @@ mod warp_specialized;
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::arch::{Arch, ArchLimits};
 use crate::contraction::Contraction;
 use crate::ir::Contract;
@@ -66,13 +68,49 @@ impl fmt::Display for Prediction {
     }
 }
 
+/// How many CTAs of a kernel one multiprocessor has room for, by each thing that it may run out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Residency {
+    /// By shared memory.
+    pub by_shared: u32,
+    /// By registers, as many as are estimated.
+    pub by_registers: u32,
+    /// By threads.
+    pub by_threads: u32,
+}
+
+impl Residency {
+    /// CTAs that it holds.
+    pub fn ctas(self) -> u32 {
+        self.by_shared.min(self.by_registers).min(self.by_threads).clamp(1, 32)
+    }
+}
+
+/// How many CTAs of a kernel one multiprocessor has room for.
+pub fn residency(contract: &Contract, limits: &ArchLimits) -> Residency {
+    // No thread of a launch has more than its share of one CTA's, whatever its role takes later.
+    let share = limits.registers_per_sm / contract.threads.max(1) / 8 * 8;
+    let registers = contract.registers.next_multiple_of(8).clamp(8, share.max(8)) * contract.threads;
+    Residency {
+        by_shared: limits.shared_per_sm / (contract.shared_bytes + 1024),
+        by_registers: limits.registers_per_sm / registers.max(1),
+        by_threads: limits.threads_per_sm / contract.threads.max(1),
+    }
+}
+
 /// CTAs of a kernel that one multiprocessor holds.
 pub fn ctas_per_sm(contract: &Contract, limits: &ArchLimits) -> u32 {
-    let by_shared = limits.shared_per_sm / (contract.shared_bytes + 1024);
-    let registers = contract.registers.next_multiple_of(8).max(8) * contract.threads;
-    let by_registers = limits.registers_per_sm / registers.max(1);
-    let by_threads = limits.threads_per_sm / contract.threads.max(1);
-    by_shared.min(by_registers).min(by_threads).clamp(1, 32)
+    residency(contract, limits).ctas()
+}
+
+/// Operations (a multiply-add is two) that the tensor cores do while a byte comes from L2, and from DRAM.
+pub fn balance(spec: &KernelSpec, limits: &ArchLimits) -> (f64, f64) {
+    let (clock, sms) = (limits.clock_ghz * 1e9, f64::from(limits.sms));
+    let (multiply_adds, l2_bytes) = match spec.schedule {
+        Schedule::Multistage => (limits.mma_per_clock, limits.l2_bytes_per_s / sms / clock),
+        Schedule::Cooperative | Schedule::Pingpong => (warp_specialized::MULTIPLY_ADDS, warp_specialized::LOAD_BYTES),
+    };
+    (2.0 * multiply_adds / l2_bytes, 2.0 * multiply_adds * sms * clock / limits.dram_bytes_per_s)
 }
 
 /// Tiles of `side` that a group with `mean` rows on average needs on average, where sizes spread as widely as a skewed

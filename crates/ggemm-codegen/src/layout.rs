@@ -136,9 +136,19 @@ impl Layout {
 ///
 /// A phase serves 128 bytes: 8 addresses of 16 bytes, 32 of 4. Equal words in a phase are one access.
 pub fn bank_conflicts(addresses: &[u32], width: u32) -> u32 {
+    phases(addresses, width).max().unwrap_or(0)
+}
+
+/// How many transactions of the banks serve `addresses` (of `width` bytes each): as many in each phase as accesses meet
+/// in one bank.
+pub fn bank_transactions(addresses: &[u32], width: u32) -> u32 {
+    phases(addresses, width).sum()
+}
+
+/// Accesses that meet in one bank, by phase.
+fn phases(addresses: &[u32], width: u32) -> impl Iterator<Item = u32> {
     let per_phase = (128 / width.max(4)).max(1) as usize;
-    let mut worst = 0;
-    for phase in addresses.chunks(per_phase) {
+    addresses.chunks(per_phase).map(move |phase| {
         let mut words: Vec<u32> = phase.iter().flat_map(|a| (0..width.div_ceil(4)).map(move |w| a / 4 + w)).collect();
         words.sort_unstable();
         words.dedup();
@@ -146,9 +156,8 @@ pub fn bank_conflicts(addresses: &[u32], width: u32) -> u32 {
         for w in words {
             banks[(w % 32) as usize] += 1;
         }
-        worst = worst.max(banks.into_iter().max().unwrap_or(0));
-    }
-    worst
+        banks.into_iter().max().unwrap_or(0)
+    })
 }
 
 /// One digit of a thread's or of a value's index, with what it adds to the coordinates.
@@ -264,6 +273,7 @@ mod tests {
         let layout = Layout::swizzled_panels(8, 64, 2);
         let swizzled: Vec<u32> = (0..8).map(|row| layout.offset(row, 0)).collect();
         assert_eq!(bank_conflicts(&swizzled, 16), 1);
+        assert_eq!([bank_transactions(&unswizzled, 16), bank_transactions(&swizzled, 16)], [8, 1]);
         assert_eq!(bank_conflicts(&[0; 32], 4), 1, "a broadcast is one access");
     }
 }

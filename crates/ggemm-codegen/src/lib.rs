@@ -16,6 +16,7 @@ pub mod descriptor;
 pub mod dsl;
 pub mod dtype;
 pub mod emit;
+pub mod explain;
 pub mod generate;
 pub mod geometry;
 pub mod interp;
@@ -28,6 +29,7 @@ pub mod problem;
 pub mod resources;
 pub mod scenario;
 pub mod spec;
+pub mod trace;
 
 pub use arch::Arch;
 pub use constraints::{ValidSpec, Violation};

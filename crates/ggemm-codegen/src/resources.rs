@@ -18,16 +18,15 @@ pub(crate) const ADDRESS_REGISTERS: u32 = 48;
 /// Counts what `kernel` takes.
 pub fn of(kernel: &Kernel) -> Resources {
     let body = &kernel.body;
-    let staged = |f: &&Fragment| f.role == FragmentRole::Staging;
-    let (staging, others): (Vec<_>, Vec<_>) = body.fragments.iter().partition(staged);
-    let pieces: u32 = staging.iter().map(|f| f.map.value_count() / f.map.values[0].extent).sum();
-    let others: u32 = others.into_iter().map(|f| f.map.value_count() * f.slots * f.dtype.size_bytes() / 4).sum();
+    let (staging, others): (Vec<_>, Vec<_>) = body.fragments.iter().partition(|f| f.role == FragmentRole::Staging);
+    let staging: u32 = staging.into_iter().map(registers_of).sum();
+    let others: u32 = others.into_iter().map(registers_of).sum();
     // A role that copies has only some of its pieces on their way at once.
     let fragment_registers = if has_roles(&body.block) {
         let at_once = (geometry::STAGED_AHEAD + 1) * geometry::STAGED_TOGETHER;
-        others.max(pieces.min(at_once) * geometry::STAGED_REGISTERS)
+        others.max(staging.min(at_once * geometry::STAGED_REGISTERS))
     } else {
-        others + pieces * geometry::STAGED_REGISTERS
+        others + staging
     };
     let work = main_loop(&body.block).map_or_else(LoopWork::default, |block| {
         let mut work = LoopWork::default();
@@ -46,6 +45,15 @@ pub fn of(kernel: &Kernel) -> Resources {
 
 fn has_roles(block: &Block) -> bool {
     block.0.iter().any(|s| matches!(s.op, Op::Role(_)))
+}
+
+/// Registers of a thread that a fragment takes.
+pub(crate) fn registers_of(f: &Fragment) -> u32 {
+    let values = f.map.value_count();
+    match f.role {
+        FragmentRole::Staging => values / f.map.values[0].extent * geometry::STAGED_REGISTERS,
+        _ => values * f.slots * f.dtype.size_bytes() / 4,
+    }
 }
 
 /// The first loop, from the outside, that is not written out and whose own statements multiply.

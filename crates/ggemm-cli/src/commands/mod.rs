@@ -6,4 +6,5 @@ pub(crate) mod doctor;
 pub(crate) mod emit;
 pub(crate) mod list;
 pub(crate) mod run;
+pub(crate) mod trace;
 pub(crate) mod verify;

@@ -7,11 +7,11 @@ use crate::spec::{Cluster, Ragged, Schedule};
 // Fitted to the shipped variants' times on an H100 (docs/tuning.md, "Hopper's cost model").
 
 /// Multiply-adds of `wgmma` in a clock of a multiprocessor.
-const MULTIPLY_ADDS: f64 = 2048.0;
+pub(super) const MULTIPLY_ADDS: f64 = 2048.0;
 /// How many times longer than its bytes over 128 shared memory takes.
 const SHARED_FACTOR: f64 = 1.235;
 /// Bytes that a multiprocessor loads in a clock, from L2 or from where others that load the same have them.
-const LOAD_BYTES: f64 = 50.0;
+pub(super) const LOAD_BYTES: f64 = 50.0;
 /// Clocks from a load's issue to its data that stages must cover.
 const LOAD_LATENCY_CLOCKS: f64 = 1000.0;
 /// What waiting for each other costs the CTAs of a cluster.

@@ -3,6 +3,8 @@
 use super::finding::{BarrierPlace, FindingKind};
 use super::knowledge::{Knowledge, Participants};
 use super::machine::{Machine, Step, lanes_of};
+use super::observe::{Actor, Cause};
+use super::shared::OperationId;
 use super::warp::{Mask, State};
 use crate::ir::{Arrive, BarrierId, BarrierRef, ExprId, Stmt, StmtId};
 
@@ -58,15 +60,17 @@ impl Mbarrier {
         self.phase % 2 != parity
     }
 
-    /// Ends the phase if nothing is missing.
-    fn settle(&mut self, own: usize) {
-        if self.missing == 0 && self.bytes == 0 {
+    /// Ends the phase if nothing is missing, and says whether it did.
+    fn settle(&mut self, own: usize) -> bool {
+        let ends = self.missing == 0 && self.bytes == 0;
+        if ends {
             self.phase += 1;
             self.missing = self.expected;
             self.done.join(&self.open);
             self.done.clock[own] = self.phase;
             self.open.forget();
         }
+        ends
     }
 
     /// Why nobody may use the barrier yet; `shared`: past the CTA or the generic proxy.
@@ -204,23 +208,34 @@ impl Machine<'_, '_> {
                 return Err(FindingKind::ByteMismatch { at: place, excess: -barrier.bytes });
             }
             barrier.open.join(&known);
-            barrier.settle(own);
+            if barrier.settle(own) {
+                self.tell_phase_ended(target, index, Cause::Arrival(Actor { cta, warp }));
+            }
         }
         self.release(cta, warp);
         Ok(())
     }
 
-    /// Bytes that a load of phase `phase` brings.
-    pub(super) fn count_bytes(&mut self, cta: usize, index: usize, phase: u32, bytes: i64) -> Step {
+    /// Bytes that the load with this number, of phase `phase`, brings.
+    pub(super) fn count_bytes(
+        &mut self,
+        cta: usize,
+        index: usize,
+        phase: u32,
+        bytes: i64,
+        operation: OperationId,
+    ) -> Step {
         let own = self.barrier_participant(cta, index);
-        let place = self.barrier_place(cta, index);
         let barrier = &mut self.ctas[cta].barriers[index];
         barrier.bytes -= bytes;
         if barrier.phase != phase || (barrier.missing == 0 && barrier.bytes < 0) {
             let excess = if barrier.phase == phase { -barrier.bytes } else { bytes };
+            let place = self.barrier_place(cta, index);
             return Err(FindingKind::ByteMismatch { at: BarrierPlace { phase, ..place }, excess });
         }
-        barrier.settle(own);
+        if barrier.settle(own) {
+            self.tell_phase_ended(cta, index, Cause::Bytes { operation });
+        }
         Ok(())
     }
 
@@ -262,6 +277,7 @@ impl Machine<'_, '_> {
             _ => return,
         }
         w.state = State::Ready;
+        self.tell_resumed(cta, warp);
     }
 
     pub(super) fn named_barrier(
@@ -294,12 +310,14 @@ impl Machine<'_, '_> {
             c.warps[warp].state = State::AtNamed { stmt: stmt.id, id: id as u32 };
         }
         if named.arrived == threads {
-            for w in std::mem::take(&mut named.waiting) {
+            let waiting = std::mem::take(&mut named.waiting);
+            for &w in &waiting {
                 c.warps[w].known.join(&named.open);
                 c.warps[w].state = State::Ready;
             }
             named.arrived = 0;
             named.open.forget();
+            waiting.into_iter().for_each(|w| self.tell_resumed(cta, w));
         }
         Ok(())
     }

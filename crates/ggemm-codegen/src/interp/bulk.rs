@@ -3,15 +3,17 @@
 use super::finding::FindingKind;
 use super::machine::{Machine, Step, lanes_of};
 use super::memory::decode;
+use super::observe::{Actor, StartedLoad, TileSlot};
 use super::schedule::Policy;
 use super::shared::{Bytes, OperationId, PIECE};
 use super::tiles::Tile;
 use super::warp::Mask;
 use crate::dtype::Dtype;
-use crate::ir::{BulkLoad, BulkStore, EncodedMap, ExprId, ParamId, Stmt, StmtId};
+use crate::ir::{BulkLoad, BulkStore, EncodedMap, ExprId, ParamId, SharedId, Stmt, StmtId};
 
 /// A load on its way into one CTA.
 pub(super) struct Load {
+    operation: OperationId,
     pub(super) stmt: StmtId,
     /// The warp that started it.
     pub(super) issuer: (usize, usize),
@@ -146,7 +148,7 @@ impl<'k> Machine<'k, '_> {
                 }
             };
             for target in targets {
-                self.start_load(cta, warp, stmt, target, index, &tile, pieces.clone())?;
+                self.start_load(cta, warp, stmt, target, index, (load.to.tile, &tile), pieces.clone())?;
             }
         }
         self.note(cta, warp, stmt, format!(" -> {}[{}]", tile.tile.name, tile.slot));
@@ -161,7 +163,7 @@ impl<'k> Machine<'k, '_> {
         stmt: &Stmt,
         target: usize,
         barrier: usize,
-        tile: &Tile<'_>,
+        (id, tile): (SharedId, &Tile<'_>),
         mut pieces: Vec<(u32, Bytes)>,
     ) -> Step {
         let known = self.known(cta, warp).clone();
@@ -186,7 +188,18 @@ impl<'k> Machine<'k, '_> {
             }
         }
         let count = pieces.len();
-        self.ctas[target].loads.push(Load { stmt: stmt.id, issuer: (cta, warp), barrier, phase, pieces });
+        self.ctas[target].loads.push(Load { operation, stmt: stmt.id, issuer: (cta, warp), barrier, phase, pieces });
+        if self.follows {
+            self.observer.load_started(&StartedLoad {
+                operation,
+                issuer: Actor { cta, warp },
+                stmt: stmt.id,
+                cta: target,
+                to: TileSlot { tile: id, slot: tile.slot },
+                barrier: self.barrier_slot(barrier),
+                bytes: count as u32 * PIECE,
+            });
+        }
         if self.settings.policy == Policy::Eager {
             let last = self.ctas[target].loads.len() - 1;
             self.land_load(target, last, count)?;
@@ -196,7 +209,7 @@ impl<'k> Machine<'k, '_> {
 
     /// Lets `count` pieces of a CTA's load land.
     pub(super) fn land_load(&mut self, cta: usize, load: usize, count: usize) -> Step {
-        let (barrier, phase) = (self.ctas[cta].loads[load].barrier, self.ctas[cta].loads[load].phase);
+        let Load { operation, barrier, phase, .. } = self.ctas[cta].loads[load];
         let writer = self.barrier_participant(cta, barrier);
         let left = self.ctas[cta].loads[load].pieces.len();
         for _ in 0..count.min(left) {
@@ -204,11 +217,14 @@ impl<'k> Machine<'k, '_> {
             if let Some((address, bytes)) = c.loads[load].pieces.pop() {
                 c.shared.land_on_barrier(address, bytes, writer, phase + 1);
                 self.statistics.landed += 1;
-                self.count_bytes(cta, barrier, phase, i64::from(PIECE))?;
+                self.count_bytes(cta, barrier, phase, i64::from(PIECE), operation)?;
             }
         }
         if self.ctas[cta].loads[load].pieces.is_empty() {
             self.ctas[cta].loads.swap_remove(load);
+            if self.follows {
+                self.observer.load_landed(operation);
+            }
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use super::evaluate::{Environment, LANES};
 use super::finding::{Event, Finding, FindingKind};
 use super::knowledge::{Knowledge, Participants};
 use super::memory::Memory;
+use super::observe::{Actor, Observer};
 use super::schedule::{Dice, Policy, Settings};
 use super::shared::SharedMemory;
 use super::warp::{ALL_LANES, Frame, Mask, Repeat, State, Warp};
@@ -18,7 +19,7 @@ use crate::emit::cuda;
 use crate::ir::{EncodedMap, ExprId, ExprKind, Kernel, Op, ParamType, ShuffleFrom, Stmt, StmtId, VarId};
 use crate::launch::{Argument, Operand, argument};
 
-/// Statements between two calls of the observer.
+/// Statements between two words to the observer on the output.
 const OBSERVED: u64 = 1 << 16;
 
 /// Events of a CTA that a finding shows.
@@ -60,19 +61,30 @@ pub(super) struct Machine<'k, 'm> {
     pub(super) maps: Vec<Option<EncodedMap>>,
     /// The workspace.
     pub(super) words: Vec<Word>,
+    pub(super) observer: &'m mut dyn Observer,
+    /// Whether the observer wants to know of every statement.
+    pub(super) follows: bool,
+    /// Warps that could make a step when the last was picked.
+    pub(super) able: usize,
 }
 
 /// Why a step could not be made, before it is known where.
 pub(super) type Step<T = ()> = Result<T, FindingKind>;
 
 impl<'k, 'm> Machine<'k, 'm> {
-    pub(super) fn new(kernel: &'k Kernel, problem: &Contraction, memory: &'m mut Memory, settings: Settings) -> Self {
+    pub(super) fn new(
+        kernel: &'k Kernel,
+        problem: &Contraction,
+        memory: &'m mut Memory,
+        settings: Settings,
+        observer: &'m mut dyn Observer,
+    ) -> Self {
         let arguments: Vec<Argument> = kernel.contract.params.iter().map(|p| argument(p.role, problem)).collect();
         let warps = kernel.contract.threads as usize / LANES;
         let size = kernel.contract.cluster.max(1) as usize;
         let barriers = kernel.body.barriers.iter().map(|b| b.slots as usize).sum();
         let participants = Participants { ctas: size, warps, barriers };
-        let ctas = settings.ctas.max(1).next_multiple_of(size);
+        let ctas = settings.ctas_of(&kernel.contract);
         let cta = |index: usize| Cta {
             warps: (0..warps)
                 .map(|w| Warp::new(&kernel.body, Knowledge::of_warp(&participants, participants.warp(index % size, w))))
@@ -113,11 +125,13 @@ impl<'k, 'm> Machine<'k, 'm> {
             operations: 0,
             maps: kernel.contract.params.iter().map(map_of).collect(),
             words: vec![Word::default(); kernel.contract.workspace_bytes as usize / 4],
+            follows: observer.follows(),
+            observer,
+            able: 0,
         }
     }
 
-    /// `observe` is called now and then with the elements of the output that have been written.
-    pub(super) fn run(mut self, observe: &dyn Fn(usize)) -> Result<Statistics, Box<Finding>> {
+    pub(super) fn run(mut self) -> Result<Statistics, Box<Finding>> {
         let mut observed = 0;
         loop {
             let Some((cta, warp)) = self.pick() else {
@@ -129,11 +143,11 @@ impl<'k, 'm> Machine<'k, 'm> {
             };
             if self.statistics.statements >= observed + OBSERVED {
                 observed = self.statistics.statements;
-                observe(self.memory.d.written());
+                self.observer.written(self.memory.d.written());
             }
             let burst = match self.settings.policy {
                 Policy::Eager | Policy::Late => usize::MAX,
-                Policy::Random | Policy::Starve => 1 + self.dice.below(12),
+                Policy::Random | Policy::Starve => 1 + self.dice.below(self.settings.burst),
             };
             for _ in 0..burst {
                 if !self.can_go_on(cta, warp) {
@@ -167,6 +181,7 @@ impl<'k, 'm> Machine<'k, 'm> {
             .flat_map(|c| (0..self.ctas[c].warps.len()).map(move |w| (c, w)))
             .filter(|(c, w)| self.can_go_on(*c, *w))
             .collect();
+        self.able = ready.len();
         let favoured: Vec<(usize, usize)> = match self.settings.policy {
             Policy::Starve => {
                 let starved = self.settings.seed as usize % self.ctas[0].warps.len().max(1);
@@ -296,6 +311,7 @@ impl<'k, 'm> Machine<'k, 'm> {
             warp.known.clock[first + w] += 1;
             warp.state = State::Ready;
         }
+        (0..self.participants.warps).for_each(|warp| self.tell_resumed(index, warp));
         self.statistics.barriers += 1;
         Ok(())
     }
@@ -317,12 +333,19 @@ impl<'k, 'm> Machine<'k, 'm> {
             let limit = self.settings.limit;
             return Err(self.finding(cta, warp, stmt.id, FindingKind::Endless { limit }));
         }
+        if self.follows {
+            self.tell(cta, warp, stmt, mask);
+        }
         self.execute(cta, warp, stmt, mask).map_err(|kind| self.finding(cta, warp, stmt.id, kind))
     }
 
     fn end(&mut self, cta: usize, warp: usize) -> Result<(), Box<Finding>> {
         let w = &mut self.ctas[cta].warps[warp];
         w.state = State::Done;
+        if self.follows {
+            self.observer.ended(Actor { cta, warp });
+        }
+        let w = &mut self.ctas[cta].warps[warp];
         let pieces = w.in_flight().count();
         let products = w.products.iter().map(Vec::len).sum::<usize>() + w.products_open.len();
         let stores = w.stores.iter().flatten().chain(&w.stores_open).filter(|s| s.may_read()).count();

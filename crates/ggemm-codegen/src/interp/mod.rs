@@ -32,6 +32,7 @@ mod finding;
 mod knowledge;
 mod machine;
 mod memory;
+mod observe;
 mod products;
 mod schedule;
 mod shared;
@@ -40,6 +41,7 @@ mod warp;
 
 pub use finding::{BarrierPlace, Event, Finding, FindingKind, Place};
 pub use memory::{Buffer, ElementKind, Memory};
+pub use observe::{Actor, BarrierSlot, Cause, Observer, PhaseOf, StartedLoad, Subject, TileSlot};
 pub(crate) use schedule::Dice;
 pub use schedule::{Policy, Settings};
 
@@ -68,11 +70,10 @@ pub fn run(
     memory: &mut Memory,
     settings: Settings,
 ) -> Result<Statistics, Box<Finding>> {
-    run_observed(kernel, problem, memory, settings, &|_| ())
+    run_observed(kernel, problem, memory, settings, &mut ())
 }
 
-/// Runs `kernel` as [`run`] does, and calls `observe` now and then with the number of elements of the output that have
-/// been written.
+/// Runs `kernel` as [`run`] does, and tells `observer` of it.
 ///
 /// # Errors
 /// Those of [`run`].
@@ -81,7 +82,7 @@ pub fn run_observed(
     problem: &Contraction,
     memory: &mut Memory,
     settings: Settings,
-    observe: &dyn Fn(usize),
+    observer: &mut dyn Observer,
 ) -> Result<Statistics, Box<Finding>> {
-    machine::Machine::new(kernel, problem, memory, settings).run(observe)
+    machine::Machine::new(kernel, problem, memory, settings, observer).run()
 }

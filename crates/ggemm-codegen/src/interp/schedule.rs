@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::ir::Contract;
+
 /// How warps are interleaved and copies land.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Policy {
@@ -44,6 +46,9 @@ impl FromStr for Policy {
     }
 }
 
+/// Long enough that warps drift apart, short enough that they meet in every order.
+const BURST: usize = 12;
+
 /// A schedule and a size of the launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -55,17 +60,27 @@ pub struct Settings {
     pub ctas: usize,
     /// Statements, summed over warps, after which a run counts as endless.
     pub limit: u64,
+    /// Statements that a warp executes in a row at most, at least 1, where a policy interleaves at random.
+    pub burst: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { policy: Policy::Random, seed: 0, ctas: 2, limit: 50_000_000 }
+        Settings { policy: Policy::Random, seed: 0, ctas: 2, limit: 50_000_000, burst: BURST }
+    }
+}
+
+impl Settings {
+    /// CTAs of a launch of this kernel: whole clusters.
+    pub fn ctas_of(&self, contract: &Contract) -> usize {
+        self.ctas.max(1).next_multiple_of(contract.cluster.max(1) as usize)
     }
 }
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "policy {}, seed {}, {} CTAs", self.policy.name(), self.seed, self.ctas)
+        write!(f, "policy {}, seed {}, {} CTAs", self.policy.name(), self.seed, self.ctas)?;
+        if self.burst == BURST { Ok(()) } else { write!(f, ", bursts of {}", self.burst) }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::expr::ExprId;
 
 /// A barrier's index in [`Body::barriers`](super::Body::barriers).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BarrierId(pub u32);
 
 /// `slots` equal mbarriers in shared memory, one after another.

@@ -21,7 +21,7 @@ pub struct ParamId(pub u32);
 pub struct VarId(pub u32);
 
 /// A tile's index in [`Body::shared`](super::Body::shared).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SharedId(pub u32);
 
 /// A fragment's index in [`Body::fragments`](super::Body::fragments).

@@ -7,6 +7,8 @@ mod multistage;
 mod walk;
 mod warp_specialized;
 
+pub(crate) use walk::band;
+
 use crate::constraints::ValidSpec;
 use crate::dsl::KernelBuilder;
 use crate::geometry;

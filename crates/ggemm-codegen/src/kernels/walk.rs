@@ -15,7 +15,7 @@ const WINDOW: i32 = 32;
 
 /// Tiles along D's rows that are visited before the next column of tiles, so that what they read stays in L2: as many as
 /// were fastest (docs/tuning.md).
-fn band(s: &KernelSpec) -> i32 {
+pub(crate) fn band(s: &KernelSpec) -> u32 {
     if s.ragged == Ragged::Rows && s.schedule == Schedule::Cooperative && s.tile.n == 256 { 32 } else { 16 }
 }
 
@@ -233,7 +233,7 @@ impl<'k> Walk<'k> {
 
         k.comment("Bands of row tiles, column by column: neighbours in time share operands in L2.");
         let in_group = k.let_("tile_in_group", number.get() - (tiles_end - row_tiles * self.col_tiles));
-        let length = band(&self.spec);
+        let length = band(&self.spec) as i32;
         let band_tiles = self.col_tiles * length;
         let band = k.let_("band", in_group / band_tiles);
         let in_band = k.let_("tile_in_band", in_group - band * band_tiles);

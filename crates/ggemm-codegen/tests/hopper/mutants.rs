@@ -355,7 +355,7 @@ fn no_fault_in_a_dynamic_walk_survives_unlisted() {
         let by = hunt(&mutant, |kernel| {
             Policy::ALL.into_iter().flat_map(|p| [9, 100].map(|rows| (p, rows))).find_map(|(policy, rows)| {
                 let (problem, mut memory) = copy_memory(rows);
-                let settings = Settings { policy, seed: 1, ctas: 3, limit: 20_000 };
+                let settings = Settings { policy, seed: 1, ctas: 3, limit: 20_000, ..Settings::default() };
                 match run(kernel, &problem, &mut memory, settings) {
                     Err(finding) => Some(finding.kind.name()),
                     Ok(_) => {

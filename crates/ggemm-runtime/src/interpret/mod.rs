@@ -78,10 +78,23 @@ impl InterpretedPlan {
         let mut memory = memory::load(&self.contraction, &args)?;
         let d = &self.contraction.d;
         let elements = (d.groups * d.rows * d.cols).max(1) as f64;
-        let observe = |written: usize| progress(written as f64 / elements);
-        let statistics = interp::run_observed(&self.kernel, &self.contraction, &mut memory, self.settings, &observe)
+        let mut watch = Progress { report: progress, elements };
+        let statistics = interp::run_observed(&self.kernel, &self.contraction, &mut memory, self.settings, &mut watch)
             .map_err(Error::Finding)?;
         memory::store(&memory.d, args.out);
         Ok(statistics)
+    }
+}
+
+/// Reports the part of the output that has been written.
+struct Progress<'a> {
+    report: &'a dyn Fn(f64),
+    /// Elements of the output.
+    elements: f64,
+}
+
+impl interp::Observer for Progress<'_> {
+    fn written(&mut self, elements: usize) {
+        (self.report)(elements as f64 / self.elements);
     }
 }

@@ -55,7 +55,8 @@ impl Ground {
                 let mut rng = Rng::new(case.seed() ^ 0x5c4e);
                 let mut plan = |_| {
                     let policy = Policy::ALL[rng.below(Policy::ALL.len())];
-                    let settings = Settings { policy, seed: rng.bits(), ctas: 1 + rng.below(4), limit: STATEMENTS };
+                    let (seed, ctas) = (rng.bits(), 1 + rng.below(4));
+                    let settings = Settings { policy, seed, ctas, limit: STATEMENTS, ..Settings::default() };
                     let interpretation = Interpretation { arch: *arch, settings };
                     Planner::new(Device::cpu()).interpret(interpretation).pin(*case.spec()).plan(case.problem())
                 };

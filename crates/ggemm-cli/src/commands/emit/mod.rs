@@ -1,10 +1,15 @@
-//! `ggemm emit`: the CUDA text or the contract of one variant.
+//! `ggemm emit`: the CUDA text, the contract or an explanation of one variant.
+
+mod compiled;
+mod explain;
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use ggemm_codegen::explain::explain;
 use ggemm_codegen::{Arch, KernelSpec, SpecNameError, ValidSpec, Violation, catalogue, generate};
+use serde::Serialize;
 
 use crate::Outcome;
 use crate::error::CliError;
@@ -24,6 +29,14 @@ pub(crate) struct EmitArgs {
     /// Print what the host must know to launch it, as JSON
     #[arg(long)]
     contract: bool,
+    /// Print what it takes and does: registers, shared memory, bank conflicts, coalescing, boxes, products, intensity
+    ///
+    /// Everything is computed from the kernel; registers and spills are also the compiler's, where nvcc or NVRTC is found.
+    #[arg(long, conflicts_with = "contract")]
+    explain: bool,
+    /// Print the explanation as JSON
+    #[arg(long, requires = "explain")]
+    json: bool,
     /// Write to a file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -85,9 +98,10 @@ impl EmitArgs {
         let spec = valid(&self.spec, self.target)?;
         let kernel = generate(&spec);
         let text = if self.contract {
-            let mut json = serde_json::to_string_pretty(&kernel.contract)?;
-            json.push('\n');
-            json
+            json(&kernel.contract)?
+        } else if self.explain {
+            let report = explain::Report::new(explain(&spec), compiled::compile(&kernel, spec.target()));
+            if self.json { json(&report)? } else { report.text() }
         } else {
             kernel.source()
         };
@@ -97,6 +111,11 @@ impl EmitArgs {
         }
         Ok(Outcome::Success)
     }
+}
+
+/// A value as JSON, for a file of its own.
+fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n")
 }
 
 /// The spec of this name, checked for the target.

@@ -1,0 +1,71 @@
+//! What the tensor cores are asked for.
+
+use serde::Serialize;
+
+use super::Site;
+use crate::descriptor::{WGMMA_K, WGMMA_M};
+use crate::geometry::{MMA_K, MMA_M, MMA_N, WARPS_OF_WARPGROUP};
+use crate::ir::{Kernel, Op, Stmt};
+
+/// The products of a role, of one shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Products {
+    /// The role.
+    pub role: String,
+    /// The instruction with its shape.
+    pub instruction: String,
+    /// Warps that execute one together.
+    pub warps: u32,
+    /// How many each of them (each warp, or each warpgroup) executes in a k16 step.
+    pub per_step: u32,
+    /// k16 steps of a stage.
+    pub steps_of_stage: u32,
+    /// How many it executes for a stage.
+    pub per_stage: u32,
+    /// Multiply-adds of one.
+    pub multiply_adds: u32,
+}
+
+pub(super) fn shapes(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<Products> {
+    let fragment = |id: crate::ir::FragmentId| &kernel.body.fragments[id.0 as usize].map;
+    let mut shapes: Vec<Products> = Vec::new();
+    // The operand tile whose rows or columns are the reduction says how deep a stage is.
+    let mut depth = 0;
+    for (_, stmt) in sites {
+        if let Op::LoadMatrix { from, transposed, .. } = &stmt.op {
+            let (rows, cols) = kernel.body.shared[from.tile.0 as usize].layout.shape();
+            depth = if *transposed { rows } else { cols };
+        }
+    }
+    for (site, stmt) in sites {
+        let (instruction, warps, per_step, steps_of_stage, multiply_adds) = match &stmt.op {
+            Op::Multiply { accumulator, .. } => {
+                let values = &fragment(*accumulator).values;
+                let name = format!("mma.sync.m{MMA_M}n{MMA_N}k{MMA_K}");
+                (name, 1, values[2].extent * values[3].extent, depth / MMA_K, MMA_M * MMA_N * MMA_K)
+            }
+            Op::WarpgroupMultiply(p) => {
+                let values = &fragment(p.accumulator).values;
+                let n = values[2].extent * MMA_N;
+                let (rows, cols) = kernel.body.shared[p.a.tile.0 as usize].layout.shape();
+                let depth = if p.a_is_mn_major { rows } else { cols };
+                let name = format!("wgmma.m{WGMMA_M}n{n}k{WGMMA_K}");
+                (name, WARPS_OF_WARPGROUP, values[3].extent, depth / WGMMA_K, WGMMA_M * n * WGMMA_K)
+            }
+            _ => continue,
+        };
+        let products = Products {
+            role: site.role.clone(),
+            instruction,
+            warps,
+            per_step,
+            steps_of_stage,
+            per_stage: per_step * steps_of_stage,
+            multiply_adds,
+        };
+        if !shapes.contains(&products) {
+            shapes.push(products);
+        }
+    }
+    shapes
+}
