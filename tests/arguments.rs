@@ -1,8 +1,8 @@
 //! What a wrong argument is told: the argument, its value, the rule and the remedy. And that nothing was written.
 
 use ggemm::{
-    Args, Buffer, Device, Dtype, ElementType, Error, GroupForm, KernelSpec, Operation, Plan, Planner, Problem, Tail,
-    View, WeightLayout, bf16, f16,
+    Arch, Args, Buffer, Device, Dtype, ElementType, Error, GroupForm, KernelSpec, Operand, Operation, Plan, Planner,
+    Problem, Scaling, Tail, View, WeightLayout, bf16, e4m3, f16,
 };
 use insta::assert_snapshot;
 
@@ -116,7 +116,7 @@ fn plans_that_mean_nothing() {
     assert_snapshot!(plan(Problem::forward(0, 4, 3, 5)),
         @"G = 0: a grouped product has at least one group, though any group may be empty");
     assert_snapshot!(plan(forward().operand(Dtype::F32)),
-        @"operands of type f32 are not supported: use bf16 or f16 (the output may be f32)");
+        @"operands of type f32 are not supported: use bf16 or f16, or e4m3 and e5m2 with scales (the output may be f32)");
     assert_snapshot!(plan(forward().x_row_stride(4)),
         @"the row stride of x is 4, shorter than its rows of 5: give at least 5");
     assert_snapshot!(plan(forward().accumulate(true)),
@@ -129,6 +129,40 @@ fn plans_that_mean_nothing() {
     let Ok(spec) = name.parse::<KernelSpec>() else { panic!("{name} is no spec") };
     assert_snapshot!(refused(Planner::new(Device::cpu()).pin(spec).plan(&forward())),
         @"ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s4_multistage_cpasync_evenk is pinned, which is a GPU's kernel, and the device is the CPU: remove the pin or plan on a GPU");
+}
+
+#[test]
+fn types_and_scales_that_do_not_go_together() {
+    let planner = Planner::new(Device::cpu());
+    let plan = |problem: Problem| refused(planner.plan(&problem));
+    let fp8 = || forward().operand(Dtype::E4m3).scaling(Scaling::Block);
+    assert_snapshot!(plan(forward().operand(Dtype::E4m3)), @"");
+    assert_snapshot!(plan(forward().scaling(Scaling::Row)), @"");
+    assert_snapshot!(plan(forward().second_operand(Dtype::E5m2)), @"");
+    assert_snapshot!(plan(fp8().output(Dtype::E5m2)), @"");
+    assert_snapshot!(plan(fp8().reduction_blocks(true)), @"");
+    assert_snapshot!(plan(Problem::grad_w(2, 4, 3, 5).reduction_blocks(true)), @"");
+    assert_snapshot!(refused(planner.select(&fp8(), Arch::Sm90a)), @"");
+    assert_snapshot!(refused(planner.explain(&fp8(), Arch::Sm80)), @"");
+}
+
+#[test]
+fn scales_that_are_missing_or_wrong() {
+    let (x, w, sizes) = ([e4m3::default(); 20], [e4m3::default(); 30], [2_i32, 2]);
+    let (x_scale, w_scale) = ([1.0_f32; 4], [1.0_f32; 6]);
+    let problem = forward().operand(Dtype::E4m3).scaling(Scaling::Row);
+    let mut y = [bf16::ZERO; 12];
+    let fp8 = plan(&problem);
+    let w_scaled = || Operand::scaled(&w, &w_scale);
+    assert_snapshot!(refused(fp8.run(Args::forward(&x, w_scaled(), &sizes, &mut y))), @"");
+    assert_snapshot!(refused(fp8.run(Args::forward(Operand::scaled(&x, &x_scale[1..]), w_scaled(), &sizes, &mut y))), @"");
+    assert_snapshot!(refused(fp8.run(Args::forward(Operand::scaled(&x, &[bf16::ONE; 4]), w_scaled(), &sizes, &mut y))), @"");
+    let x_bf16 = [bf16::ONE; 20];
+    let plain =
+        plan(&forward()).run(Args::forward(Operand::scaled(&x_bf16, &x_scale), &[bf16::ONE; 30], &sizes, &mut y));
+    assert_snapshot!(refused(plain), @"");
+    let mixed = plan(&problem.second_operand(Dtype::E5m2));
+    assert_snapshot!(refused(mixed.run(Args::forward(Operand::scaled(&x, &x_scale), w_scaled(), &sizes, &mut y))), @"");
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub(crate) fn operand() -> impl TypedValueParser<Value = Dtype> {
 
 /// Types of outputs.
 pub(crate) fn output() -> impl TypedValueParser<Value = Dtype> {
-    PossibleValuesParser::new(Dtype::ALL.map(Dtype::name)).try_map(|name| Dtype::from_str(&name))
+    PossibleValuesParser::new(Dtype::OUTPUTS.map(Dtype::name)).try_map(|name| Dtype::from_str(&name))
 }
 
 /// Architectures.

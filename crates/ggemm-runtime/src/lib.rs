@@ -17,10 +17,12 @@ pub mod cuda;
 mod device;
 mod element;
 mod error;
+mod fp8;
 mod groups;
 mod host;
 #[cfg(feature = "interpret")]
 pub mod interpret;
+mod operand;
 mod plan;
 mod planner;
 pub mod random;
@@ -36,7 +38,9 @@ pub use compare::{Comparison, Discrepancy, Mode};
 pub use device::{Device, DeviceKind, NoDevice};
 pub use element::{Element, ElementType};
 pub use error::Error;
+pub use fp8::{e4m3, e5m2};
 pub use groups::{GroupError, Runs};
+pub use operand::Operand;
 pub use plan::{Choice, Plan};
 pub use planner::Planner;
 pub use reference::Reference;
@@ -44,7 +48,7 @@ pub use select::{Candidate, Explanation, PinError, Selection, TYPICAL_GROUPS, TY
 
 pub use ggemm_codegen::cost::{Bound, Prediction};
 pub use ggemm_codegen::{
-    Arch, Contract, CopyPath, Dtype, GroupForm, IndexType, KernelSpec, Operation, Problem, ProblemError, Tail,
-    TensorShape, WeightLayout, WeightSharing,
+    Arch, Contract, CopyPath, Dtype, GroupForm, IndexType, KernelSpec, Operation, Problem, ProblemError, ScaleShape,
+    Scaling, Tail, TensorShape, WeightLayout, WeightSharing,
 };
 pub use half::{bf16, f16};

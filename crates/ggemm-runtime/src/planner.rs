@@ -142,7 +142,7 @@ impl Planner {
     ///
     /// # Errors
     /// [`Error::Problem`] for a problem that means nothing, [`Error::Pin`] for a pinned variant that cannot compute it,
-    /// [`Error::UnreadableKernel`] for a set that another version of ggemm baked.
+    /// [`Error::NoFp8Kernel`] for fp8 operands, [`Error::UnreadableKernel`] for a set that another version of ggemm baked.
     pub fn select(&self, problem: &Problem, arch: Arch) -> Result<Selection, Error> {
         problem.validate()?;
         Selection::new(&self.sets, problem, arch, self.rule())
@@ -178,7 +178,7 @@ impl Planner {
     ///
     /// # Errors
     /// [`Error::Problem`] for a problem that means nothing, [`Error::PinnedOnCpu`] and [`Error::Pin`] for a pin that the
-    /// device cannot honour, [`Error::NoBackend`] for a device that this build cannot compute on.
+    /// device cannot honour, [`Error::NoFp8Kernel`] for fp8 operands on a GPU or in the interpreter, [`Error::NoBackend`] for a device that this build cannot compute on.
     pub fn plan(&self, problem: &Problem) -> Result<Plan, Error> {
         problem.validate()?;
         let (choice, backend) = self.backend(problem)?;
