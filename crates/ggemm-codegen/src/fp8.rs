@@ -45,6 +45,23 @@ pub fn e5m2_from_f32(value: f32) -> u8 {
     round::<2, 15, 0x7b>(value)
 }
 
+/// The scale of elements of which the largest finite one is `amax` in magnitude, for a format whose largest is `largest`:
+/// amax / largest, or the least power of two that is not below it.
+///
+/// It is at least 2⁻¹²⁶, so that its inverse is finite, and 1 for zeros. An element becomes the nearest value to itself
+/// times the scale's inverse, both rounded to f32: what a kernel must do as well to find the same bits.
+pub fn scale(amax: f32, largest: f32, power_of_two: bool) -> f32 {
+    if amax == 0.0 {
+        return 1.0;
+    }
+    let scale = (amax / largest).max(f32::MIN_POSITIVE);
+    if !power_of_two {
+        return scale;
+    }
+    const FRACTION: u32 = (1 << 23) - 1;
+    f32::from_bits((scale.to_bits() + FRACTION) & !FRACTION)
+}
+
 /// Without a branch, so that a loop of it becomes vector code.
 #[inline(always)]
 fn round<const FRACTION: u32, const BIAS: u32, const LARGEST: u32>(value: f32) -> u8 {
@@ -90,6 +107,27 @@ mod tests {
             }
         }
         assert_eq!((e4m3_to_f32(0x7e), e5m2_to_f32(0x7b)), (E4M3_MAX, E5M2_MAX));
+    }
+
+    #[test]
+    fn scales_bring_the_largest_to_the_largest() {
+        let amaxes = [f32::MAX, 1.0, 448.0, 447.9, 448.1, 57_344.0, 3e-5, f32::MIN_POSITIVE, 1e-45, 1e-40];
+        for largest in [E4M3_MAX, E5M2_MAX] {
+            for amax in amaxes {
+                let (any, power) = (scale(amax, largest, false), scale(amax, largest, true));
+                assert!(any >= f32::MIN_POSITIVE && any.is_finite() && (1.0 / any).is_finite(), "{amax:e}");
+                assert!(power.to_bits().trailing_zeros() >= 23 && power >= any && power < 2.0 * any, "{amax:e}");
+                // A rounding past the largest at most, which conversion takes back.
+                let scaled = amax * (1.0 / any);
+                assert!(scaled <= largest * (1.0 + 3.0 * f32::EPSILON), "{amax:e}");
+                if any > f32::MIN_POSITIVE {
+                    assert!(scaled >= largest * (1.0 - 3.0 * f32::EPSILON), "{amax:e}");
+                }
+            }
+            assert_eq!((scale(0.0, largest, false), scale(0.0, largest, true)), (1.0, 1.0));
+        }
+        assert_eq!(scale(448.0, E4M3_MAX, true), 1.0);
+        assert_eq!(scale(449.0, E4M3_MAX, true), 2.0);
     }
 
     /// Between any two neighbours the nearer one is taken, and in the middle the even one.

@@ -599,7 +599,9 @@ pub enum ProblemError {
         value: Dtype,
     },
     /// `reduction_blocks` where operands lie as they do anyway.
-    #[error("reduction_blocks is set for {operation} of {value}: only grad_w of e4m3 and e5m2 has such operands")]
+    #[error(
+        "reduction_blocks is set for {operation} of {value}: only grad_w of e4m3 and e5m2 has such operands: leave it unset"
+    )]
     ReductionBlocks {
         /// The operation.
         operation: Operation,

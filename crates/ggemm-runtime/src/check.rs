@@ -36,6 +36,11 @@ pub(crate) fn inputs(
     let shapes = problem.scales().map_or([None; 2], |shapes| shapes.map(Some));
     scales(problem, device, first.name, lhs, shapes[0])?;
     scales(problem, device, second.name, rhs, shapes[1])?;
+    self::groups(problem, device, groups)
+}
+
+/// Refuses an array that cannot be the sizes or ends.
+pub(crate) fn groups(problem: &Problem, device: &Device, groups: &View<'_>) -> Result<(), Error> {
     on_device(device, GROUPS, groups)?;
     of_type(problem, GROUPS, groups, problem.group_index.into())?;
     if groups.len() != problem.groups {
@@ -45,6 +50,27 @@ pub(crate) fn inputs(
             needed: problem.groups,
             shape: "[G]".into(),
             remedy: "exactly",
+            problem: problem.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses memory that cannot be the dense tensor of these extents from which `argument` is quantized.
+pub(crate) fn source(problem: &Problem, argument: &'static str, view: &View<'_>, dims: &[usize]) -> Result<(), Error> {
+    on_device(&Device::cpu(), argument, view)?;
+    let found = view.element_type();
+    if !matches!(found, ElementType::Bf16 | ElementType::F16 | ElementType::F32) {
+        return Err(Error::SourceType { argument, found });
+    }
+    let needed = dims.iter().fold(1_usize, |n, d| n.saturating_mul(*d));
+    if view.len() < needed {
+        return Err(Error::ArgumentLength {
+            argument,
+            found: view.len(),
+            needed,
+            shape: format!("{dims:?}"),
+            remedy: "at least",
             problem: problem.to_string(),
         });
     }
@@ -69,7 +95,10 @@ fn scales(
         (Some(_), None) => return Err(Error::UnusedScales { operand, problem: problem.to_string() }),
     };
     on_device(device, shape.name, scales)?;
-    of_type(problem, shape.name, scales, ElementType::F32)?;
+    let found = scales.element_type();
+    if found != ElementType::F32 {
+        return Err(Error::ScaleType { argument: shape.name, found });
+    }
     if scales.len() < shape.elements() {
         return Err(Error::ArgumentLength {
             argument: shape.name,

@@ -3,6 +3,7 @@
 //! A [`Problem`] says what is wanted, a [`Planner`] binds it to a [`Device`], and the [`Plan`] runs on [`Args`]: owned
 //! [`Buffer`]s or the caller's own slices. On a GPU one of many kernels computes it: of the runtime's own
 //! [`catalogue`] and of the sets that [`kernels!`] baked, the one predicted to be fastest ([`Planner::explain`]).
+//! Operands of fp8 come from [`quantize`].
 
 mod args;
 pub mod baked;
@@ -15,6 +16,7 @@ mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod device;
+mod disjoint;
 mod element;
 mod error;
 mod fp8;
@@ -25,6 +27,7 @@ pub mod interpret;
 mod operand;
 mod plan;
 mod planner;
+pub mod quantize;
 pub mod random;
 mod real;
 mod reference;

@@ -7,7 +7,6 @@
 //! processor has fused multiply-add.)
 
 mod element;
-mod output;
 mod panel;
 mod product;
 mod scale;
@@ -22,11 +21,11 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::args::Args;
+use crate::disjoint::DisjointRows;
 use crate::error::Error;
 use crate::fp8::{e4m3, e5m2};
 use crate::groups::{self, Runs};
 use element::{Operand, Output};
-use output::DisjointRows;
 use panel::{Panels, Source};
 use scale::Scales;
 use tile::{Tiles, Work};
