@@ -51,10 +51,13 @@ const M: usize = 285;
 const N: usize = 140;
 const K: usize = 133;
 
-/// The source's element for row i of the output (or column), k of the reduction, of one group.
+/// Where the source has element i along the output and k along the reduction, of one group.
+type Place = Box<dyn Fn(usize, usize, usize) -> usize>;
+
+/// A tensor to be quantized.
 struct Source {
     values: Vec<f32>,
-    at: Box<dyn Fn(usize, usize, usize) -> usize>,
+    at: Place,
     /// Of each group: its elements along the output, and along the reduction.
     extents: Vec<(usize, usize)>,
     /// Where the reduction of each group starts.
@@ -69,26 +72,25 @@ fn source(problem: &Problem, which: usize, from: WeightLayout, rng: &mut Rng) ->
         _ => N,
     };
     let zeros = vec![0; groups];
-    let (len, at, extents, starts): (usize, Box<dyn Fn(usize, usize, usize) -> usize>, _, _) =
-        match (problem.operation, which) {
-            (Operation::GradW, _) => {
-                let sizes = if shared { vec![280] } else { SIZES.map(|s| s as usize).to_vec() };
-                let mut end = 0;
-                let starts: Vec<usize> = sizes.iter().map(|size| (end, end += size).0).collect();
-                let of = starts.clone();
-                let at = move |g: usize, i: usize, k: usize| (of[g] + k) * cols + i;
-                (M * cols, Box::new(at), sizes.into_iter().map(|size| (cols, size)).collect(), starts)
-            }
-            (_, 0) => (M * cols, Box::new(move |_, i, k| i * cols + k), vec![(M, cols)], vec![0]),
-            (operation, _) => {
-                let at = move |g: usize, i: usize, k: usize| {
-                    let (n, k) = if operation == Operation::Forward { (i, k) } else { (k, i) };
-                    g * N * K + if from == WeightLayout::Nk { n * K + k } else { k * N + n }
-                };
-                let extents = if operation == Operation::Forward { (N, K) } else { (K, N) };
-                (groups * N * K, Box::new(at), vec![extents; groups], zeros)
-            }
-        };
+    let (len, at, extents, starts): (usize, Place, _, _) = match (problem.operation, which) {
+        (Operation::GradW, _) => {
+            let sizes = if shared { vec![280] } else { SIZES.map(|s| s as usize).to_vec() };
+            let mut end = 0;
+            let starts: Vec<usize> = sizes.iter().map(|size| (end, end += size).0).collect();
+            let of = starts.clone();
+            let at = move |g: usize, i: usize, k: usize| (of[g] + k) * cols + i;
+            (M * cols, Box::new(at), sizes.into_iter().map(|size| (cols, size)).collect(), starts)
+        }
+        (_, 0) => (M * cols, Box::new(move |_, i, k| i * cols + k), vec![(M, cols)], vec![0]),
+        (operation, _) => {
+            let at = move |g: usize, i: usize, k: usize| {
+                let (n, k) = if operation == Operation::Forward { (i, k) } else { (k, i) };
+                g * N * K + if from == WeightLayout::Nk { n * K + k } else { k * N + n }
+            };
+            let extents = if operation == Operation::Forward { (N, K) } else { (K, N) };
+            (groups * N * K, Box::new(at), vec![extents; groups], zeros)
+        }
+    };
     // Stretches of very different magnitudes.
     let mut scale = 1.0;
     let values = (0..len).map(|index| {
