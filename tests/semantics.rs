@@ -223,6 +223,31 @@ fn scales_apply_to_their_block_alone() {
     }
 }
 
+/// Scales that f32 does not hold the product of a block's sum with, beside scales that lead back.
+#[test]
+fn scales_of_any_magnitude() {
+    let x = [e4m3::from_f32(3.0); 6];
+    let w = [e4m3::from_f32(0.5); 3];
+    let problem = Problem::forward(1, 2, 1, 3).operand(Dtype::E4m3).scaling(Scaling::Row).output(Dtype::F32);
+    let before = [f32::NAN; 2];
+    for (x_scale, w_scale) in [([1e-44_f32, 7e-39], [3e38_f32]), ([3e38, 1e37], [5e-42]), ([1e-30, -2.0], [1e-30])] {
+        let operands = || (Operand::scaled(&x, &x_scale), Operand::scaled(&w, &w_scale));
+        let mut y = before;
+        let result = Planner::new(Device::cpu()).plan(&problem).and_then(|plan| {
+            plan.run(Args::forward(operands().0, operands().1, &[2_i32], &mut y))?;
+            Reference::compute(&problem, operands().0, operands().1, &[2_i32], &before, &|_| ())?.compare(
+                &before,
+                &y,
+                Mode::Bound,
+            )
+        });
+        match result {
+            Ok(comparison) => assert!(comparison.pass(), "{x_scale:?} {w_scale:?}: {comparison}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 #[test]
 fn thousands_of_groups() {
     let mut rng = Rng::new(7);

@@ -41,8 +41,7 @@ impl Block<'_> {
 
 /// Adds a block's sums times their scales: the rows `rows` of a tile.
 ///
-/// A block's sum is multiplied by one scale after the other. The product of the scales might leave f32's range where
-/// what it multiplies would not have.
+/// In f64, since one scale may leave f32's range where the other leads back into it.
 pub(super) struct Add<'a> {
     pub(super) sums: &'a mut [f32],
     pub(super) of_block: &'a [f32],
@@ -59,9 +58,9 @@ impl WithSimd for Add<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let Add { sums, of_block, stride, rows, block, of_b } = self;
         for ((sums, of_block), row) in sums.chunks_mut(stride).zip(of_block.chunks(stride)).zip(rows) {
-            let of_a = block.of_a(row);
+            let of_a = f64::from(block.of_a(row));
             for ((sum, of_block), of_b) in sums.iter_mut().zip(of_block).zip(of_b) {
-                *sum += of_block * of_a * of_b;
+                *sum += (f64::from(*of_block) * of_a * f64::from(*of_b)) as f32;
             }
         }
     }
