@@ -4,8 +4,8 @@
 //!
 //! | | row-wise ([`Scaling::Row`]) | in blocks ([`Scaling::Block`]) |
 //! | --- | --- | --- |
-//! | forward, reduction K | x [M], w [G, N] | x [M, ⌈K/128⌉], w like w's blocks of 128 × 128 |
-//! | grad_x, reduction N | dy [M], w [G, K] | dy [M, ⌈N/128⌉], w like w's blocks of 128 × 128 |
+//! | forward, reduction K | x \[M\], w [G, N] | x [M, ⌈K/128⌉], w like w's blocks of 128 × 128 |
+//! | grad_x, reduction N | dy \[M\], w [G, K] | dy [M, ⌈N/128⌉], w like w's blocks of 128 × 128 |
 //! | grad_w, reduction a group's rows | dy [G, N], x [G, K] | dy [B, N], x [B, K], B = ⌊M/128⌋ + G |
 //!
 //! "Like w's blocks" is [G, ⌈N/128⌉, ⌈K/128⌉] for a [G, N, K] weight and [G, ⌈K/128⌉, ⌈N/128⌉] for a [G, K, N] one. Where
