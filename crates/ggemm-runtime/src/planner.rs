@@ -262,6 +262,17 @@ mod tests {
         assert!(matches!(error, Error::Pin(_)), "{error}");
     }
 
+    #[test]
+    fn fp8_is_refused_before_the_gpu_is_opened() {
+        use ggemm_codegen::{Dtype, Scaling};
+        let problem = Problem::forward(8, 4096, 1536, 2048).operand(Dtype::E4m3).scaling(Scaling::Block);
+        for planner in [gpu(), gpu().batch_invariant(true)] {
+            let error = planner.plan(&problem).unwrap_err();
+            assert!(matches!(error, Error::NoFp8Kernel { arch: Arch::Sm90a, .. }), "{error}");
+        }
+        assert!(Planner::new(Device::cpu()).plan(&problem).is_ok());
+    }
+
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 
