@@ -81,48 +81,76 @@ const SIDE: usize = SCALE_BLOCK;
 pub(super) fn quantize<S: Source, T: Fp8>(source: &[S], parts: &[Part], elements: &mut [T], target: Target<'_>) {
     let Target { shape, scales, per_block, powers_of_two } = target;
     let (elements, scales) = (DisjointRows::new(elements), DisjointRows::new(scales));
-    let bands = |part: &Part| (0..part.outer).step_by(SIDE).map(|first| first..first + SIDE);
-    let tasks: Vec<(&Part, Range<usize>)> = parts
-        .iter()
-        .flat_map(|part| bands(part).map(move |band| (part, band.start..band.end.min(part.outer))))
-        .collect();
-    tasks.into_par_iter().for_each(|(part, band)| {
+    let work = Work { source, elements, scales, shape, per_block, powers_of_two };
+    let bands = |part: &Part| {
+        let outer = part.outer;
+        (0..outer).step_by(SIDE).map(move |first| first..outer.min(first + SIDE))
+    };
+    let tasks: Vec<(&Part, Range<usize>)> =
+        parts.iter().flat_map(|part| bands(part).map(move |band| (part, band))).collect();
+    tasks.into_par_iter().for_each(|(part, band)| work.quantize_band(part, &band));
+}
+
+/// What all tasks share. A task is a band of a part: up to 128 elements along the output, by all of the reduction.
+struct Work<'a, S, T> {
+    source: &'a [S],
+    elements: DisjointRows<'a, T>,
+    scales: DisjointRows<'a, f32>,
+    shape: ScaleShape,
+    per_block: bool,
+    powers_of_two: bool,
+}
+
+impl<S: Source, T: Fp8> Work<'_, S, T> {
+    fn quantize_band(&self, part: &Part, band: &Range<usize>) {
         let mut tile = vec![0.0; SIDE * SIDE];
-        // The scale of a block is needed before its elements: all of the reduction is a block where it shares scales.
-        let reach = if per_block { SIDE } else { part.length.max(1) };
-        for (number, start) in (0..part.length.max(1)).step_by(reach).enumerate() {
-            let end = part.length.min(start + reach);
-            let blocks = || (start..end).step_by(SIDE).map(|k| k..end.min(k + SIDE));
-            let mut largest = [0.0_f32; SIDE];
-            for block in blocks() {
-                read(source, &part.from, &band, &block, &mut tile);
-                for (largest, row) in largest.iter_mut().zip(tile.chunks(SIDE)).take(band.len()) {
-                    *largest = row[..block.len()].iter().fold(*largest, |most, value| most.max(finite(*value)));
-                }
-            }
-            if shape.outer_block > 1 {
-                let most = largest.iter().fold(0.0_f32, |most, value| most.max(*value));
-                largest.fill(most);
-            }
-            if part.length == 0 && per_block {
-                continue;
-            }
-            let made = largest.map(|amax| fp8::scale(amax, T::LARGEST, powers_of_two));
-            for (i, scale) in band.clone().zip(made).step_by(shape.outer_block) {
-                let index = shape.index(part.group, i, part.first_block + number);
-                // SAFETY: parts share no scale, and a band of a part is one task's: it begins at a multiple of the 1 or
-                // 128 elements that share one.
-                unsafe { scales.get(index..index + 1) }.fill(scale);
-            }
-            let inverse = made.map(|scale| 1.0 / scale);
-            for block in blocks() {
-                if !per_block {
-                    read(source, &part.from, &band, &block, &mut tile);
-                }
-                write(&elements, &part.to, &band, &block, &tile, &inverse);
+        if !self.per_block {
+            self.quantize_stretch(part, band, 0..part.length, part.first_block, &mut tile);
+            return;
+        }
+        for (number, start) in (0..part.length).step_by(SIDE).enumerate() {
+            let stretch = start..part.length.min(start + SIDE);
+            self.quantize_stretch(part, band, stretch, part.first_block + number, &mut tile);
+        }
+    }
+
+    /// A stretch of the reduction that shares scales, whose elements are read twice: a scale follows from all of them.
+    fn quantize_stretch(
+        &self,
+        part: &Part,
+        band: &Range<usize>,
+        stretch: Range<usize>,
+        block: usize,
+        tile: &mut [f32],
+    ) {
+        let tiles = || stretch.clone().step_by(SIDE).map(|k| k..stretch.end.min(k + SIDE));
+        let mut largest = [0.0_f32; SIDE];
+        for k in tiles() {
+            read(self.source, &part.from, band, &k, tile);
+            for (largest, row) in largest.iter_mut().zip(tile.chunks(SIDE)).take(band.len()) {
+                *largest = row[..k.len()].iter().fold(*largest, |most, value| most.max(finite(*value)));
             }
         }
-    });
+        if self.shape.outer_block > 1 {
+            let most = largest.iter().fold(0.0_f32, |most, value| most.max(*value));
+            largest.fill(most);
+        }
+        let scales = largest.map(|amax| fp8::scale(amax, T::LARGEST, self.powers_of_two));
+        for (i, scale) in band.clone().zip(scales).step_by(self.shape.outer_block) {
+            let index = self.shape.index(part.group, i, block);
+            // SAFETY: parts share no scale, and a band of a part is one task's: it begins at a multiple of the 1 or 128
+            // elements that share one.
+            unsafe { self.scales.get(index..index + 1) }.fill(scale);
+        }
+        let inverse = scales.map(|scale| 1.0 / scale);
+        for k in tiles() {
+            // The only tile is still there.
+            if stretch.len() > SIDE {
+                read(self.source, &part.from, band, &k, tile);
+            }
+            write(&self.elements, &part.to, band, &k, tile, &inverse);
+        }
+    }
 }
 
 /// Magnitudes that count for a scale.
