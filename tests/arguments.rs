@@ -1,8 +1,8 @@
 //! What a wrong argument is told: the argument, its value, the rule and the remedy. And that nothing was written.
 
 use ggemm::{
-    Args, Buffer, Device, Dtype, ElementType, Error, GroupForm, KernelSpec, Operation, Plan, Planner, Problem, Tail,
-    View, WeightLayout, bf16, f16,
+    Arch, Args, Buffer, Device, Dtype, ElementType, Error, GroupForm, KernelSpec, Operand, Operation, Plan, Planner,
+    Problem, Scaling, Tail, View, WeightLayout, bf16, e4m3, f16,
 };
 use insta::assert_snapshot;
 
@@ -116,7 +116,7 @@ fn plans_that_mean_nothing() {
     assert_snapshot!(plan(Problem::forward(0, 4, 3, 5)),
         @"G = 0: a grouped product has at least one group, though any group may be empty");
     assert_snapshot!(plan(forward().operand(Dtype::F32)),
-        @"operands of type f32 are not supported: use bf16 or f16 (the output may be f32)");
+        @"operands of type f32 are not supported: use bf16 or f16, or e4m3 and e5m2 with scales (the output may be f32)");
     assert_snapshot!(plan(forward().x_row_stride(4)),
         @"the row stride of x is 4, shorter than its rows of 5: give at least 5");
     assert_snapshot!(plan(forward().accumulate(true)),
@@ -129,6 +129,53 @@ fn plans_that_mean_nothing() {
     let Ok(spec) = name.parse::<KernelSpec>() else { panic!("{name} is no spec") };
     assert_snapshot!(refused(Planner::new(Device::cpu()).pin(spec).plan(&forward())),
         @"ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s4_multistage_cpasync_evenk is pinned, which is a GPU's kernel, and the device is the CPU: remove the pin or plan on a GPU");
+}
+
+#[test]
+fn types_and_scales_that_do_not_go_together() {
+    let planner = Planner::new(Device::cpu());
+    let plan = |problem: Problem| refused(planner.plan(&problem));
+    let fp8 = || forward().operand(Dtype::E4m3).scaling(Scaling::Block);
+    assert_snapshot!(plan(forward().operand(Dtype::E4m3)),
+        @"operands of type e4m3 have scales, and Problem::scaling is none: set Scaling::Row or Scaling::Block");
+    assert_snapshot!(plan(forward().scaling(Scaling::Row)),
+        @"Problem::scaling is row, and operands of type bf16 have no scales: set Scaling::None, or use e4m3 or e5m2");
+    assert_snapshot!(plan(forward().second_operand(Dtype::E5m2)),
+        @"operands of types bf16 and e5m2 do not mix: use one type for both (e4m3 and e5m2 do mix)");
+    assert_snapshot!(plan(fp8().output(Dtype::E5m2)),
+        @"outputs of type e5m2 are not supported: use bf16, f16 or f32, and quantize the result");
+    assert_snapshot!(plan(fp8().reduction_blocks(true)),
+        @"reduction_blocks is set for forward of e4m3: only grad_w of e4m3 and e5m2 has such operands: leave it unset");
+    assert_snapshot!(plan(Problem::grad_w(2, 4, 3, 5).reduction_blocks(true)),
+        @"reduction_blocks is set for grad_w of bf16: only grad_w of e4m3 and e5m2 has such operands: leave it unset");
+    assert_snapshot!(refused(planner.select(&fp8(), Arch::Sm90a)),
+        @"no kernel multiplies fp8 on a GPU yet, and `forward e4m3->bf16 G=2 M=4 N=3 K=5 w=[G,N,K] scales=block sizes:i32` was to be computed on sm_90a: use Device::cpu(), or bf16 or f16 operands");
+    assert_snapshot!(refused(planner.explain(&fp8(), Arch::Sm80)),
+        @"no kernel multiplies fp8 on a GPU yet, and `forward e4m3->bf16 G=2 M=4 N=3 K=5 w=[G,N,K] scales=block sizes:i32` was to be computed on sm_80: use Device::cpu(), or bf16 or f16 operands");
+}
+
+#[test]
+fn scales_that_are_missing_or_wrong() {
+    let (x, w, sizes) = ([e4m3::default(); 20], [e4m3::default(); 30], [2_i32, 2]);
+    let (x_scale, w_scale) = ([1.0_f32; 4], [1.0_f32; 6]);
+    let problem = forward().operand(Dtype::E4m3).scaling(Scaling::Row);
+    let mut y = [bf16::ZERO; 12];
+    let fp8 = plan(&problem);
+    let w_scaled = || Operand::scaled(&w, &w_scale);
+    assert_snapshot!(refused(fp8.run(Args::forward(&x, w_scaled(), &sizes, &mut y))),
+        @"x has no scales, f32 [4] are needed by `forward e4m3->bf16 G=2 M=4 N=3 K=5 w=[G,N,K] scales=row sizes:i32`: pass Operand::scaled(elements, scales)");
+    assert_snapshot!(refused(fp8.run(Args::forward(Operand::scaled(&x, &x_scale[1..]), w_scaled(), &sizes, &mut y))),
+        @"x_scale has 3 elements, 4 are needed by `forward e4m3->bf16 G=2 M=4 N=3 K=5 w=[G,N,K] scales=row sizes:i32` ([4]): pass at least 4");
+    assert_snapshot!(refused(fp8.run(Args::forward(Operand::scaled(&x, &[bf16::ONE; 4]), w_scaled(), &sizes, &mut y))),
+        @"x_scale holds bf16: scales are f32; convert them");
+    let x_bf16 = [bf16::ONE; 20];
+    let plain =
+        plan(&forward()).run(Args::forward(Operand::scaled(&x_bf16, &x_scale), &[bf16::ONE; 30], &sizes, &mut y));
+    assert_snapshot!(refused(plain),
+        @"x has scales, and `forward bf16->bf16 G=2 M=4 N=3 K=5 w=[G,N,K] sizes:i32` has none: pass the elements alone, or plan for fp8 with a scaling");
+    let mixed = plan(&problem.second_operand(Dtype::E5m2));
+    assert_snapshot!(refused(mixed.run(Args::forward(Operand::scaled(&x, &x_scale), w_scaled(), &sizes, &mut y))),
+        @"w holds e4m3, e5m2 is needed by `forward e4m3*e5m2->bf16 G=2 M=4 N=3 K=5 w=[G,N,K] scales=row sizes:i32`: pass e5m2 or plan for e4m3");
 }
 
 #[test]

@@ -6,8 +6,8 @@
 
 use ggemm::random::{Rng, Spread, Tensors, Values};
 use ggemm::{
-    Comparison, Device, Dtype, Error, GroupForm, IndexType, Mode, Operation, Planner, Problem, Reference, Tail,
-    WeightLayout, WeightSharing,
+    Args, Comparison, Device, Dtype, Error, GroupForm, IndexType, Mode, Operand, Operation, Planner, Problem,
+    Reference, Scaling, Tail, WeightLayout, WeightSharing, e4m3,
 };
 use proptest::prelude::*;
 
@@ -16,7 +16,8 @@ fn run(problem: &Problem, sizes: &[usize], values: Values, seed: u64) -> Result<
     let tensors = Tensors::random(problem, sizes, values, seed)?;
     let mut out = tensors.out.try_clone()?;
     Planner::new(Device::cpu()).plan(problem)?.run(tensors.args(&mut out))?;
-    let Tensors { lhs, rhs, groups, out: before, .. } = &tensors;
+    let Tensors { groups, out: before, .. } = &tensors;
+    let [lhs, rhs] = tensors.operands();
     let reference = Reference::compute(problem, lhs, rhs, groups, before, &|_| ())?;
     let mode = if values == Values::Normal { Mode::Bound } else { Mode::Exact };
     reference.compare(before, &out, mode)
@@ -50,8 +51,10 @@ prop_compose! {
         operation in prop::sample::select(Operation::ALL.to_vec()),
         groups in prop_oneof![Just(1_usize), 2_usize..12],
         (m, n, k) in (side(), side(), side()),
-        operand in prop::sample::select(vec![Dtype::Bf16, Dtype::F16]),
-        output in prop::sample::select(Dtype::ALL.to_vec()),
+        [first, second] in prop::sample::select(OPERANDS.to_vec()),
+        scaling in prop::sample::select(vec![Scaling::Row, Scaling::Block]),
+        reduction_blocks in any::<bool>(),
+        output in prop::sample::select(Dtype::OUTPUTS.to_vec()),
         layout in prop::sample::select(vec![WeightLayout::Nk, WeightLayout::Kn]),
         sharing in prop::sample::select(vec![WeightSharing::PerExpert, WeightSharing::PerExpert, WeightSharing::Shared]),
         form in prop::sample::select(vec![GroupForm::Sizes, GroupForm::Ends]),
@@ -61,7 +64,10 @@ prop_compose! {
         pads in prop::array::uniform4(prop_oneof![2 => Just(0_usize), 1 => 1_usize..10]),
     ) -> Problem {
         let mut problem = Problem::new(operation, groups, m, n, k)
-            .operand(operand)
+            .operand(first)
+            .second_operand(second)
+            .scaling(if first.is_fp8() { scaling } else { Scaling::None })
+            .reduction_blocks(reduction_blocks && first.is_fp8() && operation == Operation::GradW)
             .output(output)
             .weight_layout(layout)
             .weight_sharing(sharing)
@@ -69,13 +75,25 @@ prop_compose! {
             .tail(tail)
             .accumulate(accumulate && operation == Operation::GradW && output == Dtype::F32);
         let (rows, cols) = problem.weight_shape();
-        if pads[0] > 0 { problem = problem.x_row_stride(k + pads[0]); }
-        if pads[1] > 0 { problem = problem.y_row_stride(n + pads[1]); }
+        let [a, b, d] = problem.tensors();
+        let [x, y] = match operation {
+            Operation::Forward => [a, d],
+            Operation::GradX => [d, a],
+            Operation::GradW => [b, a],
+        };
+        if pads[0] > 0 { problem = problem.x_row_stride(x.cols + pads[0]); }
+        if pads[1] > 0 { problem = problem.y_row_stride(y.cols + pads[1]); }
         if pads[2] > 0 { problem = problem.w_row_stride(cols + pads[2]); }
         if pads[3] > 0 { problem = problem.w_group_stride(rows * (cols + pads[2]) + pads[3]); }
         problem
     }
 }
+
+/// The types that operands may have together.
+const OPERANDS: [[Dtype; 2]; 6] = {
+    use Dtype::{Bf16, E4m3, E5m2, F16};
+    [[Bf16, Bf16], [F16, F16], [E4m3, E4m3], [E5m2, E4m3], [E4m3, E5m2], [E5m2, E5m2]]
+};
 
 /// Rows that the groups of `problem` may own, spread as asked: all of them unless a tail is declared.
 fn sizes_of(problem: &Problem, spread: Spread, seed: u64) -> Vec<usize> {
@@ -85,7 +103,7 @@ fn sizes_of(problem: &Problem, spread: Spread, seed: u64) -> Vec<usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 900, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_problem_is_computed(
@@ -107,7 +125,7 @@ fn every_form_of_every_operation() {
                 for form in [GroupForm::Sizes, GroupForm::Ends] {
                     for index in [IndexType::I32, IndexType::I64] {
                         for operand in [Dtype::Bf16, Dtype::F16] {
-                            for output in Dtype::ALL {
+                            for output in Dtype::OUTPUTS {
                                 let problem = Problem::new(operation, 5, 37, 19, 67)
                                     .operand(operand)
                                     .output(output)
@@ -121,6 +139,111 @@ fn every_form_of_every_operation() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Every operation of fp8 with either kind of scales, in every weight form and both layouts of grad_w's operands.
+#[test]
+fn every_form_of_scales() {
+    let mut seed = 0;
+    for (operation, reduction_blocks) in
+        Operation::ALL.map(|o| (o, false)).into_iter().chain([(Operation::GradW, true)])
+    {
+        for layout in [WeightLayout::Nk, WeightLayout::Kn] {
+            for sharing in [WeightSharing::PerExpert, WeightSharing::Shared] {
+                for scaling in [Scaling::Row, Scaling::Block] {
+                    for [first, second] in OPERANDS.into_iter().filter(|[first, _]| first.is_fp8()) {
+                        let problem = Problem::new(operation, 6, 290, 131, 133)
+                            .operand(first)
+                            .second_operand(second)
+                            .scaling(scaling)
+                            .reduction_blocks(reduction_blocks)
+                            .weight_layout(layout)
+                            .weight_sharing(sharing);
+                        seed += 1;
+                        check(&problem.clone().tail(Tail::Zero), &[129, 0, 1, 128, 30, 0], seed);
+                        if operation == Operation::GradW {
+                            let sums = problem.output(Dtype::F32).accumulate(true);
+                            check(&sums, &[0, 127, 0, 131, 0, 32], seed);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a scale applies to, by numbers that can be followed: all elements are 1.
+#[test]
+fn scales_apply_to_their_block_alone() {
+    let (m, n, k) = (131, 130, 129);
+    let ones = |shape: &ggemm::TensorShape| vec![e4m3::from_f32(1.0); shape.elements()];
+    for operation in Operation::ALL {
+        let problem =
+            Problem::new(operation, 2, m, n, k).operand(Dtype::E4m3).scaling(Scaling::Block).output(Dtype::F32);
+        let [a, b, d] = problem.tensors();
+        let Some([of_a, of_b]) = problem.scales() else { panic!("{problem} has no scales") };
+        let (mut a_scale, mut b_scale) = (vec![1.0_f32; of_a.elements()], vec![1.0_f32; of_b.elements()]);
+        // Of the first operand the second block of row (or, in grad_w, column) 0, of the second one the block that holds
+        // everything past the first 128.
+        a_scale[of_a.index(0, 0, 1)] = 3.0;
+        b_scale[of_b.index(1, 128, 1)] = 5.0;
+        let mut out = vec![0.0_f32; d.elements()];
+        let (a, b) = (ones(&a), ones(&b));
+        let args =
+            Args::new(operation, Operand::scaled(&a, &a_scale), Operand::scaled(&b, &b_scale), &[129_i32, 2], &mut out);
+        Planner::new(Device::cpu())
+            .plan(&problem)
+            .and_then(|plan| plan.run(args))
+            .expect("the arguments are the problem's");
+        // A row of the output by its group and row.
+        let row = |group: usize, row: usize| match operation {
+            Operation::GradW => &out[(group * n + row) * d.cols..][..d.cols],
+            _ => &out[(group * 129 + row) * d.cols..][..d.cols],
+        };
+        match operation {
+            // The reduction has one element past the first block: K = 129 of forward, the 129 rows of grad_w's group 0.
+            Operation::Forward => {
+                assert!(row(0, 0).iter().all(|y| *y == 131.0) && row(0, 1).iter().all(|y| *y == 129.0));
+                assert!(row(1, 0)[..128].iter().all(|y| *y == 129.0) && row(1, 0)[128..].iter().all(|y| *y == 133.0));
+            }
+            // Two of N = 130.
+            Operation::GradX => {
+                assert!(row(0, 0).iter().all(|dx| *dx == 134.0) && row(0, 1).iter().all(|dx| *dx == 130.0));
+                assert!(row(1, 0)[..128].iter().all(|dx| *dx == 130.0) && row(1, 0)[128] == 138.0);
+            }
+            // Block 1 of group 0 is its last row; the index of group 1's only block is 1 + 129 / 128 = 2.
+            Operation::GradW => {
+                assert!(row(0, 0)[..128].iter().all(|dw| *dw == 131.0) && row(0, 0)[128] == 128.0 + 3.0 * 5.0);
+                assert!(row(0, 1)[..128].iter().all(|dw| *dw == 129.0) && row(0, 1)[128] == 133.0);
+                assert!(row(1, 0).iter().all(|dw| *dw == 2.0));
+            }
+        }
+    }
+}
+
+/// Scales that f32 does not hold the product of a block's sum with, beside scales that lead back.
+#[test]
+fn scales_of_any_magnitude() {
+    let x = [e4m3::from_f32(3.0); 6];
+    let w = [e4m3::from_f32(0.5); 3];
+    let problem = Problem::forward(1, 2, 1, 3).operand(Dtype::E4m3).scaling(Scaling::Row).output(Dtype::F32);
+    let before = [f32::NAN; 2];
+    for (x_scale, w_scale) in [([1e-44_f32, 7e-39], [3e38_f32]), ([3e38, 1e37], [5e-42]), ([1e-30, -2.0], [1e-30])] {
+        let operands = || (Operand::scaled(&x, &x_scale), Operand::scaled(&w, &w_scale));
+        let mut y = before;
+        let result = Planner::new(Device::cpu()).plan(&problem).and_then(|plan| {
+            plan.run(Args::forward(operands().0, operands().1, &[2_i32], &mut y))?;
+            Reference::compute(&problem, operands().0, operands().1, &[2_i32], &before, &|_| ())?.compare(
+                &before,
+                &y,
+                Mode::Bound,
+            )
+        });
+        match result {
+            Ok(comparison) => assert!(comparison.pass(), "{x_scale:?} {w_scale:?}: {comparison}"),
+            Err(error) => panic!("{error}"),
         }
     }
 }

@@ -8,7 +8,17 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ggemm_codegen::interp::Policy;
 use ggemm_codegen::scenario::Extent;
-use ggemm_codegen::{Arch, Dtype, GroupForm, IndexType, Operation, Tail, WeightLayout, WeightSharing};
+use ggemm_codegen::{Arch, Dtype, GroupForm, IndexType, Operation, Scaling, Tail, WeightLayout, WeightSharing};
+
+/// Types that operands are quantized to.
+pub(crate) fn fp8() -> impl TypedValueParser<Value = Dtype> {
+    PossibleValuesParser::new(["e4m3", "e5m2"]).try_map(|name| Dtype::from_str(&name))
+}
+
+/// Which elements of quantized operands share a scale.
+pub(crate) fn scaling() -> impl TypedValueParser<Value = Scaling> {
+    PossibleValuesParser::new([Scaling::Row.name(), Scaling::Block.name()]).try_map(|name| Scaling::from_str(&name))
+}
 
 /// Types of operands.
 pub(crate) fn operand() -> impl TypedValueParser<Value = Dtype> {
@@ -17,7 +27,7 @@ pub(crate) fn operand() -> impl TypedValueParser<Value = Dtype> {
 
 /// Types of outputs.
 pub(crate) fn output() -> impl TypedValueParser<Value = Dtype> {
-    PossibleValuesParser::new(Dtype::ALL.map(Dtype::name)).try_map(|name| Dtype::from_str(&name))
+    PossibleValuesParser::new(Dtype::OUTPUTS.map(Dtype::name)).try_map(|name| Dtype::from_str(&name))
 }
 
 /// Architectures.

@@ -52,6 +52,33 @@ fn a_report_reads_well() {
     insta::assert_snapshot!(masked);
 }
 
+/// Operands of fp8, by either kind of scales: within the bound of what was quantized, and exact where that can be.
+#[test]
+fn quantized_operands_pass() {
+    let problem = "run --sizes 130,0,41 --tail 3 -n 70 -k 140 --weights per-expert --weight-layout kn";
+    let text = line(&format!("{problem} --quantize e4m3 --scaling row")).passed();
+    for fact in [
+        "e4m3 operands with row scales, quantized from bf16, f32 sums, bf16 outputs",
+        "half an ulp of bf16 + (140 + 2) · 2⁻²⁴ · Σ|x||w|",
+        "PASS: 3 of 3 operations match the f64 reference",
+    ] {
+        assert!(text.contains(fact), "{fact:?} is missing from\n{text}");
+    }
+    let text = line(&format!("{problem} --quantize e5m2 --output-dtype f32 --accumulate")).passed();
+    assert!(text.contains("e5m2 operands with block scales") && text.contains("(rows of the group + 3)"), "{text}");
+    let text = line(&format!("{problem} --quantize e4m3 --exact")).passed();
+    assert!(text.contains("equal to the exact sum, to the bit"), "{text}");
+    let report = report("--sizes 9,4 -n 24 -k 40 --quantize e5m2");
+    assert_eq!(report["problem"]["fp8"], serde_json::json!({ "format": "e5m2", "scaling": "block" }));
+}
+
+#[test]
+fn fp8_on_a_gpu_is_refused() {
+    let ended = line("run --backend interpret --quantize e4m3");
+    assert_ne!(ended.code, Some(0));
+    assert!(ended.stderr.contains("no kernel multiplies fp8 on a GPU yet"), "{}", ended.stderr);
+}
+
 #[test]
 fn the_json_report_is_consistent() {
     let report = report("--sizes 3,0,9,4 --tail 2 -n 24 -k 40 --weights per-expert --repeat 3 --seed 11");

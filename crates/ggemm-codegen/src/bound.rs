@@ -1,6 +1,18 @@
 //! How far an element of an output may be from its exact value.
 
 use crate::dtype::Dtype;
+use crate::scaling::Scaling;
+
+/// The rounding errors that a sum of `length` products may gather, each of at most 2⁻²⁴ Σ|a||b|: one a term, and where
+/// operands have scales two more, of a block's sum multiplied by one scale and then by the other. a and b are what the
+/// scaled elements stand for.
+pub fn roundings(length: usize, scaling: Scaling) -> usize {
+    match scaling {
+        Scaling::None => length,
+        Scaling::Row | Scaling::Block if length == 0 => 0,
+        Scaling::Row | Scaling::Block => length.saturating_add(2),
+    }
+}
 
 /// The bound on an element's error, and whether it holds.
 ///
@@ -36,12 +48,21 @@ fn half_ulp(dtype: Dtype, value: f64) -> f64 {
 
 /// The exponent of the smallest normal value.
 fn smallest_exponent(dtype: Dtype) -> i32 {
-    if dtype == Dtype::F16 { -14 } else { -126 }
+    match dtype {
+        Dtype::E4m3 => -6,
+        Dtype::E5m2 | Dtype::F16 => -14,
+        Dtype::Bf16 | Dtype::F32 => -126,
+    }
 }
 
 /// The least magnitude that rounds to infinity.
 fn overflow(dtype: Dtype) -> f64 {
-    let exponent = if dtype == Dtype::F16 { 16 } else { 128 };
+    let exponent = match dtype {
+        // Outputs are never fp8; of those conversions saturate.
+        Dtype::E4m3 | Dtype::E5m2 => return f64::INFINITY,
+        Dtype::F16 => 16,
+        Dtype::Bf16 | Dtype::F32 => 128,
+    };
     power_of_two(exponent) - power_of_two(exponent - 1 - dtype.precision_bits() as i32)
 }
 

@@ -165,7 +165,7 @@ pub fn plain(family: (Ragged, Major), dtypes: (Dtype, Dtype)) -> KernelSpec {
 
 fn rows_family(specs: &mut Vec<KernelSpec>, operand: Dtype, b_major: Major) {
     let family = (Ragged::Rows, b_major);
-    for output in Dtype::ALL {
+    for output in Dtype::OUTPUTS {
         let tma = |config| variant(family, (operand, output), config, CopyPath::Tma, false);
         let cp_async = |config, even_k| variant(family, (operand, output), config, CopyPath::CpAsync, even_k);
         if output == operand {
@@ -185,7 +185,7 @@ fn rows_family(specs: &mut Vec<KernelSpec>, operand: Dtype, b_major: Major) {
 
 fn reduction_family(specs: &mut Vec<KernelSpec>, operand: Dtype) {
     let family = (Ragged::Reduction, Major::Mn);
-    for output in Dtype::ALL {
+    for output in Dtype::OUTPUTS {
         let with = |copy| move |config| variant(family, (operand, output), config, copy, false);
         if output == operand || output == Dtype::F32 {
             specs.extend(HOPPER_REDUCTION.map(with(CopyPath::Tma)));
@@ -224,7 +224,7 @@ mod tests {
             for operation in Operation::ALL {
                 for layout in [WeightLayout::Nk, WeightLayout::Kn] {
                     for (operand, output) in
-                        [Dtype::Bf16, Dtype::F16].into_iter().flat_map(|i| Dtype::ALL.map(|o| (i, o)))
+                        [Dtype::Bf16, Dtype::F16].into_iter().flat_map(|i| Dtype::OUTPUTS.map(|o| (i, o)))
                     {
                         let p = Problem::new(operation, 3, 100, 33, 77).operand(operand).output(output);
                         let c = p.weight_layout(layout).contraction();

@@ -97,6 +97,7 @@ rules! {
     DynamicWalk "dynamic-walk" "A copying role takes tiles from a counter; the CTAs of a cluster, which must agree, and multistage kernels go by strides."
     OperandType "operand-type" "Tensor cores multiply bf16 or f16 here."
     AccumulatorType "accumulator-type" "Sums are kept in f32."
+    OutputType "output-type" "D is bf16, f16 or f32."
     TileK "tile-k" "A stage holds 32 or 64 elements of the reduction: two or four k16 steps, in rows of 64 or 128 bytes; wgmma's swizzle asks for 64."
     WarpTile "warp-tile" "Every warp owns a multiple of 16 rows and of 16 columns of the tile."
     WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide."
@@ -230,6 +231,10 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
     if spec.accumulator != Dtype::F32 {
         let message = format!("the accumulator is {}", spec.accumulator);
         found.add(Rule::AccumulatorType, Field::Accumulator, message, Some(Dtype::F32.to_string()));
+    }
+    if !Dtype::OUTPUTS.contains(&spec.output) {
+        let message = format!("D is {}", spec.output);
+        found.add(Rule::OutputType, Field::Output, message, Some(Dtype::Bf16.to_string()));
     }
     let stages = match spec.copy {
         CopyPath::Plain if !specialized => 2..=2,
@@ -396,7 +401,9 @@ mod tests {
             (Rule::Majors, KernelSpec { a_major: Major::Mn, ..s }, Arch::Sm80),
             (Rule::Majors, KernelSpec { b_major: Major::K, ..reduction }, Arch::Sm80),
             (Rule::OperandType, KernelSpec { operand: Dtype::F32, ..s }, Arch::Sm80),
+            (Rule::OperandType, KernelSpec { operand: Dtype::E4m3, ..s }, Arch::Sm80),
             (Rule::AccumulatorType, KernelSpec { accumulator: Dtype::F16, ..s }, Arch::Sm80),
+            (Rule::OutputType, KernelSpec { output: Dtype::E5m2, ..s }, Arch::Sm80),
             (Rule::TileK, KernelSpec { tile: Tile { k: 48, ..s.tile }, ..s }, Arch::Sm80),
             (Rule::WarpTile, KernelSpec { tile: Tile { m: 144, ..s.tile }, ..s }, Arch::Sm80),
             (Rule::PanelSide, KernelSpec { b_major: Major::Mn, tile: Tile { n: 96, ..s.tile }, ..s }, Arch::Sm80),

@@ -6,6 +6,7 @@
 
 use crate::dtype::Dtype;
 use crate::problem::{GroupForm, IndexType, Operation, Problem, Tail, TensorShape, WeightLayout, WeightSharing};
+use crate::scaling::{SCALE_BLOCK, ScaleShape, first_row_block};
 use crate::spec::{Major, Ragged};
 
 /// The one form in which a kernel sees a problem.
@@ -20,7 +21,7 @@ pub struct Contraction {
     pub a_major: Major,
     /// The dimension along which B is contiguous.
     pub b_major: Major,
-    /// Type of A and B.
+    /// Type of A, and of B unless they are e4m3 and e5m2: `a.dtype` and `b.dtype` tell.
     pub operand: Dtype,
     /// Type of D.
     pub output: Dtype,
@@ -38,6 +39,12 @@ pub struct Contraction {
     pub b: TensorShape,
     /// D in memory.
     pub d: TensorShape,
+    /// The scales of A and of B, of fp8 operands. They multiply what is summed: D[i, j] is the sum over the blocks of the
+    /// reduction of A's scale times B's times the sum of the block's products.
+    pub scales: Option<[ScaleShape; 2]>,
+    /// Ragged reduction: A and B start every group at a multiple of 128 elements along the reduction, padded with zeros
+    /// ([`Contraction::reduction_start`]).
+    pub reduction_blocks: bool,
     /// A is the operation's second operand and B its first.
     pub operands_exchanged: bool,
     /// All groups share one weight: B's group stride is 0, or all groups sum into one D.
@@ -57,6 +64,23 @@ impl Contraction {
     pub fn stride_alignment(&self) -> u32 {
         self.a.stride_alignment().min(self.b.stride_alignment()).min(self.d.stride_alignment())
     }
+
+    /// Where A and B hold the first element of the reduction of `group`, which starts at row `start`.
+    pub fn reduction_start(&self, start: usize, group: usize) -> usize {
+        match self.ragged {
+            Ragged::Rows => 0,
+            Ragged::Reduction if self.reduction_blocks => first_row_block(start, group) * SCALE_BLOCK,
+            Ragged::Reduction => start,
+        }
+    }
+
+    /// The block of the reduction, as scales number them, in which the reduction of `group` starts.
+    pub fn first_block(&self, start: usize, group: usize) -> usize {
+        match self.ragged {
+            Ragged::Rows => 0,
+            Ragged::Reduction => first_row_block(start, group),
+        }
+    }
 }
 
 impl Problem {
@@ -67,6 +91,7 @@ impl Problem {
         // grad_w of a [K, N] weight is xᵀ dy: the same kernel with its operands exchanged.
         let exchanged = self.operation == Operation::GradW && self.weight_layout == WeightLayout::Kn;
         let (a, b) = if exchanged { (second, first) } else { (first, second) };
+        let scales = self.scales().map(|[first, second]| if exchanged { [second, first] } else { [first, second] });
         let (ragged, b_major, rows, cols, reduction) = match self.operation {
             Operation::Forward => {
                 (Ragged::Rows, major_if(self.weight_layout == WeightLayout::Nk), self.m, self.n, self.k)
@@ -74,13 +99,13 @@ impl Problem {
             Operation::GradX => {
                 (Ragged::Rows, major_if(self.weight_layout == WeightLayout::Kn), self.m, self.k, self.n)
             }
-            Operation::GradW => (Ragged::Reduction, Major::Mn, d.rows, d.cols, self.m),
+            Operation::GradW => (Ragged::Reduction, major_if(self.reduction_blocks), d.rows, d.cols, self.m),
         };
         Contraction {
             ragged,
-            a_major: if ragged == Ragged::Rows { Major::K } else { Major::Mn },
+            a_major: if ragged == Ragged::Rows { Major::K } else { b_major },
             b_major,
-            operand: self.operand,
+            operand: a.dtype,
             output: self.output,
             groups: self.groups,
             rows,
@@ -89,6 +114,8 @@ impl Problem {
             a,
             b,
             d,
+            scales,
+            reduction_blocks: self.reduction_blocks,
             operands_exchanged: exchanged,
             weight_shared: shared,
             group_form: self.group_form,

@@ -17,6 +17,7 @@ pub mod dsl;
 pub mod dtype;
 pub mod emit;
 pub mod explain;
+pub mod fp8;
 pub mod generate;
 pub mod geometry;
 pub mod interp;
@@ -27,6 +28,7 @@ pub mod layout;
 pub mod mutate;
 pub mod problem;
 pub mod resources;
+pub mod scaling;
 pub mod scenario;
 pub mod spec;
 pub mod trace;
@@ -40,4 +42,5 @@ pub use ir::Contract;
 pub use problem::{
     GroupForm, IndexType, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout, WeightSharing,
 };
+pub use scaling::{SCALE_BLOCK, ScaleShape, Scaling};
 pub use spec::{Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule, SpecNameError, Tile, Warps};

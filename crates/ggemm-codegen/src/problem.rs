@@ -7,6 +7,8 @@
 //! | forward | x [M, K], w | y [M, N] | y\[r\] = x\[r\] · w_gᵀ, g the group of row r |
 //! | grad_x | dy [M, N], w | dx [M, K] | dx\[r\] = dy\[r\] · w_g |
 //! | grad_w | dy [M, N], x [M, K] | dw like w | dw_g = Σ over rows r of g: dy\[r\]ᵀ x\[r\] |
+//!
+//! Elements of fp8 operands stand for their values times scales, whose arrays [`scaling`](crate::scaling) describes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +16,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::dtype::Dtype;
+use crate::scaling::{SCALE_BLOCK, Scaling, row_blocks};
 
 /// One of the three products of a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -145,17 +148,27 @@ pub struct Problem {
     pub n: usize,
     /// K, the columns of x and dx.
     pub k: usize,
-    /// The type of both operands.
+    /// The type of the first operand.
     pub operand: Dtype,
+    /// The type of the second operand; `None`: that of the first. Only e4m3 and e5m2 mix.
+    pub second_operand: Option<Dtype>,
+    /// Which elements of fp8 operands share a scale.
+    pub scaling: Scaling,
+    /// grad_w of fp8 only: the operands are copies that are contiguous along the reduction, as fp8 tensor cores read
+    /// them. dy is [N, L] and x [K, L], L = 128 (⌊M/128⌋ + G), G = 1 for a shared weight. Every group starts at a
+    /// multiple of 128 columns: row r of group g, which starts at row s, is column 128 (⌊s/128⌋ + g) + r − s, so that a
+    /// block of 128 columns has one row of scales. Columns between a group's last row and the next multiple of 128 are
+    /// zeros; those of no block are not read.
+    pub reduction_blocks: bool,
     /// The type of the output.
     pub output: Dtype,
     /// Which dimension of the weight comes first.
     pub weight_layout: WeightLayout,
     /// One weight a group, or one for all.
     pub weight_sharing: WeightSharing,
-    /// Row stride of x or dx; `None`: K.
+    /// Row stride of x or dx; `None`: its row length.
     pub x_row_stride: Option<usize>,
-    /// Row stride of y or dy; `None`: N.
+    /// Row stride of y or dy; `None`: its row length.
     pub y_row_stride: Option<usize>,
     /// Row stride of w or dw; `None`: its row length.
     pub w_row_stride: Option<usize>,
@@ -184,6 +197,9 @@ impl Problem {
             n,
             k,
             operand: Dtype::Bf16,
+            second_operand: None,
+            scaling: Scaling::None,
+            reduction_blocks: false,
             output: Dtype::Bf16,
             weight_layout: WeightLayout::Nk,
             weight_sharing: WeightSharing::PerExpert,
@@ -213,22 +229,48 @@ impl Problem {
         Self::new(Operation::GradW, groups, m, n, k)
     }
 
-    /// The same sizes, types and weight form under another operation; `accumulate` stays with grad_w alone.
+    /// The same sizes, types and weight form under another operation; `accumulate` and `reduction_blocks` stay with grad_w
+    /// alone.
     pub fn with_operation(mut self, operation: Operation) -> Self {
         self.operation = operation;
         if operation != Operation::GradW {
             self.accumulate = false;
+            self.reduction_blocks = false;
         }
         self
     }
 
-    /// Sets the operands' type, and the output's when it was the same.
+    /// Sets the type of both operands, and the output's when it was the same and can be.
     pub fn operand(mut self, dtype: Dtype) -> Self {
-        if self.output == self.operand {
+        if self.output == self.operand && !dtype.is_fp8() {
             self.output = dtype;
         }
         self.operand = dtype;
+        self.second_operand = None;
         self
+    }
+
+    /// Sets the type of the second operand where it is another than the first's: e5m2 gradients by e4m3 weights, say.
+    pub fn second_operand(mut self, dtype: Dtype) -> Self {
+        self.second_operand = (dtype != self.operand).then_some(dtype);
+        self
+    }
+
+    /// Sets which elements of fp8 operands share a scale.
+    pub fn scaling(mut self, scaling: Scaling) -> Self {
+        self.scaling = scaling;
+        self
+    }
+
+    /// grad_w of fp8 only: the operands lie along the reduction, in blocks of 128.
+    pub fn reduction_blocks(mut self, on: bool) -> Self {
+        self.reduction_blocks = on;
+        self
+    }
+
+    /// The types of both operands.
+    pub fn operands(&self) -> [Dtype; 2] {
+        [self.operand, self.second_operand.unwrap_or(self.operand)]
     }
 
     /// Sets the output's type.
@@ -307,8 +349,14 @@ impl Problem {
 
     /// The tensors of the operation: first operand, second operand, output.
     pub fn tensors(&self) -> [TensorShape; 3] {
-        let x = TensorShape::matrix(self.m, self.k, self.x_row_stride, self.operand);
-        let y = TensorShape::matrix(self.m, self.n, self.y_row_stride, self.operand);
+        let tokens = |cols, stride| {
+            if self.reduction_blocks {
+                let along = row_blocks(self.m, self.weights()).saturating_mul(SCALE_BLOCK);
+                return TensorShape::matrix(cols, along, stride, self.operand);
+            }
+            TensorShape::matrix(self.m, cols, stride, self.operand)
+        };
+        let (x, y) = (tokens(self.k, self.x_row_stride), tokens(self.n, self.y_row_stride));
         let (rows, cols) = self.weight_shape();
         let mut w = TensorShape::matrix(rows, cols, self.w_row_stride, self.operand);
         if self.weight_sharing == WeightSharing::PerExpert {
@@ -321,13 +369,15 @@ impl Problem {
             Operation::GradW => [y, x, w],
         };
         [a.name, b.name, d.name] = self.operation.tensor_names();
+        [a.dtype, b.dtype] = self.operands();
         d.dtype = self.output;
         [a, b, d]
     }
 
     /// Refuses a problem that no kernel and no backend can mean: dimensions past
     /// [`Problem::MAX_DIMENSION`], strides shorter than a row,
-    /// groups of weights that overlap, `accumulate` where it is not defined, a type that is no operand.
+    /// groups of weights that overlap, `accumulate` where it is not defined, types that are no operands or no output, scales
+    /// where there are none or none where there must be.
     ///
     /// # Errors
     /// The first rule that does not hold, with the argument, its value and the remedy.
@@ -341,9 +391,7 @@ impl Problem {
         if self.groups == 0 {
             return Err(ProblemError::NoGroups);
         }
-        if !matches!(self.operand, Dtype::Bf16 | Dtype::F16) {
-            return Err(ProblemError::OperandDtype { value: self.operand });
-        }
+        self.validate_types()?;
         for t in self.tensors() {
             if t.row_stride < t.cols {
                 return Err(ProblemError::RowStride { tensor: t.name, stride: t.row_stride, cols: t.cols });
@@ -357,8 +405,40 @@ impl Problem {
                 return Err(ProblemError::TensorTooLarge { tensor: t.name });
             }
         }
+        for scale in self.scales().into_iter().flatten() {
+            if scale.elements() > 1 << 60 {
+                return Err(ProblemError::TensorTooLarge { tensor: scale.name });
+            }
+        }
         if self.accumulate && (self.operation != Operation::GradW || self.output != Dtype::F32) {
             return Err(ProblemError::Accumulate { operation: self.operation, output: self.output });
+        }
+        Ok(())
+    }
+
+    /// The rules on types and on what goes with them.
+    fn validate_types(&self) -> Result<(), ProblemError> {
+        let [first, second] = self.operands();
+        for value in [first, second] {
+            if !Dtype::OPERANDS.contains(&value) {
+                return Err(ProblemError::OperandDtype { value });
+            }
+        }
+        if first != second && !(first.is_fp8() && second.is_fp8()) {
+            return Err(ProblemError::MixedOperands { first, second });
+        }
+        if !Dtype::OUTPUTS.contains(&self.output) {
+            return Err(ProblemError::OutputDtype { value: self.output });
+        }
+        match (first.is_fp8(), self.scaling) {
+            (true, Scaling::None) => return Err(ProblemError::Unscaled { value: first }),
+            (false, Scaling::Row | Scaling::Block) => {
+                return Err(ProblemError::Scaled { scaling: self.scaling, value: first });
+            }
+            _ => {}
+        }
+        if self.reduction_blocks && !(first.is_fp8() && self.operation == Operation::GradW) {
+            return Err(ProblemError::ReductionBlocks { operation: self.operation, value: first });
         }
         Ok(())
     }
@@ -366,11 +446,21 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}->{}", self.operation, self.operand, self.output)?;
+        write!(f, "{} {}", self.operation, self.operand)?;
+        if let Some(second) = self.second_operand {
+            write!(f, "*{second}")?;
+        }
+        write!(f, "->{}", self.output)?;
         write!(f, " G={} M={} N={} K={}", self.groups, self.m, self.n, self.k)?;
         let group = if self.weight_sharing == WeightSharing::Shared { "" } else { "G," };
         let order = if self.weight_layout == WeightLayout::Nk { "N,K" } else { "K,N" };
         write!(f, " w=[{group}{order}]")?;
+        if self.scaling != Scaling::None {
+            write!(f, " scales={}", self.scaling)?;
+        }
+        if self.reduction_blocks {
+            write!(f, " reduction_blocks")?;
+        }
         for (name, stride) in [("x", self.x_row_stride), ("y", self.y_row_stride), ("w", self.w_row_stride)] {
             if let Some(stride) = stride {
                 write!(f, " {name}_row_stride={stride}")?;
@@ -471,9 +561,51 @@ pub enum ProblemError {
     #[error("G = 0: a grouped product has at least one group, though any group may be empty")]
     NoGroups,
     /// Operands of a type that no kernel takes.
-    #[error("operands of type {value} are not supported: use bf16 or f16 (the output may be f32)")]
+    #[error(
+        "operands of type {value} are not supported: use bf16 or f16, or e4m3 and e5m2 with scales (the output may be f32)"
+    )]
     OperandDtype {
         /// The type.
+        value: Dtype,
+    },
+    /// Operands of two types that do not mix.
+    #[error("operands of types {first} and {second} do not mix: use one type for both (e4m3 and e5m2 do mix)")]
+    MixedOperands {
+        /// The first operand's type.
+        first: Dtype,
+        /// The second operand's type.
+        second: Dtype,
+    },
+    /// An output of a type that nothing writes.
+    #[error("outputs of type {value} are not supported: use bf16, f16 or f32, and quantize the result")]
+    OutputDtype {
+        /// The type.
+        value: Dtype,
+    },
+    /// fp8 operands without scales.
+    #[error("operands of type {value} have scales, and Problem::scaling is none: set Scaling::Row or Scaling::Block")]
+    Unscaled {
+        /// The type.
+        value: Dtype,
+    },
+    /// Scales for operands that have none.
+    #[error(
+        "Problem::scaling is {scaling}, and operands of type {value} have no scales: set Scaling::None, or use e4m3 or e5m2"
+    )]
+    Scaled {
+        /// The scaling.
+        scaling: Scaling,
+        /// The operands' type.
+        value: Dtype,
+    },
+    /// `reduction_blocks` where operands lie as they do anyway.
+    #[error(
+        "reduction_blocks is set for {operation} of {value}: only grad_w of e4m3 and e5m2 has such operands: leave it unset"
+    )]
+    ReductionBlocks {
+        /// The operation.
+        operation: Operation,
+        /// The first operand's type.
         value: Dtype,
     },
     /// Rows that overlap.

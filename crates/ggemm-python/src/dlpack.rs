@@ -189,6 +189,8 @@ unsafe fn describe(tensor: &DlTensor, read_only: bool) -> Result<Tensor, Refusal
     };
     let DlType { code, bits, lanes } = tensor.dtype;
     let ty = match (code, bits, lanes) {
+        (10, 8, 1) => ElementType::E4m3,
+        (12, 8, 1) => ElementType::E5m2,
         (4, 16, 1) => ElementType::Bf16,
         (2, 16, 1) => ElementType::F16,
         (2, 32, 1) => ElementType::F32,

@@ -6,6 +6,7 @@ use pyo3::{PyErr, import_exception};
 import_exception!(ggemm._errors, ArgumentError);
 import_exception!(ggemm._errors, ArgumentTypeError);
 import_exception!(ggemm._errors, DeviceError);
+import_exception!(ggemm._errors, UnsupportedError);
 
 /// A call that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +45,26 @@ pub(crate) enum Refusal {
     #[error("{reason}")]
     DlPack { reason: String },
     /// A tensor of a type that ggemm does not compute with.
-    #[error("a DLPack tensor holds {found}: ggemm takes bfloat16, float16, float32, int32 and int64")]
+    #[error(
+        "a DLPack tensor holds {found}: ggemm takes float8_e4m3fn, float8_e5m2, bfloat16, float16, float32, int32 and int64"
+    )]
     DlPackType { found: String },
+    /// fp8 without scales.
+    #[error("{argument} holds {found} and has no scales: pass {scales} (ggemm.quantize makes them)")]
+    NoScales { argument: &'static str, found: &'static str, scales: String },
+    /// Scales for what has none.
+    #[error(
+        "{argument} holds {found}, which has no scales: pass no {scales}, or float8_e4m3fn or float8_e5m2 operands"
+    )]
+    Scales { argument: &'static str, found: &'static str, scales: String },
+    /// `m` for operands that do not need it.
+    #[error("m is {m}, and {argument} holds {found}: only fp8 copies along the rows need it; pass none")]
+    Rows { m: usize, argument: &'static str, found: &'static str },
+    /// A tensor of a GPU that is to be quantized.
+    #[error(
+        "{argument} lies on {found}: ggemm quantizes on the host; move it there, or quantize it with its framework"
+    )]
+    OnGpu { argument: &'static str, found: String },
     /// No GPU.
     #[error(transparent)]
     NoDevice(#[from] NoDevice),
@@ -58,9 +77,12 @@ impl From<Refusal> for PyErr {
     fn from(refusal: Refusal) -> PyErr {
         let text = refusal.to_string();
         match refusal {
-            Refusal::Type { .. } | Refusal::DlPackType { .. } | Refusal::Runtime(Error::ArgumentType { .. }) => {
+            Refusal::Type { .. }
+            | Refusal::DlPackType { .. }
+            | Refusal::Runtime(Error::ArgumentType { .. } | Error::SourceType { .. }) => {
                 ArgumentTypeError::new_err(text)
             }
+            Refusal::OnGpu { .. } | Refusal::Runtime(Error::NoFp8Kernel { .. }) => UnsupportedError::new_err(text),
             Refusal::NoDevice(_) => DeviceError::new_err(text),
             Refusal::Runtime(error) if !is_of_arguments(&error) => DeviceError::new_err(text),
             _ => ArgumentError::new_err(text),
@@ -79,6 +101,8 @@ fn is_of_arguments(error: &Error) -> bool {
             | Error::PinnedAlignment { .. }
             | Error::NoVariant { .. }
             | Error::CheckedInCapture
+            | Error::NotFp8 { .. }
+            | Error::MissingGroups { .. }
             | Error::ArgumentLength { .. }
             | Error::ArgumentDevice { .. }
             | Error::Operation { .. }

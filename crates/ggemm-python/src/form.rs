@@ -1,6 +1,9 @@
 //! From tensors to a [`Problem`]: which dimension is which, and how rows lie in memory.
 
-use ggemm_runtime::{Dtype, ElementType, GroupForm, IndexType, Operation, Problem, Tail, WeightLayout, WeightSharing};
+use ggemm_runtime::{
+    Dtype, ElementType, GroupForm, IndexType, Operation, Problem, ScaleShape, Scaling, Tail, WeightLayout,
+    WeightSharing,
+};
 
 use crate::error::Refusal;
 use crate::tensor::{Tensor, device_name};
@@ -13,6 +16,8 @@ pub(crate) struct Options {
     pub(crate) form: GroupForm,
     pub(crate) tail: Tail,
     pub(crate) accumulate: bool,
+    /// M, of copies along the rows for grad_w.
+    pub(crate) m: Option<usize>,
 }
 
 pub(crate) fn operation(code: u8) -> Result<Operation, Refusal> {
@@ -21,6 +26,14 @@ pub(crate) fn operation(code: u8) -> Result<Operation, Refusal> {
         value: code.to_string(),
         expected: "0, 1 or 2",
     })
+}
+
+pub(crate) fn scaling(word: &str) -> Result<Scaling, Refusal> {
+    match word {
+        "row" => Ok(Scaling::Row),
+        "block" => Ok(Scaling::Block),
+        _ => Err(Refusal::Word { argument: "scaling", value: word.to_owned(), expected: "\"row\" or \"block\"" }),
+    }
 }
 
 pub(crate) fn layout(word: &str) -> Result<WeightLayout, Refusal> {
@@ -60,6 +73,7 @@ impl Extents {
         operation: Operation,
         layout: WeightLayout,
         shared: bool,
+        along_rows: Option<usize>,
         [lhs, rhs, groups]: [&Tensor; 3],
     ) -> Result<Self, Refusal> {
         let [a, b, _] = operation.tensor_names();
@@ -69,6 +83,19 @@ impl Extents {
             expected: "1 is needed, [G]",
         })?;
         let [m, first] = matrix(lhs, a)?;
+        if let (Operation::GradW, Some(given)) = (operation, along_rows) {
+            let [k, along] = matrix(rhs, b)?;
+            let extents = Extents { groups: listed, m: given, n: m, k, shared };
+            let expected = extents.along_rows();
+            for (argument, tensor, found) in [(a, lhs, first), (b, rhs, along)] {
+                if found != expected {
+                    let of = format!("m = {given} of {listed} groups");
+                    let remedy = "pass what ggemm.quantize makes of M rows with reduction_blocks=True";
+                    return Err(mismatch(argument, tensor, of, format!("[…, {expected}]"), remedy));
+                }
+            }
+            return Ok(extents);
+        }
         if operation == Operation::GradW {
             let [rows, k] = matrix(rhs, b)?;
             if rows != m {
@@ -109,6 +136,14 @@ impl Extents {
             return Err(mismatch("sizes (or ends)", groups, of, format!("[{}]", of_weights.unwrap_or(0)), remedy));
         }
         Ok(Extents { groups: listed, m, n, k, shared: of_weights.is_none() })
+    }
+
+    /// The columns of copies along the rows.
+    fn along_rows(&self) -> usize {
+        let problem = Problem::grad_w(self.groups, self.m, self.n, self.k).reduction_blocks(true);
+        let sharing = if self.shared { WeightSharing::Shared } else { WeightSharing::PerExpert };
+        let [lhs, ..] = problem.weight_sharing(sharing).tensors();
+        lhs.cols
     }
 
     /// The output's extents, in Python's order.
@@ -212,6 +247,8 @@ pub(crate) struct Tensors {
     pub(crate) rhs: Tensor,
     pub(crate) groups: Tensor,
     pub(crate) out: Tensor,
+    /// Of fp8 operands.
+    pub(crate) scales: Option<[Tensor; 2]>,
 }
 
 /// Which tensors do not lie in memory as any kernel reads them; the numbers are Python's too.
@@ -220,6 +257,8 @@ pub(crate) mod scattered {
     pub(crate) const RHS: u8 = 2;
     pub(crate) const GROUPS: u8 = 4;
     pub(crate) const OUT: u8 = 8;
+    pub(crate) const LHS_SCALES: u8 = 16;
+    pub(crate) const RHS_SCALES: u8 = 32;
 }
 
 /// The problem of a call, or which of its tensors must be copied first.
@@ -231,11 +270,11 @@ pub(crate) enum Form {
 impl Tensors {
     /// The problem that the tensors make.
     pub(crate) fn form(&self, options: &Options) -> Result<Form, Refusal> {
-        let Tensors { lhs, rhs, groups, out } = self;
+        let Tensors { lhs, rhs, groups, out, scales } = self;
         let operation = options.operation;
         let [a, b, d] = operation.tensor_names();
         let shared = operation == Operation::GradW && out.shape.rank() == 2;
-        let extents = Extents::of(operation, options.layout, shared, [lhs, rhs, groups])?;
+        let extents = Extents::of(operation, options.layout, shared, options.m, [lhs, rhs, groups])?;
         let expected = extents.out(operation, options.layout);
         let given: Option<Vec<usize>> = out.shape.as_slice().iter().map(|e| usize::try_from(*e).ok()).collect();
         if given.as_deref() != Some(expected.as_slice()) {
@@ -251,12 +290,20 @@ impl Tensors {
         if out.read_only {
             return Err(Refusal::ReadOnly);
         }
-        let Extents { groups: count, m, n, k, .. } = extents;
+        let Extents { groups: count, m, n, k, shared } = extents;
         let mut problem = Problem::new(operation, count, m, n, k);
         problem.operand = operand(lhs, a)?;
         if rhs.ty != lhs.ty {
-            let expected = lhs.ty.name();
-            return Err(Refusal::Type { argument: b, found: rhs.ty.name(), expected: same_as(expected) });
+            let second = operand(rhs, b).ok().filter(|second| second.is_fp8() && problem.operand.is_fp8());
+            let other = Refusal::Type { argument: b, found: rhs.ty.name(), expected: same_as(lhs.ty) };
+            problem.second_operand = Some(second.ok_or(other)?);
+        }
+        problem.scaling = scaling_of(operation, [lhs, rhs], scales.as_ref(), shared, count)?;
+        if let Some(m) = options.m {
+            if !problem.operand.is_fp8() {
+                return Err(Refusal::Rows { m, argument: a, found: lhs.ty.name() });
+            }
+            problem.reduction_blocks = operation == Operation::GradW;
         }
         problem.output = matrix_type(out, d)?;
         problem.group_form = options.form;
@@ -264,6 +311,7 @@ impl Tensors {
         problem.tail = options.tail;
         problem.accumulate = options.accumulate;
 
+        let is_fp8 = problem.operand.is_fp8();
         let mut scattered = 0;
         let mut rows = |tensor: &Tensor, cols: usize, bit: u8| {
             let (extents, strides) = (tensor.extents::<2>(), tensor.strides.as_slice());
@@ -278,16 +326,17 @@ impl Tensors {
             Operation::Forward => {
                 problem.x_row_stride = rows(lhs, k, scattered::LHS);
                 problem.y_row_stride = rows(out, n, scattered::OUT);
-                weight(rhs, options.layout, false).ok_or(scattered::RHS)
+                weight(rhs, options.layout, is_fp8).ok_or(scattered::RHS)
             }
             Operation::GradX => {
                 problem.y_row_stride = rows(lhs, n, scattered::LHS);
                 problem.x_row_stride = rows(out, k, scattered::OUT);
-                weight(rhs, options.layout, false).ok_or(scattered::RHS)
+                weight(rhs, options.layout, is_fp8).ok_or(scattered::RHS)
             }
             Operation::GradW => {
-                problem.y_row_stride = rows(lhs, n, scattered::LHS);
-                problem.x_row_stride = rows(rhs, k, scattered::RHS);
+                let [y, x] = if problem.reduction_blocks { [extents.along_rows(); 2] } else { [n, k] };
+                problem.y_row_stride = rows(lhs, y, scattered::LHS);
+                problem.x_row_stride = rows(rhs, x, scattered::RHS);
                 weight(out, options.layout, true).ok_or(scattered::OUT)
             }
         };
@@ -299,6 +348,16 @@ impl Tensors {
                 problem.w_group_stride = held.group_stride;
             }
             Err(bit) => scattered |= bit,
+        }
+        if let (Some(given), Some(shapes)) = (scales, problem.scales()) {
+            let turned = operation != Operation::GradW && problem.weight_layout != options.layout;
+            let of = [(&given[0], &shapes[0], false), (&given[1], &shapes[1], turned)];
+            for ((tensor, shape, turned), bit) in of.into_iter().zip([scattered::LHS_SCALES, scattered::RHS_SCALES]) {
+                if !lie_as(tensor, shape, turned, lhs, a)? {
+                    // A dense weight lies as its scales do once they are dense.
+                    scattered |= bit | if turned { scattered::RHS } else { 0 };
+                }
+            }
         }
         if count > 1 && groups.strides.as_slice() != [1] {
             scattered |= scattered::GROUPS;
@@ -320,11 +379,15 @@ impl Tensors {
         };
         let written = span(&self.out, out.elements());
         let mut overlaps = false;
+        let scales = self.scales.iter().flatten().zip(problem.scales().into_iter().flatten());
         for (name, tensor, elements) in [
             (lhs.name, &self.lhs, lhs.elements()),
             (rhs.name, &self.rhs, rhs.elements()),
             ("sizes (or ends)", &self.groups, problem.groups),
-        ] {
+        ]
+        .into_iter()
+        .chain(scales.map(|(tensor, shape)| (shape.name, tensor, shape.elements())))
+        {
             tensor.check_memory(name, elements)?;
             let read = span(tensor, elements);
             overlaps |= read.start < written.end && written.start < read.end;
@@ -334,18 +397,85 @@ impl Tensors {
     }
 }
 
-fn same_as(ty: &'static str) -> &'static str {
+fn same_as(ty: ElementType) -> &'static str {
     match ty {
-        "bf16" => "bf16 as the first operand does",
-        _ => "f16 as the first operand does",
+        ElementType::Bf16 => "bf16 as the first operand does",
+        ElementType::F16 => "f16 as the first operand does",
+        _ => "fp8 as the first operand does",
     }
+}
+
+/// What the given scales say of how elements share them. That two extents can mean both is no harm: a grad_w of fewer
+/// than 128 rows has one block a group.
+fn scaling_of(
+    operation: Operation,
+    operands: [&Tensor; 2],
+    scales: Option<&[Tensor; 2]>,
+    shared: bool,
+    groups: usize,
+) -> Result<Scaling, Refusal> {
+    let [argument, second, _] = operation.tensor_names();
+    let found = operands[0].ty.name();
+    let names = || format!("{argument}_scale and {second}_scale");
+    let is_fp8 = operand(operands[0], argument)?.is_fp8();
+    let [first, _] = match (is_fp8, scales) {
+        (true, Some(scales)) => scales,
+        (false, None) => return Ok(Scaling::None),
+        (true, None) => return Err(Refusal::NoScales { argument, found, scales: names() }),
+        (false, Some(_)) => return Err(Refusal::Scales { argument, found, scales: names() }),
+    };
+    let by_row = match (operation, first.extents::<1>(), first.extents::<2>()) {
+        (Operation::GradW, None, Some([rows, _])) => !shared && rows == groups,
+        (_, Some(_), _) => true,
+        (_, _, Some(_)) => false,
+        _ => {
+            let argument = if operation == Operation::Forward { "x_scale" } else { "dy_scale" };
+            let expected = "1 (for each row) or 2 (for blocks of 128) are needed";
+            return Err(Refusal::Rank { argument, found: first.shape.rank(), expected });
+        }
+    };
+    Ok(if by_row { Scaling::Row } else { Scaling::Block })
+}
+
+/// Whether scales lie as the problem reads them. Those of a weight that is read the other way round are given in the
+/// order of its shape and must lie as it does.
+fn lie_as(
+    tensor: &Tensor,
+    shape: &ScaleShape,
+    turned: bool,
+    first: &Tensor,
+    first_name: &'static str,
+) -> Result<bool, Refusal> {
+    let argument = shape.name;
+    if tensor.ty != ElementType::F32 {
+        return Err(Refusal::Type { argument, found: tensor.ty.name(), expected: "scales are f32" });
+    }
+    if tensor.device != first.device {
+        let (found, expected) = (device_name(tensor.device), device_name(first.device));
+        return Err(Refusal::Device { argument, found, first: first_name, expected });
+    }
+    let turned = turned && shape.outer_block > 1;
+    let mut expected = shape.dims().to_vec();
+    let last = expected.len();
+    if turned {
+        expected.swap(last - 2, last - 1);
+    }
+    let given: Option<Vec<usize>> = tensor.shape.as_slice().iter().map(|e| usize::try_from(*e).ok()).collect();
+    if given.as_deref() != Some(expected.as_slice()) {
+        let of = format!("the operands, {first_name} {}", first.describe());
+        let remedy = "see ggemm.quantize for the shapes of scales";
+        return Err(mismatch(argument, tensor, of, format!("{expected:?}"), remedy));
+    }
+    Ok(if turned { tensor.turned().is_dense() } else { tensor.is_dense() })
 }
 
 fn operand(tensor: &Tensor, argument: &'static str) -> Result<Dtype, Refusal> {
     match tensor.ty {
         ElementType::Bf16 => Ok(Dtype::Bf16),
         ElementType::F16 => Ok(Dtype::F16),
-        ty => Err(Refusal::Type { argument, found: ty.name(), expected: "operands are bf16 or f16" }),
+        ElementType::E4m3 => Ok(Dtype::E4m3),
+        ElementType::E5m2 => Ok(Dtype::E5m2),
+        ty => Err(Refusal::Type { argument, found: ty.name(), expected: "operands are bf16, f16 or fp8" }),
     }
 }
 
@@ -358,7 +488,7 @@ fn matrix_type(tensor: &Tensor, argument: &'static str) -> Result<Dtype, Refusal
     }
 }
 
-fn index(groups: &Tensor) -> Result<IndexType, Refusal> {
+pub(crate) fn index(groups: &Tensor) -> Result<IndexType, Refusal> {
     match groups.ty {
         ElementType::I32 => Ok(IndexType::I32),
         ElementType::I64 => Ok(IndexType::I64),

@@ -10,6 +10,7 @@ mod error;
 mod form;
 mod plan;
 mod plans;
+mod quantize;
 mod run;
 mod tensor;
 
@@ -26,6 +27,8 @@ mod _ggemm {
     use crate::dlpack::Imported;
     #[pymodule_export]
     use crate::plan::{Plan, plan};
+    #[pymodule_export]
+    use crate::quantize::{quantize, quantized_shapes};
     #[pymodule_export]
     use crate::run::{out_shape, run, synchronize};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ggemm_runtime::{
-    Dtype, ElementType, GroupForm, IndexType, KernelSpec, Operation, Plan as RuntimePlan, Planner, Problem,
+    Dtype, ElementType, GroupForm, IndexType, KernelSpec, Operation, Plan as RuntimePlan, Planner, Problem, Scaling,
     WeightSharing,
 };
 use pyo3::prelude::*;
@@ -57,6 +57,13 @@ impl Plan {
         }
     }
 
+    /// M, where the operands are copies along the rows.
+    #[getter]
+    fn m(&self) -> Option<usize> {
+        let problem = self.plan.problem();
+        problem.reduction_blocks.then_some(problem.m)
+    }
+
     /// What `run` says beside the tensors: ends, w_layout, tail, accumulate, shared, and the output's type.
     #[getter]
     fn options(&self) -> (bool, &'static str, &'static str, bool, bool, u8) {
@@ -103,7 +110,7 @@ impl Plan {
 
 /// Plans a problem. `device` is -1 for the host, else a GPU's ordinal.
 #[pyfunction]
-#[pyo3(signature = (operation, extents, types, w_layout, shared, ends, tail, accumulate, strides, device, variant, batch_invariant, checked))]
+#[pyo3(signature = (operation, extents, types, w_layout, shared, ends, tail, accumulate, strides, device, variant, batch_invariant, checked, scaling=None, second=None, reduction_blocks=false))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn plan(
     py: Python<'_>,
@@ -120,10 +127,18 @@ pub(crate) fn plan(
     variant: Option<&str>,
     batch_invariant: bool,
     checked: bool,
+    scaling: Option<&str>,
+    second: Option<u8>,
+    reduction_blocks: bool,
 ) -> PyResult<Plan> {
     let (groups, m, n, k) = extents;
     let mut problem = Problem::new(form::operation(operation)?, groups, m, n, k);
     problem.operand = dtype("dtype", types.0)?;
+    if let Some(second) = second {
+        problem = problem.second_operand(dtype("second_dtype", second)?);
+    }
+    problem.scaling = scaling.map(form::scaling).transpose()?.unwrap_or(Scaling::None);
+    problem.reduction_blocks = reduction_blocks;
     problem.output = dtype("out_dtype", types.1)?;
     problem.group_index = match element_type(types.2)? {
         ElementType::I32 => IndexType::I32,
@@ -139,8 +154,9 @@ pub(crate) fn plan(
     problem.tail = form::tail(tail)?;
     problem.accumulate = accumulate;
     let (rows, cols) = problem.weight_shape();
-    problem.x_row_stride = strides.0.filter(|stride| *stride != k);
-    problem.y_row_stride = strides.1.filter(|stride| *stride != n);
+    let along = problem.reduction_blocks.then(|| problem.tensors()[0].cols);
+    problem.x_row_stride = strides.0.filter(|stride| *stride != along.unwrap_or(k));
+    problem.y_row_stride = strides.1.filter(|stride| *stride != along.unwrap_or(n));
     problem.w_row_stride = strides.2.filter(|stride| *stride != cols);
     let whole = rows.saturating_mul(problem.w_row_stride.unwrap_or(cols));
     problem.w_group_stride = strides.3.filter(|stride| *stride != whole && !shared && groups > 1);
@@ -164,6 +180,8 @@ fn dtype(argument: &'static str, code: u8) -> PyResult<Dtype> {
         ElementType::Bf16 => Ok(Dtype::Bf16),
         ElementType::F16 => Ok(Dtype::F16),
         ElementType::F32 => Ok(Dtype::F32),
-        ty => Err(Refusal::Type { argument, found: ty.name(), expected: "a matrix is bf16, f16 or f32" }.into()),
+        ElementType::E4m3 => Ok(Dtype::E4m3),
+        ElementType::E5m2 => Ok(Dtype::E5m2),
+        ty => Err(Refusal::Type { argument, found: ty.name(), expected: "a matrix is fp8, bf16, f16 or f32" }.into()),
     }
 }

@@ -4,7 +4,7 @@ use std::ptr;
 use std::slice;
 use std::sync::Arc;
 
-use ggemm_runtime::{Args, Plan as RuntimePlan, View, ViewMut};
+use ggemm_runtime::{Args, Operand, Plan as RuntimePlan, View, ViewMut};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -17,6 +17,8 @@ use crate::tensor::{HOST, Tensor};
 /// The shape of the output of these operands, and the strides of a dense one: Python allocates it where the caller gave
 /// none.
 #[pyfunction]
+#[pyo3(signature = (operation, lhs, rhs, groups, w_layout, shared, m=None))]
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn out_shape<'py>(
     py: Python<'py>,
     operation: u8,
@@ -25,9 +27,10 @@ pub(crate) fn out_shape<'py>(
     groups: Tensor,
     w_layout: &str,
     shared: bool,
+    m: Option<usize>,
 ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyTuple>)> {
     let (operation, layout) = (form::operation(operation)?, form::layout(w_layout)?);
-    let extents = Extents::of(operation, layout, shared, [&lhs, &rhs, &groups])?;
+    let extents = Extents::of(operation, layout, shared, m, [&lhs, &rhs, &groups])?;
     let shape = extents.out(operation, layout);
     let mut strides = shape.clone();
     let mut elements = 1_usize;
@@ -40,11 +43,11 @@ pub(crate) fn out_shape<'py>(
 }
 
 /// Asks for the product on `stream`, a handle of the tensors' GPU; on the host it is done when this returns. Returns 0,
-/// or which tensors (1: lhs, 2: rhs, 4: groups, 8: out) must be copied into dense memory first; nothing is then done.
+/// or which tensors (1: lhs, 2: rhs, 4: groups, 8: out, 16 and 32: their scales) must be copied into dense memory first; nothing is then done.
 ///
 /// The addresses must be those of live tensors as described. Python's side takes them from the tensors themselves.
 #[pyfunction]
-#[pyo3(signature = (operation, lhs, rhs, groups, out, ends, w_layout, tail, accumulate, stream, plan=None))]
+#[pyo3(signature = (operation, lhs, rhs, groups, out, ends, w_layout, tail, accumulate, stream, plan=None, scales=None, m=None))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn run(
     py: Python<'_>,
@@ -59,6 +62,8 @@ pub(crate) fn run(
     accumulate: bool,
     stream: usize,
     plan: Option<&Bound<'_, Plan>>,
+    scales: Option<(Tensor, Tensor)>,
+    m: Option<usize>,
 ) -> PyResult<u8> {
     let options = Options {
         operation: form::operation(operation)?,
@@ -66,8 +71,9 @@ pub(crate) fn run(
         form: if ends { ggemm_runtime::GroupForm::Ends } else { ggemm_runtime::GroupForm::Sizes },
         tail: form::tail(tail)?,
         accumulate,
+        m,
     };
-    let tensors = Tensors { lhs, rhs, groups, out };
+    let tensors = Tensors { lhs, rhs, groups, out, scales: scales.map(Into::into) };
     let problem = match tensors.form(&options)? {
         Form::Problem(problem) => problem,
         Form::Scattered(which) => return Ok(which),
@@ -110,11 +116,18 @@ fn on_host(plan: &Arc<RuntimePlan>, tensors: &Tensors) -> Result<(), Refusal> {
         View::from_bytes(tensor.ty, unsafe { host_bytes(tensor.address, bytes_of(tensor, elements)) })
     };
     let operands = (read(&tensors.lhs, lhs.elements())?, read(&tensors.rhs, rhs.elements())?);
+    let (first, second) = match (&tensors.scales, problem.scales()) {
+        (Some([a, b]), Some([of_a, of_b])) => (
+            Operand::scaled(operands.0, read(a, of_a.elements())?),
+            Operand::scaled(operands.1, read(b, of_b.elements())?),
+        ),
+        _ => (operands.0.into(), operands.1.into()),
+    };
     let groups = read(&tensors.groups, problem.groups)?;
     // SAFETY: as above, and the output was seen to share no byte with an input.
     let written = unsafe { host_bytes_mut(tensors.out.address, bytes_of(&tensors.out, out.elements())) };
     let out = ViewMut::from_bytes(tensors.out.ty, written)?;
-    Ok(plan.run(Args::new(problem.operation, operands.0, operands.1, groups, out))?)
+    Ok(plan.run(Args::new(problem.operation, first, second, groups, out))?)
 }
 
 /// Where a tensor without elements is: frameworks give null, or anything. Every element type may start there.
@@ -124,7 +137,7 @@ fn nowhere() -> *mut u8 {
 
 /// # Safety
 /// `len` bytes at the address can be read for as long as the result is used, unless `len` is 0.
-unsafe fn host_bytes<'a>(address: u64, len: usize) -> &'a [u8] {
+pub(crate) unsafe fn host_bytes<'a>(address: u64, len: usize) -> &'a [u8] {
     let first = if len == 0 { nowhere().cast_const() } else { ptr::with_exposed_provenance(address as usize) };
     // SAFETY: the caller's promise; an address with bytes behind it is not null.
     unsafe { slice::from_raw_parts(first, len) }
@@ -132,7 +145,7 @@ unsafe fn host_bytes<'a>(address: u64, len: usize) -> &'a [u8] {
 
 /// # Safety
 /// As `host_bytes`, and nothing else uses the bytes meanwhile.
-unsafe fn host_bytes_mut<'a>(address: u64, len: usize) -> &'a mut [u8] {
+pub(crate) unsafe fn host_bytes_mut<'a>(address: u64, len: usize) -> &'a mut [u8] {
     let first = if len == 0 { nowhere() } else { ptr::with_exposed_provenance_mut(address as usize) };
     // SAFETY: as above.
     unsafe { slice::from_raw_parts_mut(first, len) }
@@ -153,7 +166,8 @@ mod gpu {
 
     pub(super) fn run(plan: &Plan, tensors: &Tensors, stream: usize) -> Result<(), Refusal> {
         let stream = foreign(plan.device(), stream)?;
-        let Tensors { lhs, rhs, groups, out } = tensors;
+        // No plan of a GPU has scales.
+        let Tensors { lhs, rhs, groups, out, .. } = tensors;
         let args = RawArgs { lhs: lhs.address, rhs: rhs.address, groups: groups.address, out: out.address };
         // SAFETY: `Tensors::form` made the plan's problem from these very tensors, which lie on the plan's GPU, at
         // multiples of their elements' size, the output apart from the rest. Their framework keeps the memory until the

@@ -66,6 +66,8 @@ pub(crate) fn element_type(code: u8) -> PyResult<ElementType> {
         2 => Ok(ElementType::F32),
         3 => Ok(ElementType::I32),
         4 => Ok(ElementType::I64),
+        5 => Ok(ElementType::E4m3),
+        6 => Ok(ElementType::E5m2),
         _ => Err(PyValueError::new_err(format!("{code} is no code of an element type"))),
     }
 }
@@ -109,6 +111,27 @@ impl Tensor {
             *to = usize::try_from(*from).ok()?;
         }
         Some(extents)
+    }
+
+    /// The same memory with the last two dimensions exchanged.
+    pub(crate) fn turned(&self) -> Tensor {
+        let mut turned = *self;
+        let rank = self.shape.rank();
+        if (2..=MOST).contains(&rank) {
+            turned.shape.values.swap(rank - 2, rank - 1);
+            turned.strides.values.swap(rank - 2, rank - 1);
+        }
+        turned
+    }
+
+    /// Whether the elements lie without gaps, the last dimension's side by side.
+    pub(crate) fn is_dense(&self) -> bool {
+        let mut expected = 1_i64;
+        self.shape.as_slice().iter().zip(self.strides.as_slice()).rev().all(|(extent, stride)| {
+            let right = *extent <= 1 || *stride == expected;
+            expected = expected.saturating_mul((*extent).max(1));
+            right
+        })
     }
 
     /// Such as `[8, 64, 32]`.

@@ -174,6 +174,8 @@ def test_nothing_outside_a_group_reaches_it():
     np.testing.assert_array_equal(ggemm.forward(x, w, sizes)[:3], clean[:3])
 
 
+F8 = np.ones(8, np.float32)
+
 MISTAKES = [
     (lambda x, w, s: ggemm.forward(x, w), TypeError, "exactly one of sizes and ends .* neither"),
     (lambda x, w, s: ggemm.forward(x, w, s, ends=s), TypeError, "exactly one of sizes and ends .* both"),
@@ -187,14 +189,15 @@ MISTAKES = [
     (lambda x, w, s: ggemm.forward(x, w, s.astype(np.float32)), TypeError, "holds f32.*int32 or int64"),
     (lambda x, w, s: ggemm.forward(x, w, s.astype(np.uint8)), TypeError, "sizes holds .*uint8"),
     (lambda x, w, s: ggemm.forward(x, w, [4, 4]), TypeError, "sizes is list, beside NumPy arrays"),
-    (lambda x, w, s: ggemm.forward(x.astype(F32), w, s), TypeError, "x holds f32, operands are bf16 or f16"),
+    (lambda x, w, s: ggemm.forward(x.astype(F32), w, s), TypeError, "x holds f32, operands are bf16, f16 or fp8"),
     (lambda x, w, s: ggemm.forward(x, w.astype(F16), s), TypeError, "w holds f16, bf16 as the first operand"),
     (lambda x, w, s: ggemm.forward(x, w, s, out=np.zeros((8, 17), BF16)), ValueError, r"out has shape \[8, 17\].*\[8, 16\]"),
     (lambda x, w, s: ggemm.forward(x, w, s, out=np.zeros((8, 16), np.int32)), TypeError, "y holds i32"),
     (lambda x, w, s: ggemm.forward(x, w, s, out=np.zeros((8, 16), BF16), out_dtype="f32"), TypeError, "out_dtype"),
     (lambda x, w, s: ggemm.forward(x, w, s, out=read_only((8, 16))), ValueError, "out is read-only"),
     (lambda x, w, s: ggemm.forward(x, w, s, out_dtype="float64"), TypeError, "out_dtype holds float64"),
-    (lambda x, w, s: ggemm.forward(x, w, s, x_scale=1), NotImplementedError, "fp8"),
+    (lambda x, w, s: ggemm.forward(x, w, s, x_scale=1), TypeError, "x_scale is given and w_scale is not"),
+    (lambda x, w, s: ggemm.forward(x, w, s, x_scale=F8, w_scale=F8), ValueError, "x holds bf16, which has no scales"),
     (lambda x, w, s: ggemm.forward(x, w, s - 5), ValueError, "size of group 0 is -1"),
     (lambda x, w, s: ggemm.forward(x, w, s + 5), ValueError, "past M = 8"),
     (lambda x, w, s: ggemm.forward(x, w, ends=s[::-1] - [0, 1]), ValueError, "end of group 1 is 3, before 4"),

@@ -3,6 +3,7 @@
 use ggemm_codegen::Operation;
 
 use crate::buffer::{View, ViewMut};
+use crate::operand::Operand;
 
 /// The tensors of one run, named for the operation.
 ///
@@ -20,8 +21,8 @@ use crate::buffer::{View, ViewMut};
 #[derive(Debug)]
 pub struct Args<'a> {
     pub(crate) operation: Operation,
-    pub(crate) lhs: View<'a>,
-    pub(crate) rhs: View<'a>,
+    pub(crate) lhs: Operand<'a>,
+    pub(crate) rhs: Operand<'a>,
     pub(crate) groups: View<'a>,
     pub(crate) out: ViewMut<'a>,
 }
@@ -29,8 +30,8 @@ pub struct Args<'a> {
 impl<'a> Args<'a> {
     /// y[M, N] = x[M, K] · w_gᵀ. `groups` holds the G sizes or ends.
     pub fn forward(
-        x: impl Into<View<'a>>,
-        w: impl Into<View<'a>>,
+        x: impl Into<Operand<'a>>,
+        w: impl Into<Operand<'a>>,
         groups: impl Into<View<'a>>,
         y: impl Into<ViewMut<'a>>,
     ) -> Self {
@@ -39,8 +40,8 @@ impl<'a> Args<'a> {
 
     /// dx[M, K] = dy[M, N] · w_g. `groups` holds the G sizes or ends.
     pub fn grad_x(
-        dy: impl Into<View<'a>>,
-        w: impl Into<View<'a>>,
+        dy: impl Into<Operand<'a>>,
+        w: impl Into<Operand<'a>>,
         groups: impl Into<View<'a>>,
         dx: impl Into<ViewMut<'a>>,
     ) -> Self {
@@ -49,8 +50,8 @@ impl<'a> Args<'a> {
 
     /// dw_g = Σ over the rows of g of dyᵀ x, from dy[M, N] and x[M, K]. `groups` holds the G sizes or ends.
     pub fn grad_w(
-        dy: impl Into<View<'a>>,
-        x: impl Into<View<'a>>,
+        dy: impl Into<Operand<'a>>,
+        x: impl Into<Operand<'a>>,
         groups: impl Into<View<'a>>,
         dw: impl Into<ViewMut<'a>>,
     ) -> Self {
@@ -61,8 +62,8 @@ impl<'a> Args<'a> {
     /// operation alike.
     pub fn new(
         operation: Operation,
-        lhs: impl Into<View<'a>>,
-        rhs: impl Into<View<'a>>,
+        lhs: impl Into<Operand<'a>>,
+        rhs: impl Into<Operand<'a>>,
         groups: impl Into<View<'a>>,
         out: impl Into<ViewMut<'a>>,
     ) -> Self {

@@ -1,12 +1,13 @@
 //! The checks that every backend makes before it touches memory.
 
-use ggemm_codegen::{Problem, ProblemError, TensorShape};
+use ggemm_codegen::{Problem, ProblemError, ScaleShape, TensorShape};
 
 use crate::args::Args;
 use crate::buffer::View;
 use crate::device::Device;
 use crate::element::ElementType;
 use crate::error::Error;
+use crate::operand::Operand;
 
 /// The name of the array of sizes or ends in messages.
 const GROUPS: &str = "groups";
@@ -25,13 +26,21 @@ pub(crate) fn args(problem: &Problem, device: &Device, args: &Args<'_>) -> Resul
 pub(crate) fn inputs(
     problem: &Problem,
     device: &Device,
-    lhs: &View<'_>,
-    rhs: &View<'_>,
+    lhs: &Operand<'_>,
+    rhs: &Operand<'_>,
     groups: &View<'_>,
 ) -> Result<(), Error> {
     let [first, second, _] = problem.tensors();
-    tensor(problem, device, &first, lhs)?;
-    tensor(problem, device, &second, rhs)?;
+    tensor(problem, device, &first, &lhs.elements)?;
+    tensor(problem, device, &second, &rhs.elements)?;
+    let shapes = problem.scales().map_or([None; 2], |shapes| shapes.map(Some));
+    scales(problem, device, first.name, lhs, shapes[0])?;
+    scales(problem, device, second.name, rhs, shapes[1])?;
+    self::groups(problem, device, groups)
+}
+
+/// Refuses an array that cannot be the sizes or ends.
+pub(crate) fn groups(problem: &Problem, device: &Device, groups: &View<'_>) -> Result<(), Error> {
     on_device(device, GROUPS, groups)?;
     of_type(problem, GROUPS, groups, problem.group_index.into())?;
     if groups.len() != problem.groups {
@@ -41,6 +50,62 @@ pub(crate) fn inputs(
             needed: problem.groups,
             shape: "[G]".into(),
             remedy: "exactly",
+            problem: problem.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses memory that cannot be the dense tensor of these extents from which `argument` is quantized.
+pub(crate) fn source(problem: &Problem, argument: &'static str, view: &View<'_>, dims: &[usize]) -> Result<(), Error> {
+    on_device(&Device::cpu(), argument, view)?;
+    let found = view.element_type();
+    if !matches!(found, ElementType::Bf16 | ElementType::F16 | ElementType::F32) {
+        return Err(Error::SourceType { argument, found });
+    }
+    let needed = dims.iter().fold(1_usize, |n, d| n.saturating_mul(*d));
+    if view.len() < needed {
+        return Err(Error::ArgumentLength {
+            argument,
+            found: view.len(),
+            needed,
+            shape: format!("{dims:?}"),
+            remedy: "at least",
+            problem: problem.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses scales that are missing, that belong to nothing, or that cannot be the array of this shape.
+fn scales(
+    problem: &Problem,
+    device: &Device,
+    operand: &'static str,
+    given: &Operand<'_>,
+    shape: Option<ScaleShape>,
+) -> Result<(), Error> {
+    let (scales, shape) = match (&given.scales, shape) {
+        (None, None) => return Ok(()),
+        (Some(scales), Some(shape)) => (scales, shape),
+        (None, Some(shape)) => {
+            let dims = format!("{:?}", shape.dims());
+            return Err(Error::MissingScales { operand, shape: dims, problem: problem.to_string() });
+        }
+        (Some(_), None) => return Err(Error::UnusedScales { operand, problem: problem.to_string() }),
+    };
+    on_device(device, shape.name, scales)?;
+    let found = scales.element_type();
+    if found != ElementType::F32 {
+        return Err(Error::ScaleType { argument: shape.name, found });
+    }
+    if scales.len() < shape.elements() {
+        return Err(Error::ArgumentLength {
+            argument: shape.name,
+            found: scales.len(),
+            needed: shape.elements(),
+            shape: format!("{:?}", shape.dims()),
+            remedy: "at least",
             problem: problem.to_string(),
         });
     }

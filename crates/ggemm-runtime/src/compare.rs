@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ggemm_codegen::bound::within;
+use ggemm_codegen::bound::{roundings, within};
 use ggemm_codegen::{Ragged, Tail};
 use rayon::prelude::*;
 
@@ -17,7 +17,8 @@ use crate::reference::Reference;
 /// What counts as right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Half a unit in the last place of the output's type, plus L · 2⁻²⁴ · Σ|a||b|.
+    /// Half a unit in the last place of the output's type, plus L · 2⁻²⁴ · Σ|a||b|. L is the length of the reduction, and
+    /// two more for operands with scales.
     Bound,
     /// The exact sum, rounded once, bit for bit: for operands whose sums are exact in f32
     /// ([`Values::SmallIntegers`](crate::random::Values::SmallIntegers)).
@@ -160,7 +161,7 @@ struct Row {
     offset: usize,
     /// Its place in the reference.
     index: usize,
-    /// Terms of each of its sums.
+    /// Rounding errors of each of its sums, at most.
     terms: usize,
 }
 
@@ -216,6 +217,7 @@ impl Reference {
             return Vec::new();
         }
         let extra = usize::from(c.accumulate);
+        let scaling = self.problem.scaling;
         let mut rows = Vec::new();
         match c.ragged {
             Ragged::Rows => {
@@ -224,7 +226,7 @@ impl Reference {
                     rows.push(Row { group, row, offset: row * c.d.row_stride, index: row, terms });
                 };
                 for (group, run) in self.runs.iter().enumerate() {
-                    run.for_each(|row| push((!shared).then_some(group), row, c.reduction));
+                    run.for_each(|row| push((!shared).then_some(group), row, roundings(c.reduction, scaling)));
                 }
                 if self.problem.tail != Tail::Untouched {
                     (self.runs.total()..c.rows).for_each(|row| push(None, row, 0));
@@ -234,7 +236,7 @@ impl Reference {
                 for (group, run) in self.runs.iter().enumerate() {
                     for row in 0..c.rows {
                         let offset = group * c.d.group_stride + row * c.d.row_stride;
-                        let terms = run.len() + extra;
+                        let terms = roundings(run.len(), scaling) + extra;
                         let named = (!c.weight_shared).then_some(group);
                         rows.push(Row { group: named, row, offset, index: group * c.rows + row, terms });
                     }

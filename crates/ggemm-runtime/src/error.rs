@@ -99,6 +99,62 @@ pub enum Error {
         /// Where it was to be computed.
         arch: Arch,
     },
+    /// No GPU kernel multiplies fp8.
+    #[error(
+        "no kernel multiplies fp8 on a GPU yet, and `{problem}` was to be computed on {arch}: use Device::cpu(), or bf16 or f16 operands"
+    )]
+    NoFp8Kernel {
+        /// The problem, printed.
+        problem: String,
+        /// Where it was to be computed.
+        arch: Arch,
+    },
+    /// An fp8 operand without its scales.
+    #[error("{operand} has no scales, f32 {shape} are needed by `{problem}`: pass Operand::scaled(elements, scales)")]
+    MissingScales {
+        /// The operand's name in the operation.
+        operand: &'static str,
+        /// The extents of its scales.
+        shape: String,
+        /// The problem, printed.
+        problem: String,
+    },
+    /// A quantizer for a problem that has nothing to quantize.
+    #[error("`{problem}` multiplies no fp8: plan for e4m3 or e5m2 with a scaling")]
+    NotFp8 {
+        /// The problem, printed.
+        problem: String,
+    },
+    /// Elements of a type that quantization does not start from.
+    #[error("{argument} holds {found}: quantization starts from bf16, f16 or f32; pass one of them")]
+    SourceType {
+        /// The operand's name in the operation.
+        argument: &'static str,
+        /// What it holds.
+        found: ElementType,
+    },
+    /// An operand of grad_w is to be quantized, and nobody said which rows are whose.
+    #[error("`{problem}` scales the rows of each group apart, and no groups were given: call Quantizer::groups")]
+    MissingGroups {
+        /// The problem, printed.
+        problem: String,
+    },
+    /// Scales of another type.
+    #[error("{argument} holds {found}: scales are f32; convert them")]
+    ScaleType {
+        /// The scales' name in the operation.
+        argument: &'static str,
+        /// What they hold.
+        found: ElementType,
+    },
+    /// An operand with scales in a problem that has none.
+    #[error("{operand} has scales, and `{problem}` has none: pass the elements alone, or plan for fp8 with a scaling")]
+    UnusedScales {
+        /// The operand's name in the operation.
+        operand: &'static str,
+        /// The problem, printed.
+        problem: String,
+    },
     /// A baked kernel that another version of ggemm wrote, or that is damaged.
     #[error(
         "the kernel `{kernel}` of the set `{set}` cannot be read ({reason}): build the program anew, with one version of ggemm"

@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 
 use crate::element::ElementType;
+use crate::fp8::{e4m3, e5m2};
 
 macro_rules! host_memory {
     ($($variant:ident $element:ty;)*) => {
@@ -141,6 +142,8 @@ pub trait HostElement: Sized + Copy + 'static {
 }
 
 host_memory! {
+    E4m3 e4m3;
+    E5m2 e5m2;
     Bf16 bf16;
     F16 f16;
     F32 f32;

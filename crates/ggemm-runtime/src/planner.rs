@@ -142,7 +142,7 @@ impl Planner {
     ///
     /// # Errors
     /// [`Error::Problem`] for a problem that means nothing, [`Error::Pin`] for a pinned variant that cannot compute it,
-    /// [`Error::UnreadableKernel`] for a set that another version of ggemm baked.
+    /// [`Error::NoFp8Kernel`] for fp8 operands, [`Error::UnreadableKernel`] for a set that another version of ggemm baked.
     pub fn select(&self, problem: &Problem, arch: Arch) -> Result<Selection, Error> {
         problem.validate()?;
         Selection::new(&self.sets, problem, arch, self.rule())
@@ -178,7 +178,7 @@ impl Planner {
     ///
     /// # Errors
     /// [`Error::Problem`] for a problem that means nothing, [`Error::PinnedOnCpu`] and [`Error::Pin`] for a pin that the
-    /// device cannot honour, [`Error::NoBackend`] for a device that this build cannot compute on.
+    /// device cannot honour, [`Error::NoFp8Kernel`] for fp8 operands on a GPU or in the interpreter, [`Error::NoBackend`] for a device that this build cannot compute on.
     pub fn plan(&self, problem: &Problem) -> Result<Plan, Error> {
         problem.validate()?;
         let (choice, backend) = self.backend(problem)?;
@@ -260,6 +260,17 @@ mod tests {
         let reduction = "ggemm_reduction_am_bn_bf16_f32_bf16_sm80_128x256x32_w2x4_s4_multistage_cpasync";
         let error = gpu().pin(reduction.parse().unwrap()).plan(&problem).unwrap_err();
         assert!(matches!(error, Error::Pin(_)), "{error}");
+    }
+
+    #[test]
+    fn fp8_is_refused_before_the_gpu_is_opened() {
+        use ggemm_codegen::{Dtype, Scaling};
+        let problem = Problem::forward(8, 4096, 1536, 2048).operand(Dtype::E4m3).scaling(Scaling::Block);
+        for planner in [gpu(), gpu().batch_invariant(true)] {
+            let error = planner.plan(&problem).unwrap_err();
+            assert!(matches!(error, Error::NoFp8Kernel { arch: Arch::Sm90a, .. }), "{error}");
+        }
+        assert!(Planner::new(Device::cpu()).plan(&problem).is_ok());
     }
 
     #[derive(Clone, Default)]

@@ -5,7 +5,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ggemm_codegen::{GroupForm, IndexType, Operation, Problem, TensorShape};
+use ggemm_codegen::{
+    GroupForm, IndexType, Operation, Problem, Ragged, SCALE_BLOCK, ScaleShape, TensorShape, WeightSharing,
+};
 use rayon::prelude::*;
 
 use crate::args::Args;
@@ -14,6 +16,7 @@ use crate::device::Device;
 use crate::element::ElementType;
 use crate::error::Error;
 use crate::groups::{self, Runs};
+use crate::operand::Operand;
 use crate::real::{Real, with_real};
 
 /// A random number generator: xoshiro256++ by Blackman and Vigna, seeded through SplitMix64.
@@ -171,7 +174,7 @@ pub enum Values {
     /// [`Rng::normal`], rounded to the operand's type.
     Normal,
     /// Integers so small that every sum of the problem is exact in f32, whatever its order: at most 4 in magnitude, and
-    /// less where the reduction is longer than a million.
+    /// less where the reduction is longer than a million. Their scales are powers of two.
     SmallIntegers,
 }
 
@@ -179,7 +182,7 @@ pub enum Values {
 const MARGIN: usize = 9;
 
 /// The tensors of a problem in the host's memory. Whatever lies in them outside the problem is NaN: stride padding, gaps
-/// between groups' weights, the operands' tail rows, a margin at the end. The output is NaN throughout, except that an
+/// between groups' weights, the operands' tail rows, a margin at the end, and the scales of all that. The output is NaN throughout, except that an
 /// output to accumulate into holds values.
 #[derive(Debug)]
 pub struct Tensors {
@@ -189,6 +192,8 @@ pub struct Tensors {
     pub lhs: Buffer,
     /// The second operand.
     pub rhs: Buffer,
+    /// The scales of both, for fp8.
+    pub scales: Option<[Buffer; 2]>,
     /// Sizes or ends, as the problem says.
     pub groups: Buffer,
     /// The output before the run.
@@ -224,15 +229,34 @@ impl Tensors {
         problem.validate()?;
         let groups: Vec<i64> = (0..problem.groups).map(|g| groups.get(g).copied().unwrap_or(0)).collect();
         let groups = group_array(problem, &groups)?;
-        let runs = Runs::clamped(problem, groups::values(&groups.view()));
+        let mut runs = Runs::clamped(problem, groups::values(&groups.view()));
         let [first, second, out] = problem.tensors();
-        let live = |shape: &TensorShape| if shape.rows_are_tokens(problem) { runs.total() } else { shape.rows };
+        let live = |shape: &TensorShape| {
+            if problem.reduction_blocks {
+                shape.rows
+            } else if shape.rows_are_tokens(problem) {
+                runs.total()
+            } else {
+                shape.rows
+            }
+        };
         let integers = (values == Values::SmallIntegers).then(|| largest_integer(problem));
         let before = if problem.accumulate { out.rows } else { 0 };
+        let mut lhs = poisoned(&first, live(&first), integers, seed, 0)?;
+        let mut rhs = poisoned(&second, live(&second), integers, seed, 1)?;
+        if problem.weight_sharing == WeightSharing::Shared && problem.operation == Operation::GradW {
+            runs = runs.merged();
+        }
+        if problem.reduction_blocks {
+            poison_between_groups(&mut lhs, &first, problem, &runs);
+            poison_between_groups(&mut rhs, &second, problem, &runs);
+        }
+        let scales = random_scales(problem, &runs, values, seed)?;
         Ok(Tensors {
             operation: problem.operation,
-            lhs: poisoned(&first, live(&first), integers, seed, 0)?,
-            rhs: poisoned(&second, live(&second), integers, seed, 1)?,
+            lhs,
+            rhs,
+            scales,
             groups,
             out: poisoned(&out, before, integers, seed, 2)?,
         })
@@ -240,7 +264,16 @@ impl Tensors {
 
     /// The arguments of a run that writes to `out`, which starts as a clone of [`Tensors::out`].
     pub fn args<'a>(&'a self, out: &'a mut Buffer) -> Args<'a> {
-        Args::new(self.operation, &self.lhs, &self.rhs, &self.groups, out)
+        let [lhs, rhs] = self.operands();
+        Args::new(self.operation, lhs, rhs, &self.groups, out)
+    }
+
+    /// The operands with their scales.
+    pub fn operands(&self) -> [Operand<'_>; 2] {
+        match &self.scales {
+            None => [(&self.lhs).into(), (&self.rhs).into()],
+            Some([lhs, rhs]) => [Operand::scaled(&self.lhs, lhs), Operand::scaled(&self.rhs, rhs)],
+        }
     }
 }
 
@@ -257,14 +290,19 @@ impl RowsAreTokens for TensorShape {
     }
 }
 
-/// The largest r such that sums of products of integers of magnitude r, and an accumulator of r, stay within 2²⁴.
+/// The largest r such that sums of products of integers of magnitude r, and an accumulator of r, stay within 2²⁴. Scales
+/// make products up to 4 times as large and count in quarters.
 fn largest_integer(problem: &Problem) -> u32 {
     let length = match problem.operation {
         Operation::Forward => problem.k,
         Operation::GradX => problem.n,
         Operation::GradW => problem.m,
     };
-    (1..=4_u32).rev().find(|r| length.saturating_add(1).saturating_mul((r * r) as usize) <= 1 << 24).unwrap_or(1)
+    let spread = if problem.operand.is_fp8() { 16 } else { 1 };
+    (1..=4_u32)
+        .rev()
+        .find(|r| length.saturating_add(1).saturating_mul((r * r) as usize * spread) <= 1 << 24)
+        .unwrap_or(1)
 }
 
 /// Values in the first `live` rows of each matrix of `shape`, NaN elsewhere.
@@ -276,6 +314,65 @@ fn poisoned(shape: &TensorShape, live: usize, integers: Option<u32>, seed: u64, 
             fill(elements, shape, live, integers, seed ^ stream << 62);
         }
     });
+    Ok(buffer)
+}
+
+/// Of an operand that lies along the reduction: zeros behind each group's last block, NaN in the columns of no block.
+fn poison_between_groups(buffer: &mut Buffer, shape: &TensorShape, problem: &Problem, runs: &Runs) {
+    let c = problem.contraction();
+    let mut owned = vec![None; shape.cols];
+    for (group, run) in runs.iter().enumerate() {
+        let start = c.reduction_start(run.start, group);
+        owned[start..start + run.len()].fill(Some(true));
+        owned[start + run.len()..start + run.len().next_multiple_of(SCALE_BLOCK)].fill(Some(false));
+    }
+    with_real!(shape.dtype, T => {
+        let elements = buffer.as_mut_slice::<T>().unwrap_or_default();
+        for row in elements.chunks_mut(shape.row_stride.max(1)).take(shape.rows) {
+            for (element, owned) in row.iter_mut().zip(&owned) {
+                match owned {
+                    Some(true) => {}
+                    Some(false) => *element = T::from_f32(0.0),
+                    None => *element = T::from_f32(f32::NAN),
+                }
+            }
+        }
+    });
+}
+
+/// Random scales of both operands where the problem reads any, NaN elsewhere.
+fn random_scales(problem: &Problem, runs: &Runs, values: Values, seed: u64) -> Result<Option<[Buffer; 2]>, Error> {
+    let c = problem.contraction();
+    let Some(shapes) = c.scales else { return Ok(None) };
+    let mut rng = Rng::new(seed ^ 0x5ca1e);
+    let mut draw = || match values {
+        Values::Normal => (0.25 + rng.unit()) as f32,
+        Values::SmallIntegers => [0.5, 1.0, 2.0][rng.below(3)],
+    };
+    let mut scales = [empty_scales(&shapes[0])?, empty_scales(&shapes[1])?];
+    for (group, run) in runs.iter().enumerate().filter(|(_, run)| !run.is_empty()) {
+        let first = c.first_block(run.start, group);
+        let (rows, length) = match c.ragged {
+            Ragged::Rows => (run, c.reduction),
+            Ragged::Reduction => (0..c.rows, run.len()),
+        };
+        let blocks = first..first + length.div_ceil(SCALE_BLOCK);
+        for ((buffer, shape), side) in scales.iter_mut().zip(&shapes).zip([rows, 0..c.cols]) {
+            let elements = buffer.as_mut_slice::<f32>().unwrap_or_default();
+            for outer in side.step_by(shape.outer_block) {
+                blocks.clone().for_each(|block| elements[shape.index(group, outer, block)] = draw());
+            }
+        }
+    }
+    if c.operands_exchanged {
+        scales.reverse();
+    }
+    Ok(Some(scales))
+}
+
+fn empty_scales(shape: &ScaleShape) -> Result<Buffer, Error> {
+    let mut buffer = Buffer::zeros(&Device::cpu(), ElementType::F32, shape.elements().saturating_add(MARGIN))?;
+    buffer.as_mut_slice().unwrap_or_default().fill(f32::NAN);
     Ok(buffer)
 }
 

@@ -4,7 +4,7 @@ use half::{bf16, f16};
 
 use crate::element::Element;
 
-/// A matrix type: its values, and how f32 rounds to it.
+/// A matrix type: its values, and how f32 rounds to it (fp8 saturates).
 pub(crate) trait Real: Element {
     /// To nearest, ties to even.
     fn from_f32(value: f32) -> Self;
@@ -49,6 +49,14 @@ macro_rules! with_real {
         match $dtype {
             ggemm_codegen::Dtype::F32 => {
                 type $real = f32;
+                $body
+            }
+            ggemm_codegen::Dtype::E4m3 => {
+                type $real = $crate::e4m3;
+                $body
+            }
+            ggemm_codegen::Dtype::E5m2 => {
+                type $real = $crate::e5m2;
                 $body
             }
             ggemm_codegen::Dtype::F16 => {

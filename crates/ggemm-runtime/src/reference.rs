@@ -1,7 +1,7 @@
 //! What an output should be, in f64, by loops as plain as the definitions. It shares nothing with the backends but the
 //! reading of a problem's shapes, and nothing at all of their arithmetic.
 
-use ggemm_codegen::{Contraction, Major, Problem, Ragged};
+use ggemm_codegen::{Contraction, Dtype, Major, Problem, Ragged, SCALE_BLOCK, ScaleShape};
 use rayon::prelude::*;
 
 use crate::buffer::View;
@@ -9,12 +9,13 @@ use crate::check;
 use crate::device::Device;
 use crate::error::Error;
 use crate::groups::{self, Runs};
+use crate::operand::Operand;
 use crate::real::{Real, with_real};
 
 /// The exact output of a problem: each element's sum and the sum of its terms' magnitudes, in f64.
 ///
-/// Products of two 16-bit floating-point numbers are exact in f64, and what f64 loses in a sum of L of them is 2⁻²⁹ of
-/// what f32 may lose.
+/// Products of two 16-bit floating-point numbers are exact in f64, those of fp8 elements times their scales nearly so, and
+/// what f64 loses in a sum of L of them is 2⁻²⁹ of what f32 may lose.
 ///
 /// Groups are read as the kernels read them outside checked mode ([`Runs::clamped`]).
 #[derive(Clone, Debug)]
@@ -42,8 +43,8 @@ impl Reference {
     /// As [`Plan::run`](crate::Plan::run) for tensors that are not what the problem says; [`Error::OutOfMemory`].
     pub fn compute<'a>(
         problem: &Problem,
-        lhs: impl Into<View<'a>>,
-        rhs: impl Into<View<'a>>,
+        lhs: impl Into<Operand<'a>>,
+        rhs: impl Into<Operand<'a>>,
         groups: impl Into<View<'a>>,
         before: impl Into<View<'a>>,
         progress: &dyn Fn(f64),
@@ -73,9 +74,10 @@ impl Reference {
             with_real!(problem.output, T => reference.start_from::<T>(before.as_slice().unwrap_or_default()));
         }
         let (a, b) = if reference.contraction.operands_exchanged { (rhs, lhs) } else { (lhs, rhs) };
-        with_real!(problem.operand, T => {
-            reference.sum::<T>(a.as_slice().unwrap_or_default(), b.as_slice().unwrap_or_default(), progress)?;
-        });
+        let [a_scale, b_scale] = reference.contraction.scales.map_or([None; 2], |shapes| shapes.map(Some));
+        let a = Values::of(&a, reference.contraction.a.dtype, a_scale);
+        let b = Values::of(&b, reference.contraction.b.dtype, b_scale);
+        reference.sum(&a, &b, progress)?;
         progress(1.0);
         Ok(reference)
     }
@@ -96,7 +98,7 @@ impl Reference {
         }
     }
 
-    fn sum<T: Real>(&mut self, a: &[T], b: &[T], progress: &dyn Fn(f64)) -> Result<(), Error> {
+    fn sum(&mut self, a: &Values<'_>, b: &Values<'_>, progress: &dyn Fn(f64)) -> Result<(), Error> {
         let c = &self.contraction;
         if self.exact.is_empty() {
             return Ok(());
@@ -105,24 +107,27 @@ impl Reference {
         let mut done = 0.0;
         let mut panel = zeros(DEPTH.min(c.reduction).saturating_mul(c.cols))?;
         for (group, run) in self.runs.iter().enumerate() {
-            let (rows, reduction) = match c.ragged {
-                Ragged::Rows => (run, 0..c.reduction),
-                Ragged::Reduction => (group * c.rows..(group + 1) * c.rows, run),
+            // Where the operands hold the reduction, and in which block of 128 it starts.
+            let (origin, first_block) = (c.reduction_start(run.start, group), c.first_block(run.start, group));
+            let (rows, length) = match c.ragged {
+                Ragged::Rows => (run, c.reduction),
+                Ragged::Reduction => (group * c.rows..(group + 1) * c.rows, run.len()),
             };
             if rows.is_empty() {
                 continue;
             }
             let first_row = if c.ragged == Ragged::Rows { 0 } else { rows.start };
             let own = rows.start * c.cols..rows.end * c.cols;
-            for start in reduction.clone().step_by(DEPTH) {
-                let depth = start..reduction.end.min(start + DEPTH);
+            for start in (0..length).step_by(DEPTH) {
+                let depth = start..length.min(start + DEPTH);
                 for (k, row) in depth.clone().zip(panel.chunks_mut(c.cols)) {
+                    let block = first_block + k / SCALE_BLOCK;
                     for (col, b_kj) in row.iter_mut().enumerate() {
                         let at = match c.b_major {
-                            Major::K => col * c.b.row_stride + k,
-                            Major::Mn => k * c.b.row_stride + col,
+                            Major::K => col * c.b.row_stride + origin + k,
+                            Major::Mn => (origin + k) * c.b.row_stride + col,
                         };
-                        *b_kj = b[group * c.b.group_stride + at].to_f64();
+                        *b_kj = b.get(group * c.b.group_stride + at, group, col, block);
                     }
                 }
                 let exact = self.exact[own.clone()].par_chunks_mut(c.cols);
@@ -130,11 +135,11 @@ impl Reference {
                 exact.zip(magnitude).enumerate().for_each(|(index, (exact, magnitude))| {
                     let row = rows.start - first_row + index;
                     for (k, b_k) in depth.clone().zip(panel.chunks(c.cols)) {
-                        let at = match c.ragged {
-                            Ragged::Rows => row * c.a.row_stride + k,
-                            Ragged::Reduction => k * c.a.row_stride + row,
+                        let at = match c.a_major {
+                            Major::K => row * c.a.row_stride + origin + k,
+                            Major::Mn => (origin + k) * c.a.row_stride + row,
                         };
-                        let a_ik = a[at].to_f64();
+                        let a_ik = a.get(at, group, row, first_block + k / SCALE_BLOCK);
                         for ((exact, magnitude), b_kj) in exact.iter_mut().zip(&mut *magnitude).zip(b_k) {
                             let product = a_ik * b_kj;
                             *exact += product;
@@ -147,6 +152,32 @@ impl Reference {
             }
         }
         Ok(())
+    }
+}
+
+/// An operand's elements as the numbers that they stand for.
+struct Values<'a> {
+    element: Box<dyn Fn(usize) -> f64 + Sync + 'a>,
+    scales: Option<(ScaleShape, &'a [f32])>,
+}
+
+impl<'a> Values<'a> {
+    fn of(operand: &Operand<'a>, dtype: Dtype, scales: Option<ScaleShape>) -> Self {
+        let element: Box<dyn Fn(usize) -> f64 + Sync + 'a> = with_real!(dtype, T => {
+            let elements = operand.elements.as_slice::<T>().unwrap_or_default();
+            Box::new(move |at: usize| elements[at].to_f64())
+        });
+        let values = operand.scales.as_ref().and_then(View::as_slice).unwrap_or_default();
+        Values { element, scales: scales.map(|shape| (shape, values)) }
+    }
+
+    /// Element `at` of the operand's memory, which is number `outer` along the output, in `block` of the reduction.
+    fn get(&self, at: usize, group: usize, outer: usize, block: usize) -> f64 {
+        let value = (self.element)(at);
+        match &self.scales {
+            None => value,
+            Some((shape, scales)) => value * f64::from(scales[shape.index(group, outer, block)]),
+        }
     }
 }
 

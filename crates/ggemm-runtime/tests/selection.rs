@@ -69,7 +69,7 @@ prop_compose! {
         kind in (
             select(&Operation::ALL[..]),
             select(vec![Dtype::Bf16, Dtype::F16]),
-            select(&Dtype::ALL[..]),
+            select(&Dtype::OUTPUTS[..]),
             select(vec![WeightLayout::Nk, WeightLayout::Kn]),
             select(vec![WeightSharing::PerExpert, WeightSharing::Shared]),
         ),

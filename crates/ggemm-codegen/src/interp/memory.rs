@@ -4,6 +4,7 @@ use half::{bf16, f16};
 
 use crate::contraction::Contraction;
 use crate::dtype::Dtype;
+use crate::fp8;
 use crate::launch::Operand;
 use crate::problem::IndexType;
 
@@ -121,6 +122,8 @@ impl Buffer {
 /// A float's bits, rounded to nearest even.
 pub(super) fn encode(dtype: Dtype, value: f32) -> u64 {
     match dtype {
+        Dtype::E4m3 => u64::from(fp8::e4m3_from_f32(value)),
+        Dtype::E5m2 => u64::from(fp8::e5m2_from_f32(value)),
         Dtype::Bf16 => u64::from(bf16::from_f32(value).to_bits()),
         Dtype::F16 => u64::from(f16::from_f32(value).to_bits()),
         Dtype::F32 => u64::from(value.to_bits()),
@@ -129,6 +132,8 @@ pub(super) fn encode(dtype: Dtype, value: f32) -> u64 {
 
 pub(super) fn decode(dtype: Dtype, bits: u64) -> f32 {
     match dtype {
+        Dtype::E4m3 => fp8::e4m3_to_f32(bits as u8),
+        Dtype::E5m2 => fp8::e5m2_to_f32(bits as u8),
         Dtype::Bf16 => bf16::from_bits(bits as u16).to_f32(),
         Dtype::F16 => f16::from_bits(bits as u16).to_f32(),
         Dtype::F32 => f32::from_bits(bits as u32),

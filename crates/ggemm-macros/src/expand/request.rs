@@ -91,9 +91,10 @@ fn read_purpose(fields: &Fields, errors: &mut Errors) -> Option<Purpose> {
         .map(values);
     let operands = fields
         .require("dtypes", "[bf16]", errors)
-        .and_then(|field| read_words(field, &[Dtype::Bf16, Dtype::F16], "types", is_operand, errors))
+        .and_then(|field| read_words(field, &OPERANDS, "types", is_operand, errors))
         .map(values);
-    let outputs = fields.get("outputs").map(|field| read_words(field, &Dtype::ALL, "types", Ok, errors).map(values));
+    let outputs =
+        fields.get("outputs").map(|field| read_words(field, &Dtype::OUTPUTS, "types", is_output, errors).map(values));
     let weights = match fields.get("weights") {
         Some(field) => read_weights(field, errors),
         None => Some(vec![WeightLayout::Nk]),
@@ -113,11 +114,17 @@ fn values<T>(spanned: Vec<Spanned<T>>) -> Vec<T> {
     spanned.into_iter().map(|spanned| spanned.value).collect()
 }
 
+/// The types that kernels multiply.
+const OPERANDS: [Dtype; 2] = [Dtype::Bf16, Dtype::F16];
+
 fn is_operand(dtype: Dtype) -> Result<Dtype, String> {
-    match Problem::forward(1, 1, 1, 1).operand(dtype).validate() {
-        Ok(()) => Ok(dtype),
-        Err(error) => Err(error.to_string()),
-    }
+    let refused = || format!("no kernel multiplies {dtype}: use bf16 or f16 (the output may be f32)");
+    OPERANDS.contains(&dtype).then_some(dtype).ok_or_else(refused)
+}
+
+fn is_output(dtype: Dtype) -> Result<Dtype, String> {
+    let refused = || format!("no kernel writes {dtype}: use bf16, f16 or f32");
+    Dtype::OUTPUTS.contains(&dtype).then_some(dtype).ok_or_else(refused)
 }
 
 /// A list of words out of `known`, or `all` of them. `check` may refuse a value.

@@ -203,6 +203,19 @@ fn outputs_are_the_operands_type_and_f32_for_grad_w() {
     assert_eq!(outputs(f32, Ragged::Rows), BTreeSet::from(["f32".to_owned()]));
 }
 
+/// Names of types that no kernel has are known, and refused.
+#[test]
+fn fp8_is_no_type_of_a_kernel() {
+    let request = "mod m { ops: all, dtypes: [e4m3], outputs: [e5m2], arch: [sm_80] }";
+    assert_eq!(
+        messages(source(request)),
+        [
+            "no kernel multiplies e4m3: use bf16 or f16 (the output may be f32)",
+            "no kernel writes e5m2: use bf16, f16 or f32"
+        ]
+    );
+}
+
 #[test]
 fn listed_tiles_are_made_to_fit_each_target() {
     let found = specs(

@@ -12,7 +12,7 @@ from typing import Any
 from . import _ggemm
 from ._errors import ArgumentError, ArgumentTypeError
 
-BF16, F16, F32, I32, I64 = range(5)
+BF16, F16, F32, I32, I64, E4M3, E5M2 = range(7)
 CODES = {
     "bfloat16": BF16,
     "bf16": BF16,
@@ -24,8 +24,12 @@ CODES = {
     "float": F32,
     "int32": I32,
     "int64": I64,
+    "float8_e4m3fn": E4M3,
+    "e4m3": E4M3,
+    "float8_e5m2": E5M2,
+    "e5m2": E5M2,
 }
-NAMES = ("bfloat16", "float16", "float32", "int32", "int64")
+NAMES = ("bfloat16", "float16", "float32", "int32", "int64", "float8_e4m3fn", "float8_e5m2")
 
 # The driver's own name for its default stream, which DLPack shares.
 LEGACY_STREAM = 1
@@ -42,8 +46,8 @@ def dtype_code(dtype: Any, argument: str) -> int:
 
 def unknown_dtype(argument: str, name: object) -> ArgumentTypeError:
     return ArgumentTypeError(
-        f"{argument} holds {name}: ggemm multiplies bfloat16 and float16 into bfloat16, float16 or float32, "
-        "by int32 or int64 sizes or ends; convert it"
+        f"{argument} holds {name}: ggemm multiplies bfloat16, float16, float8_e4m3fn and float8_e5m2 into bfloat16, float16 "
+        "or float32, by int32 or int64 sizes or ends; convert it"
     )
 
 
@@ -128,7 +132,7 @@ class Torch:
 
 
 class NumPy:
-    """NumPy, on the host. bfloat16 is ml_dtypes'."""
+    """NumPy, on the host. bfloat16 and fp8 are ml_dtypes'."""
 
     def __init__(self, numpy: Any) -> None:
         self.numpy = numpy
@@ -171,12 +175,12 @@ class NumPy:
         return tensor, self.raw(tensor, "out", stream)
 
     def dtype(self, code: int) -> Any:
-        if code == BF16:
+        if code in (BF16, E4M3, E5M2):
             try:
                 import ml_dtypes
             except ImportError:
-                raise ArgumentTypeError("NumPy has no bfloat16 of its own: install ml_dtypes") from None
-            return self.numpy.dtype(ml_dtypes.bfloat16)
+                raise ArgumentTypeError(f"NumPy has no {NAMES[code]} of its own: install ml_dtypes") from None
+            return self.numpy.dtype(getattr(ml_dtypes, NAMES[code]))
         return self.numpy.dtype(NAMES[code])
 
     def dense(self, tensor: Any) -> Any:

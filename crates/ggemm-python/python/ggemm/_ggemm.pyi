@@ -45,12 +45,20 @@ class Plan:
     def operation(self) -> int: ...
     @property
     def options(self) -> tuple[bool, str, str, bool, bool, int]: ...
+    @property
+    def m(self) -> int | None: ...
 
 def probe() -> Device:
     """Looks for a GPU. Where there is none, the result is the CPU and says why."""
 
 def out_shape(
-    operation: int, lhs: _Tensor, rhs: _Tensor, groups: _Tensor, w_layout: str, shared: bool
+    operation: int,
+    lhs: _Tensor,
+    rhs: _Tensor,
+    groups: _Tensor,
+    w_layout: str,
+    shared: bool,
+    m: int | None = None,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]: ...
 def run(
     operation: int,
@@ -64,6 +72,8 @@ def run(
     accumulate: bool,
     stream: int,
     plan: Plan | None = None,
+    scales: tuple[_Tensor, _Tensor] | None = None,
+    m: int | None = None,
 ) -> int: ...
 def synchronize(device: int, stream: int) -> None: ...
 def plan(
@@ -80,4 +90,23 @@ def plan(
     variant: str | None,
     batch_invariant: bool,
     checked: bool,
+    scaling: str | None = None,
+    second: int | None = None,
+    reduction_blocks: bool = False,
 ) -> Plan: ...
+
+# Operation, which operand, dtype code, scaling, w_layout, to_layout, shared, reduction_blocks.
+_Kind: TypeAlias = tuple[int, int, int, str, str, str, bool, bool]
+
+def quantized_shapes(
+    kind: _Kind, source: _Tensor, groups: _Tensor | None, ends: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]: ...
+def quantize(
+    kind: _Kind,
+    source: _Tensor,
+    groups: _Tensor | None,
+    ends: bool,
+    powers_of_two: bool,
+    elements: _Tensor,
+    scales: _Tensor,
+) -> int: ...

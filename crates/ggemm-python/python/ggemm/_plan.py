@@ -39,17 +39,18 @@ class Plan:
         """``cpu`` or ``cuda:N``."""
         return self._plan.device
 
-    def run(self, lhs: Any, rhs: Any, groups: Any, out: Any = None) -> Any:
+    def run(self, lhs: Any, rhs: Any, groups: Any, out: Any = None, scales: tuple | None = None) -> Any:
         """Computes the product of tensors that are what was planned for: x and w of forward, dy and w of grad_x, dy and x
-        of grad_w; ``groups`` are sizes or ends, as planned. Streams, results and errors are as in `ggemm.forward`."""
+        of grad_w; ``groups`` are sizes or ends, as planned; ``scales`` are those of both operands, of fp8. Streams, results and errors are as in `ggemm.forward`."""
         ends, w_layout, tail, accumulate, shared, code = self._plan.options
         if accumulate and out is None:
             raise ArgumentError("the plan accumulates and out is missing: pass the float32 tensor to add to as out")
         sizes, ends = (None, groups) if ends else (groups, None)
         dtype = _frameworks.NAMES[code] if out is None else None
         operation = self._plan.operation
+        m = self._plan.m
         return product(
-            operation, lhs, rhs, sizes, ends, w_layout, out, tail, accumulate, shared, dtype, self._plan
+            operation, lhs, rhs, sizes, ends, w_layout, out, tail, accumulate, shared, dtype, self._plan, scales, m
         )
 
     def __repr__(self) -> str:
@@ -79,6 +80,9 @@ def plan(
     variant: str | None = None,
     batch_invariant: bool = False,
     checked: bool = False,
+    scaling: str | None = None,
+    second_dtype: Any = None,
+    reduction_blocks: bool = False,
 ) -> Plan:
     """Plans one problem, with no tensors yet: to see what computes it, to load its kernel before a CUDA graph is captured,
     or to say more than a call can.
@@ -86,7 +90,7 @@ def plan(
     Args:
         operation: "forward", "grad_x" or "grad_w".
         groups, m, n, k: the problem's extents.
-        dtype, out_dtype: of operands and output; dtypes or names.
+        dtype, out_dtype: of operands and output; dtypes or names. The output of fp8 is bfloat16 by default.
         w_layout, shared, tail, accumulate: as in `ggemm.forward` and `ggemm.grad_w`.
         ends, index_dtype: whether ends are given, not sizes, and in which integers.
         x_row_stride, y_row_stride, w_row_stride, w_group_stride: elements from one row (or weight) to the next, of x or dx,
@@ -94,12 +98,17 @@ def plan(
         device: "cpu", "cuda", "cuda:N" or N; default: what `ggemm.probe` finds.
         variant: computes with this kernel and no other.
         batch_invariant: a row's result does not depend on other rows, to the bit.
+        scaling: how fp8 operands are scaled, "row" or "block".
+        second_dtype: of the second operand, where it is the other fp8 type.
+        reduction_blocks: grad_w's operands are copies along the rows, as in `ggemm.quantize`.
         checked: on a GPU too, refuse sizes or ends that contradict M, at the price of a synchronization.
     """
     if operation not in _OPERATIONS:
         raise ArgumentError(f'operation is "{operation}", expected "forward", "grad_x" or "grad_w"')
     operands = _frameworks.dtype_code(dtype, "dtype")
-    result = operands if out_dtype is None else _frameworks.dtype_code(out_dtype, "out_dtype")
+    fp8 = operands in (_frameworks.E4M3, _frameworks.E5M2)
+    default = _frameworks.BF16 if fp8 else operands
+    result = default if out_dtype is None else _frameworks.dtype_code(out_dtype, "out_dtype")
     index = _frameworks.dtype_code(index_dtype, "index_dtype")
     native = _ggemm.plan(
         _OPERATIONS[operation],
@@ -115,6 +124,9 @@ def plan(
         variant,
         batch_invariant,
         checked,
+        scaling,
+        None if second_dtype is None else _frameworks.dtype_code(second_dtype, "second_dtype"),
+        reduction_blocks,
     )
     return Plan(native)
 

@@ -4,11 +4,30 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::element::Element;
+use crate::fp8::{e4m3, e5m2};
 
 /// A type that operands have.
 pub(super) trait Operand: Element {
     /// Converts as many elements as both slices hold. Exact.
     fn widen(from: &[Self], to: &mut [f32]);
+}
+
+impl Operand for e4m3 {
+    #[inline(always)]
+    fn widen(from: &[Self], to: &mut [f32]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from.to_f32();
+        }
+    }
+}
+
+impl Operand for e5m2 {
+    #[inline(always)]
+    fn widen(from: &[Self], to: &mut [f32]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from.to_f32();
+        }
+    }
 }
 
 impl Operand for bf16 {

@@ -2,14 +2,14 @@
 //!
 //! Each tile of an output is computed by one thread in f32: panels of both operands are converted to f32, multiplied by
 //! the `gemm` crate, and rounded once to the output's type. The reduction is cut into blocks of 128 from its start, each
-//! is summed in order, and the blocks' sums are added in order. So an element's bits depend on its own row, column and
+//! is summed in order, and the blocks' sums, times the operands' scales where there are any, are added in order. So an element's bits depend on its own row, column and
 //! group alone: not on the number of threads, nor on the tiles, nor on the other rows. (They do depend on whether the
 //! processor has fused multiply-add.)
 
 mod element;
-mod output;
 mod panel;
 mod product;
+mod scale;
 mod tile;
 
 use std::cell::RefCell;
@@ -21,11 +21,13 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::args::Args;
+use crate::disjoint::DisjointRows;
 use crate::error::Error;
+use crate::fp8::{e4m3, e5m2};
 use crate::groups::{self, Runs};
 use element::{Operand, Output};
-use output::DisjointRows;
 use panel::{Panels, Source};
+use scale::Scales;
 use tile::{Tiles, Work};
 
 /// A problem, ready to run on the CPU.
@@ -48,24 +50,42 @@ impl CpuPlan {
     /// Computes the product. The arguments have passed [`check::args`](crate::check::args).
     pub(crate) fn run(&self, args: Args<'_>) -> Result<(), Error> {
         let runs = Runs::checked(&self.problem, groups::values(&args.groups))?;
-        match self.contraction.operand {
-            Dtype::F16 => self.run_operand::<f16>(args, &runs),
-            _ => self.run_operand::<bf16>(args, &runs),
+        let Contraction { a, b, .. } = &self.contraction;
+        match (a.dtype, b.dtype) {
+            (Dtype::E4m3, Dtype::E5m2) => self.run_operands::<e4m3, e5m2>(args, &runs),
+            (Dtype::E4m3, _) => self.run_operands::<e4m3, e4m3>(args, &runs),
+            (Dtype::E5m2, Dtype::E4m3) => self.run_operands::<e5m2, e4m3>(args, &runs),
+            (Dtype::E5m2, _) => self.run_operands::<e5m2, e5m2>(args, &runs),
+            (Dtype::F16, _) => self.run_operands::<f16, f16>(args, &runs),
+            _ => self.run_operands::<bf16, bf16>(args, &runs),
         }
         Ok(())
     }
 
-    fn run_operand<E: Operand>(&self, args: Args<'_>, runs: &Runs) {
-        let (Some(first), Some(second)) = (args.lhs.as_slice::<E>(), args.rhs.as_slice::<E>()) else { return };
-        let (a, b) = if self.contraction.operands_exchanged { (second, first) } else { (first, second) };
+    fn run_operands<A: Operand, B: Operand>(&self, args: Args<'_>, runs: &Runs) {
+        let Args { lhs, rhs, .. } = &args;
+        let (a, b) = if self.contraction.operands_exchanged { (rhs, lhs) } else { (lhs, rhs) };
+        let scales = match (self.contraction.scales, &a.scales, &b.scales) {
+            (Some(shapes), Some(a), Some(b)) => {
+                Some(Scales { shapes, values: [a, b].map(|view| view.as_slice().unwrap_or_default()) })
+            }
+            _ => None,
+        };
+        let (Some(a), Some(b)) = (a.elements.as_slice::<A>(), b.elements.as_slice::<B>()) else { return };
+        let operands = Operands { a, b, scales };
         match self.contraction.output {
-            Dtype::F32 => self.run_output::<E, f32>(a, b, args.out.into_mut_slice(), runs),
-            Dtype::F16 => self.run_output::<E, f16>(a, b, args.out.into_mut_slice(), runs),
-            _ => self.run_output::<E, bf16>(a, b, args.out.into_mut_slice(), runs),
+            Dtype::F32 => self.run_output::<A, B, f32>(operands, args.out.into_mut_slice(), runs),
+            Dtype::F16 => self.run_output::<A, B, f16>(operands, args.out.into_mut_slice(), runs),
+            _ => self.run_output::<A, B, bf16>(operands, args.out.into_mut_slice(), runs),
         }
     }
 
-    fn run_output<E: Operand, O: Output>(&self, a: &[E], b: &[E], d: Option<&mut [O]>, runs: &Runs) {
+    fn run_output<A: Operand, B: Operand, O: Output>(
+        &self,
+        operands: Operands<'_, A, B>,
+        d: Option<&mut [O]>,
+        runs: &Runs,
+    ) {
         let Some(d) = d else { return };
         let c = &self.contraction;
         if c.zero_tail {
@@ -75,15 +95,14 @@ impl CpuPlan {
         let tiles = Tiles::new(c, shared.as_ref().unwrap_or(runs), rayon::current_num_threads());
         let d = DisjointRows::new(d);
         (0..tiles.count()).into_par_iter().for_each(|index| {
-            PANELS.with_borrow_mut(|panels| self.compute(a, b, &d, &tiles.get(index), panels));
+            PANELS.with_borrow_mut(|panels| self.compute(operands, &d, &tiles.get(index), panels));
         });
     }
 
     /// Computes one tile.
-    fn compute<E: Operand, O: Output>(
+    fn compute<A: Operand, B: Operand, O: Output>(
         &self,
-        a: &[E],
-        b: &[E],
+        Operands { a, b, scales }: Operands<'_, A, B>,
         d: &DisjointRows<'_, O>,
         work: &Work,
         panels: &mut Panels,
@@ -92,9 +111,17 @@ impl CpuPlan {
         let b = b.get(work.group.saturating_mul(c.b.group_stride)..).unwrap_or_default();
         let a = Source { data: a, row_stride: c.a.row_stride, along_k: c.a_major == Major::K };
         let b = Source { data: b, row_stride: c.b.row_stride, along_k: c.b_major == Major::K };
-        let sums = panels.product(a, b, &work.rows, &work.cols, &work.reduction);
+        let sums = panels.product(a, b, scales, work);
         Arch::new().dispatch(Write { c, d, work, sums });
     }
+}
+
+/// What is multiplied.
+#[derive(Clone, Copy)]
+struct Operands<'a, A, B> {
+    a: &'a [A],
+    b: &'a [B],
+    scales: Option<Scales<'a>>,
 }
 
 /// Rounds the sums of a tile to their place in D, or adds them to it, with the widest vectors that the processor has.

@@ -10,6 +10,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::element::Operand;
 use super::product::{self, Matrix};
+use super::scale::{self, Add, Scales};
+use super::tile::Work;
 
 /// Elements of the reduction that are summed in one go. Part of the meaning of a result: see the module above.
 pub(super) const DEPTH: usize = 128;
@@ -48,34 +50,52 @@ pub(super) struct Panels {
     sums: Vec<f32>,
     /// A few rows of B before they are transposed.
     slab: Vec<f32>,
+    /// The sums of a stripe in one block of the reduction, before they are scaled.
+    of_block: Vec<f32>,
+    /// B's scales of the tile's columns in that block.
+    scales: Vec<f32>,
 }
 
 impl Panels {
     /// Computes A · B for a part of A's rows, B's columns and the reduction. What it returns are rows of sums, each with
     /// at least as many elements as `cols`.
-    pub(super) fn product<E: Operand>(
+    pub(super) fn product<A: Operand, B: Operand>(
         &mut self,
-        a: Source<'_, E>,
-        b: Source<'_, E>,
-        rows: &Range<usize>,
-        cols: &Range<usize>,
-        reduction: &Range<usize>,
+        a: Source<'_, A>,
+        b: Source<'_, B>,
+        scales: Option<Scales<'_>>,
+        work: &Work,
     ) -> impl Iterator<Item = &[f32]> {
+        let Work { group, rows, cols, reduction, first_block } = work;
         let stride = cols.len().next_multiple_of(LANES);
         // The last stripe may be padded past the tile.
         let height = rows.len() + FEWEST_ROWS - 1;
         grow(&mut self.sums, height * stride);
-        if reduction.is_empty() {
+        if reduction.is_empty() || scales.is_some() {
             self.sums[..height * stride].fill(0.0);
         }
         for start in reduction.clone().step_by(DEPTH) {
             let depth = start..reduction.end.min(start + DEPTH);
             self.convert_b(b, cols, &depth);
+            let block = first_block + (start - reduction.start) / DEPTH;
+            let block = scales.map(|scales| scale::Block { scales, group: *group, block });
+            if let Some(block) = block {
+                block.gather(cols, &mut self.scales);
+            }
             for first in rows.clone().step_by(STRIPE) {
                 let stripe = first..rows.end.min(first + STRIPE);
                 self.convert_a(a, &stripe, &depth);
                 let sums = &mut self.sums[(first - rows.start) * stride..];
-                multiply(sums, stride, &self.a, &self.b, stripe.len(), depth.len(), a.along_k, start > reduction.start);
+                let Some(block) = block else {
+                    let add = start > reduction.start;
+                    multiply(sums, stride, &self.a, &self.b, stripe.len(), depth.len(), a.along_k, add);
+                    continue;
+                };
+                grow(&mut self.of_block, stripe.len().max(FEWEST_ROWS) * stride);
+                let of_block = &mut self.of_block[..];
+                multiply(of_block, stride, &self.a, &self.b, stripe.len(), depth.len(), a.along_k, false);
+                let of_b = &self.scales[..];
+                Arch::new().dispatch(Add { sums, of_block, stride, rows: stripe, block, of_b });
             }
         }
         self.sums.chunks_exact(stride.max(1)).take(rows.len())

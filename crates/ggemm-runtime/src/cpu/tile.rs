@@ -22,8 +22,10 @@ pub(super) struct Work {
     pub(super) rows: Range<usize>,
     /// Columns of D.
     pub(super) cols: Range<usize>,
-    /// Elements of the reduction.
+    /// Elements of the reduction, by where the operands hold them.
     pub(super) reduction: Range<usize>,
+    /// The block in which the reduction starts, as scales number blocks.
+    pub(super) first_block: usize,
 }
 
 /// All tiles of an output, by number. Tiles that share rows of A are neighbours.
@@ -37,6 +39,7 @@ struct Block {
     group: usize,
     rows: Range<usize>,
     reduction: Range<usize>,
+    first_block: usize,
 }
 
 impl Tiles {
@@ -48,9 +51,10 @@ impl Tiles {
         }
         let mut blocks = Vec::new();
         for (group, run) in runs.iter().enumerate() {
+            let (first, first_block) = (c.reduction_start(run.start, group), c.first_block(run.start, group));
             let (rows, reduction) = match c.ragged {
-                Ragged::Rows => (run, 0..c.reduction),
-                Ragged::Reduction => (0..c.rows, run),
+                Ragged::Rows => (run, first..c.reduction),
+                Ragged::Reduction => (0..c.rows, first..first + run.len()),
             };
             // Nothing is added to an output that already holds the sum of no rows.
             if c.accumulate && reduction.is_empty() {
@@ -58,7 +62,7 @@ impl Tiles {
             }
             for start in rows.clone().step_by(side) {
                 let rows = start..rows.end.min(start + side);
-                blocks.push(Block { group, rows, reduction: reduction.clone() });
+                blocks.push(Block { group, rows, reduction: reduction.clone(), first_block });
             }
         }
         Tiles { blocks, side, cols: c.cols }
@@ -90,6 +94,7 @@ impl Tiles {
             rows: block.rows.clone(),
             cols: col..self.cols.min(col + self.side),
             reduction: block.reduction.clone(),
+            first_block: block.first_block,
         }
     }
 }

@@ -74,9 +74,12 @@ impl CudaPlan {
     /// Asks `stream` for the product. The arguments have passed [`check::args`](crate::check::args), so all of them lie
     /// on the plan's device.
     pub(crate) fn run(&self, stream: Option<&Stream>, args: &Args<'_>) -> Result<(), Error> {
-        let (Some(lhs), Some(rhs), Some(groups), Some(out)) =
-            (args.lhs.device_slice(), args.rhs.device_slice(), args.groups.device_slice(), args.out.device_slice())
-        else {
+        let (Some(lhs), Some(rhs), Some(groups), Some(out)) = (
+            args.lhs.elements.device_slice(),
+            args.rhs.elements.device_slice(),
+            args.groups.device_slice(),
+            args.out.device_slice(),
+        ) else {
             return Err(Error::NoBackend { device: self.gpu.label().to_owned() });
         };
         let stream = match stream {

@@ -9,6 +9,7 @@ use crate::buffer::{View, ViewMut};
 use crate::element::Element;
 use crate::element::with_element;
 use crate::error::Error;
+use crate::fp8::{e4m3, e5m2};
 
 /// Elements as the interpreter's memory holds them: floats in their own format, integers sign-extended.
 trait Bits: Element {
@@ -45,6 +46,8 @@ macro_rules! integer_bits {
 }
 
 float_bits! {
+    e4m3: u8;
+    e5m2: u8;
     bf16: u16;
     f16: u16;
     f32: u32;
@@ -55,6 +58,7 @@ integer_bits! { i32 i64 }
 pub(super) fn load(contraction: &Contraction, args: &Args<'_>) -> Result<Memory, Error> {
     let c = contraction;
     let (a, b) = if c.operands_exchanged { (&args.rhs, &args.lhs) } else { (&args.lhs, &args.rhs) };
+    let (a, b) = (&a.elements, &b.elements);
     let tensor = |shape: &TensorShape, view: &View<'_>| {
         copy(view, shape.elements()).map(|bits| Buffer::from_bits(ElementKind::Float(shape.dtype), bits))
     };

@@ -94,6 +94,9 @@ pub struct Selection {
 
 impl Selection {
     pub(crate) fn new(sets: &[&'static ReadSet], problem: &Problem, arch: Arch, rule: Rule) -> Result<Self, Error> {
+        if problem.operand.is_fp8() {
+            return Err(Error::NoFp8Kernel { problem: problem.to_string(), arch });
+        }
         let demand = rule.demand(problem, arch);
         if let Rule::Pinned(spec) = rule {
             let preferred = Candidate::new(pin::find(sets, spec, problem, &demand)?, &demand);

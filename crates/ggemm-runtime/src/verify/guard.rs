@@ -83,6 +83,7 @@ fn surrounded<T: Element>(tensor: &Buffer, ty: ElementType) -> Result<Buffer, Er
 /// NaN, or an integer far outside.
 fn guard_element<T: Element>(ty: ElementType) -> T {
     let bits: u64 = match ty {
+        ElementType::E4m3 | ElementType::E5m2 => 0x7f,
         ElementType::Bf16 => 0x7fff,
         ElementType::F16 => 0x7fff,
         ElementType::F32 => 0x7fff_ffff,

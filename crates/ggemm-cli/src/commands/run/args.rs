@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use ggemm_codegen::{Arch, Dtype, Operation};
+use ggemm_codegen::{Arch, Dtype, Operation, Scaling};
 
 use crate::commands::run::router::Router;
 use crate::error::CliError;
@@ -76,6 +76,15 @@ pub(crate) struct ProblemArgs {
     /// Type of the outputs [default: the operands']
     #[arg(long, value_name = "DTYPE", value_parser = parsers::output())]
     pub(crate) output_dtype: Option<Dtype>,
+    /// Quantize the operands to this fp8 format before each product, on the CPU
+    #[arg(
+        long, value_name = "FORMAT", value_parser = parsers::fp8(),
+        conflicts_with_all = ["x_row_stride", "y_row_stride", "w_row_stride", "w_group_stride"]
+    )]
+    pub(crate) quantize: Option<Dtype>,
+    /// What shares a scale: a row along the reduction, or blocks of 128 (x, dy) and of 128 x 128 (w) [default: block]
+    #[arg(long, requires = "quantize", value_parser = parsers::scaling())]
+    pub(crate) scaling: Option<Scaling>,
     /// Weights: one for all groups, or one for each [default: shared, or what the input file holds]
     #[arg(long, value_enum)]
     pub(crate) weights: Option<Weights>,

@@ -1,10 +1,13 @@
 //! One grouped layer with its tensors in the host's memory: what all operations share.
 
-use ggemm_codegen::{Operation, Problem, Tail, TensorShape};
+use ggemm_codegen::{Dtype, Operation, Problem, Scaling, Tail, TensorShape};
+use ggemm_runtime::quantize::Quantizer;
 use ggemm_runtime::random::{Rng, Tensors, Values};
-use ggemm_runtime::{Buffer, Device, ElementType, Error, Mode, Runs, bf16, f16};
+use ggemm_runtime::{Buffer, Device, ElementType, Error, Mode, Operand, Runs, bf16, f16};
 
+use crate::commands::run::args::ProblemArgs;
 use crate::commands::run::tokens::TokenOrder;
+use crate::commands::run::transfer::Located;
 use crate::commands::run::usage::{LONGEST_EXACT, UsageError};
 use crate::memory;
 
@@ -14,6 +17,8 @@ pub(crate) struct Case {
     pub(crate) base: Problem,
     /// What is to be computed, each once.
     pub(crate) operations: Vec<Operation>,
+    /// What operands are quantized to before they are multiplied.
+    pub(crate) fp8: Option<Fp8>,
     /// x [M, K], rows sorted by group.
     pub(crate) x: Buffer,
     /// The weights.
@@ -36,6 +41,45 @@ pub(crate) struct Case {
     pub(crate) about: About,
 }
 
+/// An fp8 format and its scales.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fp8 {
+    /// e4m3 or e5m2.
+    pub(crate) format: Dtype,
+    /// Which elements share a scale.
+    pub(crate) scaling: Scaling,
+}
+
+impl Fp8 {
+    /// What the flags ask for.
+    pub(crate) fn of(args: &ProblemArgs) -> Option<Self> {
+        args.quantize.map(|format| Fp8 { format, scaling: args.scaling.unwrap_or(Scaling::Block) })
+    }
+}
+
+/// What one operation multiplies.
+pub(crate) struct Operands<'a> {
+    elements: [Located<'a>; 2],
+    scales: Option<[Buffer; 2]>,
+}
+
+impl<'a> Operands<'a> {
+    /// The same on `device`. Scales stay where they are: nothing but the CPU reads any.
+    pub(crate) fn on(self, device: &Device) -> Result<Self, Error> {
+        let [lhs, rhs] = self.elements;
+        Ok(Operands { elements: [lhs.on(device)?, rhs.on(device)?], scales: self.scales })
+    }
+
+    /// The operands of a run.
+    pub(crate) fn get(&self) -> [Operand<'_>; 2] {
+        let [lhs, rhs] = &self.elements;
+        match &self.scales {
+            None => [(&**lhs).into(), (&**rhs).into()],
+            Some([of_lhs, of_rhs]) => [Operand::scaled(&**lhs, of_lhs), Operand::scaled(&**rhs, of_rhs)],
+        }
+    }
+}
+
 /// Where a case comes from, in words.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct About {
@@ -53,16 +97,30 @@ const MARGIN: usize = 9;
 impl Case {
     /// The problem of one operation.
     pub(crate) fn problem(&self, operation: Operation) -> Problem {
-        self.base.clone().with_operation(operation)
+        let problem = self.base.clone().with_operation(operation);
+        match self.fp8 {
+            None => problem,
+            // The output stays what it was.
+            Some(Fp8 { format, scaling }) => problem.operand(format).scaling(scaling).output(self.base.output),
+        }
     }
 
-    /// The operands of one operation.
-    pub(crate) fn operands(&self, operation: Operation) -> (&Buffer, &Buffer) {
-        match operation {
+    /// The operands of one operation, quantized where that is asked for. Scales are powers of two where results are to be
+    /// exact.
+    pub(crate) fn operands(&self, operation: Operation) -> Result<Operands<'_>, Error> {
+        let (lhs, rhs) = match operation {
             Operation::Forward => (&self.x, &self.w),
             Operation::GradX => (&self.dy, &self.w),
             Operation::GradW => (&self.dy, &self.x),
+        };
+        if self.fp8.is_none() {
+            return Ok(Operands { elements: [Located::There(lhs), Located::There(rhs)], scales: None });
         }
+        let exact = self.values == Values::SmallIntegers;
+        let quantizer = Quantizer::new(&self.problem(operation))?.powers_of_two(exact).groups(&self.groups)?;
+        let (lhs, rhs) = (quantizer.first(lhs)?, quantizer.second(rhs)?);
+        let elements = [Located::Copied(lhs.elements), Located::Copied(rhs.elements)];
+        Ok(Operands { elements, scales: Some([lhs.scales, rhs.scales]) })
     }
 
     /// What counts as right.
@@ -170,7 +228,13 @@ fn random_rows(
 }
 
 /// Refuses what no operation can compute, and what this machine's memory cannot hold.
-pub(crate) fn validate(base: &Problem, operations: &[Operation], exact: bool, check: bool) -> Result<(), UsageError> {
+pub(crate) fn validate(
+    base: &Problem,
+    operations: &[Operation],
+    exact: bool,
+    check: bool,
+    quantize: bool,
+) -> Result<(), UsageError> {
     if base.accumulate && !operations.contains(&Operation::GradW) {
         return Err(UsageError::AccumulateOperation);
     }
@@ -185,7 +249,7 @@ pub(crate) fn validate(base: &Problem, operations: &[Operation], exact: bool, ch
             return Err(UsageError::ExactTooLong { operation, length });
         }
     }
-    let needed = memory_needed(base, operations, check);
+    let needed = memory_needed(base, operations, check, quantize);
     match memory::available() {
         Some(available) if needed > available => Err(UsageError::Memory { needed, available }),
         _ => Ok(()),
@@ -193,7 +257,7 @@ pub(crate) fn validate(base: &Problem, operations: &[Operation], exact: bool, ch
 }
 
 /// Bytes of the host's memory that a run takes at its worst, about.
-fn memory_needed(base: &Problem, operations: &[Operation], check: bool) -> u64 {
+fn memory_needed(base: &Problem, operations: &[Operation], check: bool, quantize: bool) -> u64 {
     let bytes = |shape: &TensorShape| (shape.elements() as u64).saturating_mul(shape.dtype.size_bytes().into());
     let [dy, x, _] = base.tensors();
     let [_, w, _] = base.clone().with_operation(Operation::Forward).tensors();
@@ -205,6 +269,8 @@ fn memory_needed(base: &Problem, operations: &[Operation], check: bool) -> u64 {
         let reference = if check { elements.saturating_mul(16) } else { 0 };
         bytes(&d).saturating_mul(3).saturating_add(reference)
     };
+    // Copies of 8 bits, with their scales, beside 16.
+    let operands = operands.saturating_add(if quantize { operands / 2 + operands / 16 } else { 0 });
     operands.saturating_add(operations.iter().map(output).max().unwrap_or(0))
 }
 
@@ -233,6 +299,6 @@ mod tests {
     #[test]
     fn a_problem_past_all_memory_is_refused() {
         let base = Problem::grad_w(1, 1 << 30, 1 << 20, 1 << 20);
-        assert!(memory_needed(&base, &Operation::ALL, true) > 1 << 50);
+        assert!(memory_needed(&base, &Operation::ALL, true, false) > 1 << 50);
     }
 }

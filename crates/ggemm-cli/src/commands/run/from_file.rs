@@ -7,7 +7,7 @@ use ggemm_runtime::Runs;
 use ggemm_runtime::random::Values;
 
 use crate::commands::run::args::RunArgs;
-use crate::commands::run::case::{self, About, Case};
+use crate::commands::run::case::{self, About, Case, Fp8};
 use crate::commands::run::grouping::{Grouped, Grouping, agree_on_groups, grouping};
 use crate::commands::run::synthetic::group_array;
 use crate::commands::run::usage::UsageError;
@@ -45,7 +45,8 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
     }
     agree_with_flags(args, &base, &names)?;
     let operations = args.operations()?;
-    case::validate(&base, &operations, false, !args.running.no_check)?;
+    let fp8 = Fp8::of(&args.problem);
+    case::validate(&base, &operations, false, !args.running.no_check, fp8.is_some())?;
 
     let seed = args.data.seed;
     let Grouped { order, values, counted } = source.group(names.ids, &base, seed)?;
@@ -83,6 +84,7 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
         w: file.read(names.w, "--w-name")?,
         base,
         operations,
+        fp8,
         x,
         dy,
         groups,

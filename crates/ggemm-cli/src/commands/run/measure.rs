@@ -58,14 +58,14 @@ pub(crate) fn measure(planner: &Planner, case: &Case, operation: Operation, repe
     let plan = planner.plan(&case.problem(operation))?;
     tracing::info!(%operation, variant = plan.variant().name(), why = plan.variant().reason(), "planned");
     let device = planner.device();
-    let (lhs, rhs) = case.operands(operation);
-    let (lhs, rhs) = (transfer::to_device(device, lhs)?, transfer::to_device(device, rhs)?);
+    let operands = case.operands(operation)?.on(device)?;
     let groups = transfer::to_device(device, &case.groups)?;
     let before = case.before(operation)?;
     let mut out = before.to_device(device)?;
     let interpreted = planner.is_interpreted();
     let run = |out: &mut Buffer| {
-        let args = Args::new(operation, &*lhs, &*rhs, &*groups, out);
+        let [lhs, rhs] = operands.get();
+        let args = Args::new(operation, lhs, rhs, &*groups, out);
         if !interpreted {
             return plan.run(args);
         }

@@ -149,6 +149,8 @@ impl RunArgs {
 
     fn planner(&self) -> Result<Planner, CliError> {
         let mut planner = Planner::new(match self.running.backend {
+            // No GPU's kernel multiplies fp8.
+            BackendArg::Auto if self.problem.quantize.is_some() => Device::cpu(),
             BackendArg::Auto => Device::best(),
             BackendArg::Cpu | BackendArg::Interpret => Device::cpu(),
             BackendArg::Cuda => Device::probe()?,

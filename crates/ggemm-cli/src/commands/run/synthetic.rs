@@ -6,7 +6,7 @@ use ggemm_runtime::{Buffer, Device, Error, Runs};
 
 use crate::commands::run::args::defaults::{self, interpreted};
 use crate::commands::run::args::{BackendArg, MemoryArgs, ProblemArgs, RunArgs};
-use crate::commands::run::case::{self, About, Case};
+use crate::commands::run::case::{self, About, Case, Fp8};
 use crate::commands::run::router::Router;
 use crate::commands::run::usage::UsageError;
 use crate::error::CliError;
@@ -18,7 +18,8 @@ pub(crate) fn build(args: &RunArgs) -> Result<Case, CliError> {
     let Shape { base, routing } = shape(&args.problem, &args.memory, interpreted)?;
     let values = if args.data.exact { Values::SmallIntegers } else { Values::Normal };
     let operations = args.operations()?;
-    case::validate(&base, &operations, args.data.exact, !args.running.no_check)?;
+    let fp8 = Fp8::of(&args.problem);
+    case::validate(&base, &operations, args.data.exact, !args.running.no_check, fp8.is_some())?;
 
     let seed = args.data.seed;
     let (sizes, groups_from) = routing.sizes(base.groups, seed);
@@ -44,6 +45,7 @@ pub(crate) fn build(args: &RunArgs) -> Result<Case, CliError> {
         dy,
         base,
         operations,
+        fp8,
         groups,
         runs,
         order: None,

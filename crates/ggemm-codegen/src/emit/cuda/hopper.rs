@@ -424,6 +424,8 @@ fn write_store_fragment(
                     w.block("", |w| matrices(w, last, 2));
                 }
             }
+            // No spec with such an output is valid.
+            Dtype::E4m3 | Dtype::E5m2 => {}
             Dtype::F32 => w.unrolled(l.j, across / MMA_N, |w| {
                 w.unrolled(l.half, 2, |w| {
                     let col = if first == 0 { "j".to_owned() } else { format!("j + {first}") };

@@ -86,6 +86,7 @@ impl Hopper {
                 Dtype::Bf16 => vec![Hopper::Stmatrix, Hopper::PackBf16],
                 Dtype::F16 => vec![Hopper::Stmatrix, Hopper::PackF16],
                 Dtype::F32 => vec![Hopper::StoreShared],
+                Dtype::E4m3 | Dtype::E5m2 => Vec::new(),
             },
             Op::WriteWord { .. } | Op::ReadWord { .. } => vec![Hopper::Words],
             Op::AwaitGrid | Op::LaunchDependents => vec![Hopper::Grid],
@@ -148,13 +149,15 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
     match operand {
         Some(Dtype::Bf16) => files.push(MMA_BF16),
         Some(Dtype::F16) => files.push(MMA_F16),
-        Some(Dtype::F32) | None => {}
+        Some(Dtype::F32 | Dtype::E4m3 | Dtype::E5m2) | None => {}
     }
     if let Some(store) = uses.store {
-        files.push(match store {
-            Dtype::Bf16 => STORE_BF16,
-            Dtype::F16 => STORE_F16,
-            Dtype::F32 => STORE_F32,
+        files.extend(match store {
+            Dtype::Bf16 => Some(STORE_BF16),
+            Dtype::F16 => Some(STORE_F16),
+            Dtype::F32 => Some(STORE_F32),
+            // No spec with such an output is valid.
+            Dtype::E4m3 | Dtype::E5m2 => None,
         });
         files.push(if uses.store_wide { STORE_WIDE } else { STORE });
     }

@@ -49,6 +49,8 @@ struct ProblemReport {
     tail: usize,
     tail_policy: Option<Tail>,
     dtype: &'static str,
+    /// What operands are quantized to, and how they are scaled.
+    fp8: Option<Fp8Report>,
     output_dtype: &'static str,
     weight_sharing: WeightSharing,
     weight_layout: WeightLayout,
@@ -140,6 +142,13 @@ struct Element {
     bound: Number,
 }
 
+/// The fp8 operands of a run.
+#[derive(Debug, Serialize)]
+struct Fp8Report {
+    format: &'static str,
+    scaling: &'static str,
+}
+
 /// How long it took.
 #[derive(Debug, Serialize)]
 struct TimeReport {
@@ -169,6 +178,7 @@ impl Report {
             tail,
             tail_policy: (tail > 0).then_some(base.tail),
             dtype: base.operand.name(),
+            fp8: case.fp8.map(|fp8| Fp8Report { format: fp8.format.name(), scaling: fp8.scaling.name() }),
             output_dtype: base.output.name(),
             weight_sharing: base.weight_sharing,
             weight_layout: base.weight_layout,
@@ -317,8 +327,11 @@ fn bound(case: &Case, operation: Operation, mode: Mode) -> String {
         }
         Operation::GradW => ("dy", "x", "rows of the group".to_owned()),
     };
-    if base.accumulate && operation == Operation::GradW {
-        terms = format!("({terms} + 1)");
+    let accumulated = usize::from(base.accumulate && operation == Operation::GradW);
+    // As `ggemm_codegen::bound::roundings` counts them.
+    let more = accumulated + if case.fp8.is_some() { 2 } else { 0 };
+    if more > 0 {
+        terms = format!("({terms} + {more})");
     }
     format!("half an ulp of {} + {terms} · 2⁻²⁴ · Σ|{a}||{b}|", base.output)
 }

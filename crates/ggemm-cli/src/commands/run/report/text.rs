@@ -28,7 +28,13 @@ impl Report {
             "problem",
             &format!("G = {}, M = {}, N = {}, K = {}", problem.groups, problem.m, problem.n, problem.k),
         );
-        lines.add("types", &format!("{} operands, f32 sums, {} outputs", problem.dtype, problem.output_dtype));
+        let operands = match &problem.fp8 {
+            None => format!("{} operands", problem.dtype),
+            Some(fp8) => {
+                format!("{} operands with {} scales, quantized from {}", fp8.format, fp8.scaling, problem.dtype)
+            }
+        };
+        lines.add("types", &format!("{operands}, f32 sums, {} outputs", problem.output_dtype));
         lines.add("x", &format!("{} = [M, K]", shape(&problem.x)));
         lines.add("w", &format!("{} = {layout}", shape(&problem.w)));
         lines.add("dy", &format!("{} = [M, N]", shape(&problem.dy)));

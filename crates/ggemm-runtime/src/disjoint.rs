@@ -1,10 +1,10 @@
-//! The output, written by many threads at once.
+//! An output, written by many threads at once.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
 /// A slice of which threads write parts that they never share.
-pub(super) struct DisjointRows<'a, T> {
+pub(crate) struct DisjointRows<'a, T> {
     start: *mut T,
     len: usize,
     slice: PhantomData<&'a mut [T]>,
@@ -15,7 +15,7 @@ pub(super) struct DisjointRows<'a, T> {
 unsafe impl<T: Send> Sync for DisjointRows<'_, T> {}
 
 impl<'a, T> DisjointRows<'a, T> {
-    pub(super) fn new(slice: &'a mut [T]) -> Self {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         DisjointRows { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
@@ -24,7 +24,7 @@ impl<'a, T> DisjointRows<'a, T> {
     /// # Safety
     /// No element of `range` is in another part that is still in use.
     #[allow(clippy::mut_from_ref, reason = "callers keep the parts disjoint")]
-    pub(super) unsafe fn get(&self, range: Range<usize>) -> &mut [T] {
+    pub(crate) unsafe fn get(&self, range: Range<usize>) -> &mut [T] {
         if range.start >= range.end || range.end > self.len {
             return &mut [];
         }

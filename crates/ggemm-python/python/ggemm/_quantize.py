@@ -1,0 +1,98 @@
+"""fp8 operands from tensors of 16 or 32 bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _frameworks, _ggemm
+from ._errors import ArgumentError, ArgumentTypeError
+from ._products import NAMES
+
+_OPERATIONS = {"forward": 0, "grad_x": 1, "grad_w": 2}
+
+# Which tensors must first be copied, as the native part says it.
+_SOURCE, _GROUPS = 1, 4
+
+
+def quantize(
+    tensor: Any,
+    argument: str,
+    operation: str = "forward",
+    sizes: Any = None,
+    *,
+    ends: Any = None,
+    scaling: str = "block",
+    dtype: Any = "float8_e4m3fn",
+    powers_of_two: bool = False,
+    w_layout: str = "nk",
+    to_layout: str | None = None,
+    shared: bool = False,
+    reduction_blocks: bool = False,
+) -> tuple[Any, Any]:
+    """The fp8 elements and the float32 scales of one operand of one operation, on the host.
+
+    A scale is the largest finite magnitude of its block over the largest of the format (448 of float8_e4m3fn, 57344 of
+    float8_e5m2). Elements round to nearest even; infinities become the format's largest, NaN stays NaN, and a block of
+    zeros has scale 1. Multiply an element by its scale to have it back.
+
+    ==================  ==========================  ===================================================
+    argument            scaling="row"               scaling="block"
+    ==================  ==========================  ===================================================
+    x of forward        [M]                         [M, ceil(K/128)]
+    w of forward        [G, N]                      [G, ceil(N/128), ceil(K/128)], in w's order
+    dy of grad_x        [M]                         [M, ceil(N/128)]
+    w of grad_x         [G, K]                      [G, ceil(N/128), ceil(K/128)], in w's order
+    dy, x of grad_w     [G, N], [G, K]              [M // 128 + G, N], [M // 128 + G, K]
+    ==================  ==========================  ===================================================
+
+    Args:
+        tensor: bfloat16, float16 or float32, as the operation takes it.
+        argument: what the operation calls it: "x", "w" or "dy".
+        operation: "forward", "grad_x" or "grad_w".
+        sizes, ends: which rows are whose, for grad_w alone, whose groups share no scale.
+        scaling: "row", a scale for each row along the reduction, or "block", one for 128 elements of a token and one for
+            128 x 128 of a weight.
+        dtype: float8_e4m3fn or float8_e5m2.
+        powers_of_two: scales are rounded up to powers of two.
+        w_layout: which of the weight's dimensions comes first, "nk" or "kn".
+        to_layout: which comes first in the copy; default: as in w. fp8 tensor cores read forward's as "nk" and grad_x' as
+            "kn".
+        shared: grad_w of one weight for all groups: all rows are one group's.
+        reduction_blocks: grad_w's operand as fp8 tensor cores read it, transposed and with every group from a multiple of
+            128 on: [N, L] or [K, L], L = 128 * (M // 128 + G). Pass M as ``m`` to `grad_w` then.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: as `forward`.
+        UnsupportedError: a tensor on a GPU.
+    """
+    if operation not in _OPERATIONS:
+        raise ArgumentError(f'operation is "{operation}", expected "forward", "grad_x" or "grad_w"')
+    code = _OPERATIONS[operation]
+    if argument not in NAMES[code]:
+        first, second = NAMES[code]
+        raise ArgumentError(f'argument is "{argument}", expected "{first}" or "{second}" of {operation}')
+    if sizes is not None and ends is not None:
+        raise ArgumentTypeError("exactly one of sizes and ends says which rows are whose, and both was given")
+    groups, name = (ends, "ends") if sizes is None else (sizes, "sizes")
+    fp8 = _frameworks.dtype_code(dtype, "dtype")
+    which = NAMES[code].index(argument)
+    kind = (code, which, fp8, scaling, w_layout, to_layout or w_layout, shared, reduction_blocks)
+    framework = _frameworks.of(tensor)
+    framework.check(tensor)
+    stream = framework.stream(tensor)
+
+    def raws() -> tuple:
+        return framework.raw(tensor, argument, stream), None if groups is None else framework.raw(groups, name, stream)
+
+    source, g = raws()
+    shape, scale_shape = _ggemm.quantized_shapes(kind, source, g, ends is not None)
+    elements, scales = framework.empty(tensor, shape, fp8), framework.empty(tensor, scale_shape, _frameworks.F32)
+    made = framework.raw(elements, "out", stream), framework.raw(scales, "out", stream)
+    scattered = _ggemm.quantize(kind, source, g, ends is not None, powers_of_two, *made)
+    if scattered:
+        tensor = framework.dense(tensor) if scattered & _SOURCE else tensor
+        groups = framework.dense(groups) if scattered & _GROUPS else groups
+        source, g = raws()
+        if _ggemm.quantize(kind, source, g, ends is not None, powers_of_two, *made):
+            raise ArgumentError(f"{argument} or {name} cannot be laid out densely: copy them first")
+    return elements, scales

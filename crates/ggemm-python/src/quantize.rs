@@ -1,0 +1,176 @@
+//! From a host tensor of 16 or 32 bits to the operand of an fp8 problem.
+
+use ggemm_runtime::quantize::Quantizer;
+use ggemm_runtime::{
+    Buffer, Dtype, ElementType, GroupForm, Operation, Problem, Tail, View, WeightLayout, WeightSharing,
+};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::error::Refusal;
+use crate::form;
+use crate::run::{host_bytes, host_bytes_mut};
+use crate::tensor::{Tensor, device_name, element_type};
+
+/// What the caller says of an operand: operation, which operand, its type, how it is scaled, the source weight's layout and
+/// the copy's, whether dw is shared by all groups, whether the copy lies along the rows.
+type Kind<'a> = (u8, u8, u8, &'a str, &'a str, &'a str, bool, bool);
+
+/// An operand to be made.
+struct Request {
+    problem: Problem,
+    /// 0: the first operand, 1: the second.
+    which: usize,
+    from: WeightLayout,
+}
+
+impl Request {
+    fn of(kind: Kind<'_>, source: &Tensor, groups: Option<&Tensor>, ends: bool) -> Result<Self, Refusal> {
+        let (operation, which, code, scaling, from, to, shared, reduction_blocks) = kind;
+        let (operation, which) = (form::operation(operation)?, usize::from(which.min(1)));
+        let (from, to) = (form::layout(from)?, form::layout(to)?);
+        let argument = operation.tensor_names()[which];
+        let rank = |expected| Refusal::Rank { argument, found: source.shape.rank(), expected };
+        let listed = groups.and_then(Tensor::extents::<1>).map(|[listed]| listed);
+        // What the operand does not have, its scales do not depend on.
+        let mut problem = Problem::new(operation, listed.unwrap_or(1).max(1), 1, 1, 1);
+        if operation != Operation::GradW && which == 1 {
+            let (weights, [rows, cols]) = match (source.extents::<3>(), source.extents::<2>()) {
+                (Some([weights, rows, cols]), _) => (Some(weights), [rows, cols]),
+                (_, Some(weight)) => (None, weight),
+                _ => return Err(rank("3 are needed (a weight for each group), or 2 (one for all)")),
+            };
+            problem.groups = weights.unwrap_or(1);
+            let sharing = if weights.is_some() { WeightSharing::PerExpert } else { WeightSharing::Shared };
+            problem.weight_sharing = sharing;
+            (problem.n, problem.k) = if from == WeightLayout::Nk { (rows, cols) } else { (cols, rows) };
+        } else {
+            let [rows, cols] = source.extents().ok_or(rank("2 are needed, [rows, columns]"))?;
+            problem.m = rows;
+            let is_x = matches!((operation, which), (Operation::Forward, 0) | (Operation::GradW, 1));
+            *(if is_x { &mut problem.k } else { &mut problem.n }) = cols;
+            problem.weight_sharing = if shared { WeightSharing::Shared } else { WeightSharing::PerExpert };
+        }
+        let dtype = match element_type(code).ok() {
+            Some(ElementType::E4m3) => Dtype::E4m3,
+            Some(ElementType::E5m2) => Dtype::E5m2,
+            other => {
+                let found = other.map_or("nothing", ElementType::name);
+                let expected = "operands are quantized to float8_e4m3fn or float8_e5m2";
+                return Err(Refusal::Type { argument: "dtype", found, expected });
+            }
+        };
+        problem = problem.operand(dtype).scaling(form::scaling(scaling)?).weight_layout(to).tail(Tail::Zero);
+        problem.reduction_blocks = reduction_blocks;
+        problem.group_form = if ends { GroupForm::Ends } else { GroupForm::Sizes };
+        if let Some(groups) = groups {
+            problem.group_index = form::index(groups)?;
+        }
+        problem.validate().map_err(ggemm_runtime::Error::from)?;
+        for (name, tensor) in [(argument, Some(source)), ("sizes (or ends)", groups)] {
+            if let Some(tensor) = tensor.filter(|tensor| tensor.device >= 0) {
+                return Err(Refusal::OnGpu { argument: name, found: device_name(tensor.device) });
+            }
+        }
+        Ok(Request { problem, which, from })
+    }
+
+    /// The elements' extents, in Python's order.
+    fn shape(&self) -> Vec<usize> {
+        let shape = self.problem.tensors()[self.which];
+        let is_weight = self.problem.operation != Operation::GradW && self.which == 1;
+        match is_weight && self.problem.weight_sharing == WeightSharing::PerExpert {
+            true => vec![shape.groups, shape.rows, shape.cols],
+            false => vec![shape.rows, shape.cols],
+        }
+    }
+
+    /// The scales' extents.
+    fn scale_shape(&self) -> Vec<usize> {
+        self.problem.scales().map_or_else(Vec::new, |shapes| shapes[self.which].dims().to_vec())
+    }
+}
+
+/// The extents of the elements and of the scales that [`quantize`] writes.
+#[pyfunction]
+pub(crate) fn quantized_shapes<'py>(
+    py: Python<'py>,
+    kind: Kind<'_>,
+    source: Tensor,
+    groups: Option<Tensor>,
+    ends: bool,
+) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyTuple>)> {
+    let request = Request::of(kind, &source, groups.as_ref(), ends)?;
+    Ok((PyTuple::new(py, request.shape())?, PyTuple::new(py, request.scale_shape())?))
+}
+
+/// Quantizes `source` into `elements` and `scales`, new tensors of [`quantized_shapes`]. Returns 0, or which tensors (1:
+/// source, 4: groups) must be copied into dense memory first; nothing is then done.
+///
+/// The addresses must be those of live tensors as described.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn quantize(
+    py: Python<'_>,
+    kind: Kind<'_>,
+    source: Tensor,
+    groups: Option<Tensor>,
+    ends: bool,
+    powers_of_two: bool,
+    elements: Tensor,
+    scales: Tensor,
+) -> PyResult<u8> {
+    let request = Request::of(kind, &source, groups.as_ref(), ends)?;
+    let of_source = if source.is_dense() { 0 } else { form::scattered::LHS };
+    let of_groups = if groups.is_none_or(|groups| groups.is_dense()) { 0 } else { form::scattered::GROUPS };
+    let scattered = of_source | of_groups;
+    if scattered != 0 {
+        return Ok(scattered);
+    }
+    let targets = [(&elements, request.shape()), (&scales, request.scale_shape())];
+    for (tensor, expected) in targets {
+        let given: Option<Vec<usize>> = tensor.shape.as_slice().iter().map(|e| usize::try_from(*e).ok()).collect();
+        if given.as_deref() != Some(expected.as_slice()) || !tensor.is_dense() {
+            let (other, expected) = ("the source".to_owned(), format!("{expected:?}"));
+            let (argument, found, remedy) = ("out", tensor.describe(), "allocate what quantized_shapes says");
+            return Err(Refusal::Shape { argument, found, other, expected, remedy }.into());
+        }
+    }
+    py.detach(|| on_host(&request, powers_of_two, &source, groups.as_ref(), [&elements, &scales]))?;
+    Ok(0)
+}
+
+fn on_host(
+    request: &Request,
+    powers_of_two: bool,
+    source: &Tensor,
+    groups: Option<&Tensor>,
+    [elements, scales]: [&Tensor; 2],
+) -> Result<(), Refusal> {
+    let read = |argument, tensor: &Tensor| {
+        let count = tensor.shape.as_slice().iter().map(|e| usize::try_from(*e).unwrap_or(0)).product::<usize>();
+        tensor.check_memory(argument, count)?;
+        // SAFETY: the tensor is dense, so that it holds as many elements as its extents say; `check_memory` refused a null
+        // address of a tensor with elements. The caller's frame holds the tensor.
+        let bytes = unsafe { host_bytes(tensor.address, count.saturating_mul(tensor.ty.size_bytes())) };
+        Ok::<_, Refusal>(View::from_bytes(tensor.ty, bytes)?)
+    };
+    let mut quantizer = Quantizer::new(&request.problem)?.weights_from(request.from).powers_of_two(powers_of_two);
+    if let Some(groups) = groups.filter(|_| request.problem.operation == Operation::GradW) {
+        quantizer = quantizer.groups(read("sizes (or ends)", groups)?)?;
+    }
+    let from = read(request.problem.operation.tensor_names()[request.which], source)?;
+    let made = if request.which == 0 { quantizer.first(from)? } else { quantizer.second(from)? };
+    copy(&made.elements, elements)?;
+    copy(&made.scales, scales)
+}
+
+/// Copies a buffer to a new tensor of as many elements.
+fn copy(buffer: &Buffer, to: &Tensor) -> Result<(), Refusal> {
+    let bytes = buffer.as_bytes().unwrap_or_default();
+    to.check_memory("out", buffer.len())?;
+    // SAFETY: the tensor is dense and of the buffer's extents, as the caller of this module saw; it is new, so that nobody
+    // else uses it.
+    unsafe { host_bytes_mut(to.address, bytes.len()) }.copy_from_slice(bytes);
+    Ok(())
+}
