@@ -6,9 +6,9 @@
 mod entry;
 mod key;
 mod location;
-mod trust;
+pub mod trust;
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -186,7 +186,7 @@ fn prepare(folder: PathBuf) -> Result<PathBuf, Bypass> {
     let unusable =
         |path: &Path, error: &dyn error::Error| Bypass::Unusable { path: path.to_owned(), reason: error.to_string() };
     let folder = std::path::absolute(&folder).map_err(|error| unusable(&folder, &error))?;
-    make_private(&folder).map_err(|error| unusable(&folder, &error))?;
+    trust::make_private(&folder).map_err(|error| unusable(&folder, &error))?;
     let metadata = std::fs::metadata(&folder).map_err(|error| unusable(&folder, &error))?;
     if !metadata.is_dir() {
         return Err(unusable(&folder, &io::Error::from(io::ErrorKind::NotADirectory)));
@@ -196,15 +196,6 @@ fn prepare(folder: PathBuf) -> Result<PathBuf, Bypass> {
         return Err(Bypass::Untrusted { path: folder, reason: distrust.to_string(), remedy });
     }
     Ok(folder)
-}
-
-/// Makes a folder that only its owner can enter, and its parents likewise.
-fn make_private(folder: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 /// Why an entry did not serve.
@@ -243,7 +234,7 @@ fn lock(folder: &Path, key: &CacheKey) -> Result<File, Bypass> {
     let folder = folder.join("locks");
     let path = folder.join(key.shard());
     let refuse = |error: io::Error| Bypass::CannotLock { path: path.clone(), reason: error.to_string() };
-    make_private(&folder).map_err(refuse)?;
+    trust::make_private(&folder).map_err(refuse)?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(refuse)?;
     match file.lock() {
         Ok(()) => Ok(file),

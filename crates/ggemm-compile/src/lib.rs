@@ -33,7 +33,7 @@ mod target;
 mod testing;
 mod toolchain;
 
-pub use cache::{Bypass, Cache, CacheKey, CacheLocation, Origin};
+pub use cache::{Bypass, Cache, CacheKey, CacheLocation, Origin, trust};
 pub use compile::{CompileError, Cubin, Options, Request, compile};
 pub use facts::{Facts, warnings};
 #[cfg(feature = "nvrtc")]

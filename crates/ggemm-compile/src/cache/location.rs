@@ -37,13 +37,25 @@ impl CacheLocation {
         }
     }
 
-    pub(super) fn folder(self) -> Result<PathBuf, Bypass> {
+    /// The folder for what stands beside the cubins: `ggemm` in the user's cache folder, or the folder that the location
+    /// names.
+    ///
+    /// # Errors
+    /// [`Bypass::Disabled`], and [`Bypass::NoFolder`] where nobody says where the user's cache folder is.
+    pub fn beside(self) -> Result<PathBuf, Bypass> {
         match self {
             Self::Disabled => Err(Bypass::Disabled),
             Self::At(folder) => Ok(folder),
             Self::User => etcetera::choose_base_strategy()
-                .map(|strategy| strategy.cache_dir().join("ggemm").join("cubins"))
+                .map(|strategy| strategy.cache_dir().join("ggemm"))
                 .map_err(|error| Bypass::NoFolder { reason: error.to_string() }),
+        }
+    }
+
+    pub(super) fn folder(self) -> Result<PathBuf, Bypass> {
+        match self {
+            Self::User => Ok(self.beside()?.join("cubins")),
+            location => location.beside(),
         }
     }
 }
@@ -61,5 +73,7 @@ mod tests {
         assert_eq!(with(Some("")), CacheLocation::Disabled);
         assert_eq!(with(Some("kept/here")), CacheLocation::At("kept/here".into()));
         assert_eq!(CacheLocation::Disabled.folder(), Err(Bypass::Disabled));
+        let at = || CacheLocation::At("kept/here".into());
+        assert_eq!(at().folder(), at().beside());
     }
 }
