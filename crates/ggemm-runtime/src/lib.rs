@@ -28,6 +28,7 @@ mod real;
 mod reference;
 mod select;
 mod transfer;
+pub mod tune;
 pub mod verify;
 
 pub use args::Args;
@@ -40,7 +41,7 @@ pub use groups::{GroupError, Runs};
 pub use plan::{Choice, Plan};
 pub use planner::Planner;
 pub use reference::Reference;
-pub use select::{Candidate, Explanation, PinError, Selection, TYPICAL_GROUPS, TYPICAL_ROWS, Unmet, Variant};
+pub use select::{Candidate, Explanation, PinError, Selection, TYPICAL_GROUPS, TYPICAL_ROWS, Tuning, Unmet, Variant};
 
 pub use ggemm_codegen::cost::{Bound, Prediction};
 pub use ggemm_codegen::{
