@@ -8,6 +8,7 @@ use crate::Outcome;
 use crate::commands::emit::EmitArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::run::RunArgs;
+use crate::commands::tune::TuneArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::error::CliError;
 
@@ -27,6 +28,7 @@ Examples:
   ggemm run --input layer.safetensors --output gradients.safetensors
   ggemm list --arch sm_90a --op forward -g 8 -m 4096 -n 7168 -k 2048
   ggemm emit ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk
+  ggemm tune --model Qwen3-30B-A3B/config.json --tokens 512,8192
   ggemm verify --interpret --variant 'ggemm_reduction_*_plain'
 
 Exit codes: 0 all is well, 1 a result is wrong, 2 the command could not do its work.
@@ -38,6 +40,7 @@ enum Command {
     Run(Box<RunArgs>),
     Emit(EmitArgs),
     List(ListArgs),
+    Tune(Box<TuneArgs>),
     Verify(VerifyArgs),
 }
 
@@ -63,6 +66,7 @@ impl Cli {
             Some(Command::Run(args)) => args.run(),
             Some(Command::Emit(args)) => args.run(),
             Some(Command::List(args)) => args.run(),
+            Some(Command::Tune(args)) => args.run(),
             Some(Command::Verify(args)) => args.run(),
         }
     }

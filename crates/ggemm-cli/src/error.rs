@@ -6,6 +6,7 @@ use ggemm_runtime::NoDevice;
 
 use crate::commands::emit::EmitError;
 use crate::commands::run::UsageError;
+use crate::commands::tune::TuneCommandError;
 use crate::commands::verify::VerifyError;
 use crate::files::{InputError, OutputError};
 
@@ -21,6 +22,9 @@ pub(crate) enum CliError {
     /// A spec that is none.
     #[error(transparent)]
     Emit(#[from] EmitError),
+    /// Nothing that could be tuned.
+    #[error(transparent)]
+    Tune(#[from] TuneCommandError),
     /// Nothing that could be verified, or attested.
     #[error(transparent)]
     Verify(#[from] VerifyError),

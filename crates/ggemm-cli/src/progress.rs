@@ -20,6 +20,11 @@ impl Progress {
         Progress(bar)
     }
 
+    /// Does something else on the terminal, out of the bar's way.
+    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.0.suspend(print)
+    }
+
     /// Shows the part done.
     pub(crate) fn show(&self, part: f64) {
         // Threads report out of order.

@@ -22,6 +22,7 @@ use ggemm_runtime::interpret::{Interpretation, Settings};
 use ggemm_runtime::{Device, Planner};
 
 pub(crate) use args::RunArgs;
+pub(crate) use router::Router;
 pub(crate) use usage::UsageError;
 
 use crate::Outcome;
