@@ -94,6 +94,7 @@ fn help_reads_well() {
         ("run_long", &["run", "--help"][..]),
         ("emit", &["emit", "--help"][..]),
         ("list", &["list", "-h"][..]),
+        ("tune", &["tune", "--help"][..]),
         ("verify", &["verify", "--help"][..]),
     ] {
         insta::assert_snapshot!(format!("help_{name}"), ggemm(words).passed());

@@ -5,6 +5,8 @@
 
 mod simulated;
 
+use std::collections::BTreeSet;
+
 use ggemm_runtime::tune::{
     Entry, Event, Machine, Routing, Settings, Store, Summary, Table, TableLocation, Task, Tuner, Turns, on_gpu,
     worth_timing,
@@ -252,6 +254,53 @@ fn a_variant_that_computes_wrong_results_never_wins() {
     simulation.wrong.extend(&order);
     let summary = run(&mut simulation, &store, Settings { again: true, ..settings() }, std::slice::from_ref(&task));
     assert_eq!((summary.tuned, summary.unsolved, summary.wrong), (0, 1, order.len()));
+}
+
+#[test]
+fn a_task_that_does_not_fit_the_memory_keeps_none_from_its_turn() {
+    let (_root, store) = store();
+    let mut simulation = Simulation::new();
+    simulation.most_rows = 10_000;
+    let summary = run(&mut simulation, &store, settings(), &tasks());
+    assert_eq!(summary, Summary { tuned: 3, unsolved: 3, ..Summary::default() });
+    assert_eq!(store.read().unwrap().len(), 3);
+}
+
+/// The table that other tests bake and include, of entries of this version. Where it is none, write it anew with
+/// `INSTA_UPDATE=always`.
+#[test]
+fn the_made_up_table_is_of_this_version() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tables/made-up.jsonl");
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        let (_root, store) = store();
+        tuned(&store, &tasks());
+        std::fs::copy(store.path(), path).unwrap();
+    }
+    let table = Table::whole(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!((table.len(), table.foreign()), (tasks().len(), 0), "write it anew with INSTA_UPDATE=always");
+}
+
+ggemm_runtime::kernels! {
+    /// What the made-up table names.
+    mod baked {
+        table: "tests/tables/made-up.jsonl",
+        arch: [sm_90a],
+    }
+}
+
+#[test]
+fn a_set_that_was_baked_for_a_table_chooses_by_it() {
+    let entries = Table::whole(baked::KERNELS.table).unwrap();
+    assert_eq!(entries.len(), tasks().len());
+    let winners: BTreeSet<KernelSpec> = entries.entries(&machine()).map(|entry| entry.best.variant).collect();
+    let names: BTreeSet<KernelSpec> = baked::KERNELS.iter().map(|kernel| kernel.spec().unwrap()).collect();
+    assert_eq!(names, winners, "exactly the tuned variants");
+    let planner = planner().with(&baked::KERNELS).assume(machine());
+    for entry in entries.entries(&machine()) {
+        let selection = planner.select(&entry.problem, Arch::Sm90a).unwrap();
+        assert_eq!(chosen(&selection), entry.best.variant);
+        assert_eq!((selection.preferred().variant.set(), selection.tuning().is_some()), ("baked", true));
+    }
 }
 
 #[test]

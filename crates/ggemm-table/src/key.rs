@@ -36,13 +36,13 @@ impl Routing {
 
     /// What these rows of each group are.
     pub fn of(sizes: &[usize]) -> Self {
-        let largest = sizes.iter().copied().max().unwrap_or(0);
-        let total = sizes.iter().fold(0, |total: usize, size| total.saturating_add(*size));
+        let largest = sizes.iter().max().map_or(0, |size| *size as u128);
+        let total: u128 = sizes.iter().map(|size| *size as u128).sum();
         // Rows come whole: where there are few, the mean is rounded up.
-        let mean = total.div_ceil(sizes.len().max(1));
+        let mean = total.div_ceil(sizes.len().max(1) as u128);
         match () {
-            () if 2 * (largest as u128) <= 3 * mean as u128 => Routing::Even,
-            () if 4 * (largest as u128) > 3 * total as u128 => Routing::Single,
+            () if 2 * largest <= 3 * mean => Routing::Even,
+            () if 4 * largest > 3 * total => Routing::Single,
             () => Routing::Skewed,
         }
     }

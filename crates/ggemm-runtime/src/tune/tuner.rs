@@ -86,10 +86,12 @@ pub enum Event<'a> {
         /// The variant that the cost model would have taken.
         predicted: KernelSpec,
     },
-    /// No variant computes it right, and the table has nothing of it.
+    /// Nothing was added for it, and the others go on.
     Unsolved {
         /// The task.
         task: &'a Task,
+        /// What does not fit the device's memory; `None`: no variant computes it right.
+        why: Option<&'a Error>,
     },
 }
 
@@ -102,7 +104,7 @@ pub struct Summary {
     pub known: usize,
     /// Variants that computed wrong results.
     pub wrong: usize,
-    /// Tasks that no variant computes right.
+    /// Tasks that no variant computes right, or that do not fit the device's memory.
     pub unsolved: usize,
 }
 
@@ -150,7 +152,13 @@ impl<'a> Tuner<'a> {
                 observe(&Event::Known { task, entry });
                 continue;
             }
-            let Outcome { wrong, solved } = self.tune(bench, &machine, task, observe)?;
+            let Outcome { wrong, solved } = match self.tune(bench, &machine, task, observe) {
+                Err(TuneError::Runtime { source, .. }) if matches!(*source, Error::OutOfMemory { .. }) => {
+                    observe(&Event::Unsolved { task, why: Some(&source) });
+                    Outcome { wrong: 0, solved: false }
+                }
+                outcome => outcome?,
+            };
             summary.wrong += wrong;
             summary.tuned += usize::from(solved);
             summary.unsolved += usize::from(!solved);
@@ -195,7 +203,7 @@ impl<'a> Tuner<'a> {
         });
         let mut timings = order.into_iter().map(|(candidate, time)| timing(specs[candidate], time));
         let Some(best) = timings.next() else {
-            observe(&Event::Unsolved { task });
+            observe(&Event::Unsolved { task, why: None });
             return Ok(Outcome { wrong, solved: false });
         };
         let entry = Entry {
@@ -258,7 +266,8 @@ impl fmt::Display for Event<'_> {
             Event::Finished { task, entry, .. } => {
                 write!(f, "{task}: {} at {:.1} us", entry.best.variant, entry.best.microseconds)
             }
-            Event::Unsolved { task } => write!(f, "{task}: no variant computes it right"),
+            Event::Unsolved { task, why: None } => write!(f, "{task}: no variant computes it right"),
+            Event::Unsolved { task, why: Some(why) } => write!(f, "{task}: {why}"),
         }
     }
 }

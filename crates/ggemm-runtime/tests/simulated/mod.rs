@@ -16,6 +16,8 @@ pub(crate) struct Simulation {
     pub(crate) generation: u64,
     /// Variants that compute wrong results.
     pub(crate) wrong: HashSet<KernelSpec>,
+    /// Rows past which a task does not fit the memory.
+    pub(crate) most_rows: usize,
     /// How long the host takes for a launch.
     pub(crate) pause: Duration,
     /// Launches of each variant.
@@ -34,7 +36,14 @@ pub(crate) fn machine() -> Machine {
 
 impl Simulation {
     pub(crate) fn new() -> Self {
-        Simulation { machine: machine(), generation: 0, wrong: HashSet::new(), pause: Duration::ZERO, launches: 0 }
+        Simulation {
+            machine: machine(),
+            generation: 0,
+            wrong: HashSet::new(),
+            most_rows: usize::MAX,
+            pause: Duration::ZERO,
+            launches: 0,
+        }
     }
 
     /// The time of a variant on a task: 100 to 355 microseconds, as unlike what is predicted as a hash can be.
@@ -51,6 +60,9 @@ impl Bench for Simulation {
     }
 
     fn clock(&mut self, task: &Task, candidates: &[KernelSpec]) -> Result<Box<dyn Clock + '_>, Error> {
+        if task.problem().m > self.most_rows {
+            return Err(Error::OutOfMemory { device: "made up".into(), bytes: task.problem().m });
+        }
         let speeds = candidates.iter().map(|spec| self.speed(task, spec)).collect();
         Ok(Box::new(Simulated { simulation: self, speeds, candidates: candidates.to_vec(), rng: Rng::new(7) }))
     }

@@ -42,7 +42,7 @@ pub(super) struct WhatArgs {
     /// The experts of a model: its config.json, or the folder that has it
     #[arg(long, value_name = "FILE", requires = "tokens")]
     pub(super) model: Option<PathBuf>,
-    /// Tokens of a batch on each GPU, separated by commas: one decides for all that are up to twice or half as many
+    /// Tokens of a batch on each GPU, separated by commas; one serves batches up to four times as large or small
     #[arg(long, value_name = "TOKENS,…", value_delimiter = ',', value_parser = parsers::count, requires = "model")]
     pub(super) tokens: Vec<usize>,
     /// GPUs that share the model's experts [default: 1]

@@ -48,7 +48,7 @@ impl TuneArgs {
         let settings = Settings { within: self.how.within, turns, again: self.how.again };
         let mut stdout = std::io::stdout().lock();
         if !self.how.json {
-            writeln!(stdout, "{} problems on {machine}\n\n{}", tasks.len(), Line::HEADER)?;
+            writeln!(stdout, "{} problems on {machine}\n\n{}", tasks.len(), Line::header())?;
             stdout.flush()?;
         }
         let progress = Progress::new("tuning".to_owned());
