@@ -18,7 +18,7 @@ fn dry_run(words: &[&str]) -> Vec<Value> {
 }
 
 fn extents(planned: &Value) -> [u64; 4] {
-    ["groups", "m", "n", "k"].map(|key| planned["problem"][key].as_u64().unwrap())
+    ["groups", "m", "n", "k"].map(|key| planned["problem"][key].as_u64().expect("a number"))
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod gpu;
 mod machine;
 mod model;
 mod prune;
+#[cfg(any(feature = "cuda", test))]
 mod samples;
 mod suite;
 mod task;

@@ -4,11 +4,12 @@ mod args;
 mod dry_run;
 mod error;
 mod report;
+mod screen;
 mod tasks;
 
 use std::io::Write;
 
-use ggemm_runtime::tune::{self, Event, Settings, Store, Summary, TableLocation, Task, Tuner, Turns};
+use ggemm_runtime::tune::{self, Settings, Store, TableLocation, Task, Tuner, Turns};
 use ggemm_runtime::{Device, NoDevice, Planner};
 
 pub(crate) use args::TuneArgs;
@@ -16,8 +17,8 @@ pub(crate) use error::TuneCommandError;
 
 use crate::Outcome;
 use crate::error::CliError;
-use crate::progress::Progress;
 use report::{Line, Report};
+use screen::Screen;
 
 impl TuneArgs {
     /// Tunes what the flags ask for and prints what was found.
@@ -51,43 +52,13 @@ impl TuneArgs {
             writeln!(stdout, "{} problems on {machine}\n\n{}", tasks.len(), Line::header())?;
             stdout.flush()?;
         }
-        let progress = Progress::new("tuning".to_owned());
-        let (mut entries, mut wrongs, mut done) = (Vec::new(), Vec::new(), 0);
-        let mut written = Ok(());
-        let mut observe = |event: &Event<'_>| {
-            let (line, part) = match event {
-                Event::Known { task, entry } => {
-                    entries.push((*entry).clone());
-                    (Some(Line { task, entry, predicted: None }.to_string()), 1.0)
-                }
-                Event::Finished { task, entry, predicted } => {
-                    entries.push((*entry).clone());
-                    (Some(Line { task, entry, predicted: Some(*predicted) }.to_string()), 1.0)
-                }
-                Event::Wrong { .. } => {
-                    wrongs.push(event.to_string());
-                    (Some(event.to_string()), 0.0)
-                }
-                Event::Unsolved { .. } => (Some(event.to_string()), 1.0),
-                Event::Timed { part, .. } => (None, *part),
-                _ => (None, 0.0),
-            };
-            let ends = part == 1.0 && line.is_some();
-            progress.show((f64::from(done) + part) / tasks.len() as f64);
-            done += u32::from(ends);
-            if let (Some(line), false) = (line, self.how.json) {
-                let print = || writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-                let printed = progress.aside(print);
-                // The table matters more than who reads along: tuning goes on.
-                written = std::mem::replace(&mut written, Ok(())).and(printed);
-            }
-        };
-        let summary = Tuner::new(planner, store, settings).run(&mut *bench, tasks, &mut observe);
-        drop(progress);
-        let summary: Summary = summary.map_err(TuneCommandError::from)?;
-        written?;
+        let mut screen = Screen::new(&mut stdout, !self.how.json, tasks.len());
+        let tuner = Tuner::new(planner, store, settings);
+        let summary =
+            tuner.run(&mut *bench, tasks, &mut |event| screen.observe(event)).map_err(TuneCommandError::from)?;
+        let (entries, wrong) = screen.into_results()?;
         if self.how.json {
-            let report = Report::new(store.path(), &machine, &summary, entries, wrongs);
+            let report = Report::new(store.path(), &machine, &summary, entries, wrong);
             serde_json::to_writer_pretty(&mut stdout, &report)?;
             writeln!(stdout)?;
         } else {

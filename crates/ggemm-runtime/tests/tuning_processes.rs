@@ -1,8 +1,9 @@
-//! Four processes tune the tasks of one table, and are killed at any moment, twenty times: the table always reads back,
-//! and nothing that was finished is lost.
+//! Processes that share a table. Four tune its tasks and are killed at any moment, twenty times: the table always reads
+//! back, and nothing that was finished is lost. Left alone they share the work, and others choose by what they found.
 //!
 //! The test runs itself: a process that finds `TUNED_TABLE` set is one of the four. When the tuner says that a task is
-//! finished it notes it down, so that the parent knows what must not be lost.
+//! finished it notes it down, so that the parent knows what must not be lost. One that finds `CHOOSES` set prints what it
+//! would compute with.
 
 // Helpers of tests may panic as tests do; clippy exempts only the tests themselves.
 #![allow(clippy::unwrap_used)]
@@ -17,20 +18,22 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use ggemm_runtime::random::Rng;
-use ggemm_runtime::tune::{Event, Settings, Store, TableLocation, Task, Tuner, Turns};
-use ggemm_runtime::{Device, Operation, Planner, Problem};
+use ggemm_runtime::tune::{Event, Routing, Settings, Store, TableLocation, Task, Tuner, Turns};
+use ggemm_runtime::{Arch, Device, Operation, Planner, Problem};
 use simulated::{Simulation, machine};
 
 const PROCESSES: u64 = 4;
 const ROUNDS: u64 = 20;
 
 fn main() {
-    match std::env::var_os("TUNED_TABLE") {
-        Some(table) => tuner(Path::new(&table)),
-        None => {
+    match (std::env::var_os("TUNED_TABLE"), std::env::var_os("CHOOSES")) {
+        (Some(table), _) => tuner(Path::new(&table)),
+        (None, Some(_)) => chooser(),
+        (None, None) => {
             killed_tuners_lose_nothing();
             tuners_share_the_work();
-            println!("tuning_killed: ok");
+            a_users_table_is_chosen_by();
+            println!("tuning_processes: ok");
         }
     }
 }
@@ -132,6 +135,40 @@ fn tuners_share_the_work() {
         all.sort();
         assert_eq!(finished(&table, 0), all, "each task once");
         check(&table, &all.into_iter().map(|label| (label, 0)).collect(), 0);
+    }
+}
+
+/// The table that `GGEMM_TABLE` names, by default one beside the compile cache, is every planner's.
+fn a_users_table_is_chosen_by() {
+    let root = tempfile::tempdir().unwrap();
+    let (cache, named) = (root.path().join("cache"), root.path().join("named.jsonl"));
+    for table in [cache.join("tuned.jsonl"), named.clone()] {
+        assert!(start(&table, 0).wait().unwrap().success());
+    }
+    let tuned: Vec<String> = tasks()
+        .iter()
+        .map(|task| store(&named).read().unwrap().get(&machine(), &task.key()).unwrap().best.variant.to_string())
+        .collect();
+    let chosen = |variables: &[(&str, &Path)]| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env("CHOOSES", "1").env_remove("GGEMM_TABLE").envs(variables.iter().copied());
+        let output = command.output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(chosen(&[("GGEMM_TABLE", &named), ("GGEMM_CACHE_DIR", root.path())]), tuned);
+    assert_eq!(chosen(&[("GGEMM_CACHE_DIR", &cache)]), tuned);
+    let predicted = chosen(&[("GGEMM_TABLE", Path::new("")), ("GGEMM_CACHE_DIR", &cache)]);
+    assert_ne!(predicted, tuned);
+    assert_eq!(chosen(&[("GGEMM_CACHE_DIR", root.path())]), predicted, "there is no table");
+    // What is no table is never in the way.
+    assert_eq!(chosen(&[("GGEMM_TABLE", root.path())]), predicted);
+}
+
+fn chooser() {
+    let planner = Planner::new(Device::cpu()).routing(Routing::Even).assume(machine());
+    for task in tasks() {
+        println!("{}", planner.select(task.problem(), Arch::Sm90a).unwrap().preferred().variant.name());
     }
 }
 
