@@ -124,6 +124,9 @@ pub struct Distance {
 }
 
 impl Distance {
+    /// That of a problem from itself.
+    pub const NONE: Distance = Distance { layer: 0.0, batch: 0.0 };
+
     /// The largest distance at which a measurement says more than a prediction does: an M four times as large, or an N
     /// twice.
     pub const FARTHEST: f64 = 2.0;

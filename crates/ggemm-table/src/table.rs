@@ -81,6 +81,11 @@ impl Table {
         section.places.get(key).map(|place| &section.entries[*place].1)
     }
 
+    /// The same, as what was found at no distance.
+    pub fn exact(&self, machine: &Machine, key: &Key) -> Option<Found<'_>> {
+        self.get(machine, key).map(|entry| Found { entry, distance: Distance::NONE })
+    }
+
     /// The entries of `machine` that have a distance from `key`, nearest first. Of two that are equally near, the one
     /// that came first.
     pub fn near(&self, machine: &Machine, key: &Key) -> Vec<Found<'_>> {

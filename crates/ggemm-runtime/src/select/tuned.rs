@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use ggemm_codegen::Problem;
-use ggemm_table::{Distance, Entry, Found, Key, Machine, Routing, Store, Table, TableError, TableLocation};
+use ggemm_table::{Distance, Entry, Found, Key, Machine, Routing, Store, Table, TableError, TableLocation, Timing};
 
 use super::demand::Demand;
 use super::variant::{self, ReadSet, Variant};
@@ -74,29 +74,35 @@ impl Tuned {
             Rule::BatchInvariant => found.distance.layer <= Distance::FARTHEST,
             _ => found.distance.total() <= Distance::FARTHEST,
         };
-        let tables = self.tables.iter().map(Arc::as_ref).chain(users()).chain([shipped::table()]);
-        let mut near: Vec<Found<'_>> = tables.flat_map(|table| table.near(machine, &key)).filter(within).collect();
+        let tables = || self.tables.iter().map(Arc::as_ref).chain(users()).chain([shipped::table()]);
+        // Its own entry is found at once; only where there is none are distances taken.
+        for found in tables().filter_map(|table| table.exact(machine, &key)) {
+            if let Some(choice) = fitting(sets, demand, found)? {
+                return Ok(Some(choice));
+            }
+        }
+        let mut near: Vec<Found<'_>> = tables().flat_map(|table| table.near(machine, &key)).filter(within).collect();
         near.sort_by(|a, b| a.distance.total().total_cmp(&b.distance.total()));
-        for Found { entry, distance } in near {
-            if let Some((variant, microseconds)) = fitting(sets, demand, entry)? {
-                let Entry { problem: Problem { groups, m, n, k, .. }, routing, .. } = *entry;
-                return Ok(Some((variant, Tuning { microseconds, distance, groups, m, n, k, routing })));
+        for found in near {
+            if let Some(choice) = fitting(sets, demand, found)? {
+                return Ok(Some(choice));
             }
         }
         Ok(None)
     }
 }
 
-/// The fastest of an entry's variants that a set holds and that can compute the problem, with its time.
+/// The fastest of an entry's variants that a set holds and that can compute the problem, with what was measured.
 fn fitting(
     sets: &[&'static ReadSet],
     demand: &Demand,
-    entry: &Entry,
-) -> Result<Option<(&'static Variant, f64)>, Error> {
-    for timing in entry.timings() {
-        let able = |v: &&'static Variant| *v.spec() == timing.variant && demand.met_by(v);
+    Found { entry, distance }: Found<'_>,
+) -> Result<Option<(&'static Variant, Tuning)>, Error> {
+    let Entry { problem: Problem { groups, m, n, k, .. }, routing, .. } = *entry;
+    for &Timing { variant: spec, microseconds } in entry.timings() {
+        let able = |v: &&'static Variant| *v.spec() == spec && demand.met_by(v);
         if let Some(variant) = variant::of_family(sets, demand.family())?.find(able) {
-            return Ok(Some((variant, timing.microseconds)));
+            return Ok(Some((variant, Tuning { microseconds, distance, groups, m, n, k, routing })));
         }
     }
     Ok(None)
