@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use ggemm::cuda::{Event, Stream};
+use ggemm::tune::{Inputs, median};
 use ggemm::{Device, Operation, Planner};
 use serde::Serialize;
 
-use crate::Result;
-use crate::case::{Case, Tensors};
-use crate::timing::median;
+use crate::{Result, case};
 
 /// Times of the suite's first case, forward, in microseconds.
 #[derive(Debug, Serialize)]
@@ -26,12 +25,12 @@ const LAUNCHES: u32 = 100;
 const ROUNDS: usize = 21;
 
 pub(crate) fn measure(device: &Device) -> Result<HostTimes> {
-    let case = Case::suite()?.into_iter().next().ok_or("the suite is empty")?;
-    let tensors = Tensors::new(device, &case)?;
+    let layer = case::suite()?.into_iter().next().ok_or("the suite is empty")?;
+    let task = case::task(&layer, Operation::Forward)?;
+    let inputs = Inputs::new(device, &task)?;
     let planner = Planner::new(device.clone());
-    let problem = case.problem(Operation::Forward);
-    let plan = planner.plan(&problem)?;
-    let mut out = tensors.output(device, Operation::Forward)?;
+    let plan = planner.plan(task.problem())?;
+    let mut out = inputs.output(device)?;
     let stream = Stream::new(device)?;
 
     let mut launches = Vec::new();
@@ -39,13 +38,13 @@ pub(crate) fn measure(device: &Device) -> Result<HostTimes> {
         stream.synchronize()?;
         let start = Instant::now();
         for _ in 0..LAUNCHES {
-            plan.run_on(&stream, tensors.args(Operation::Forward, 0, &mut out))?;
+            plan.run_on(&stream, inputs.args(0, &mut out))?;
         }
         launches.push(start.elapsed() / LAUNCHES);
     }
     let mut graph = stream.capture(|stream| {
         for _ in 0..LAUNCHES {
-            plan.run_on(stream, tensors.args(Operation::Forward, 0, &mut out))?;
+            plan.run_on(stream, inputs.args(0, &mut out))?;
         }
         Ok(())
     })?;
@@ -60,7 +59,7 @@ pub(crate) fn measure(device: &Device) -> Result<HostTimes> {
     let mut plans = Vec::new();
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        planner.plan(&problem)?;
+        planner.plan(task.problem())?;
         plans.push(start.elapsed());
     }
     let us = |mut times: Vec<Duration>| {

@@ -1,25 +1,24 @@
 //! The kernels' speed on a GPU: `cargo bench --bench gpu -- --help`, or alone on a machine without Rust
 //! (`cargo xtask bundle`).
 //!
-//! Each row is one operation of one layer of a known model (`suite.json`). Its variants take turns: in every round each
-//! runs with the L2 cache flushed before, on one of several sets of inputs. What is told is the median over the rounds
-//! of the GPU's own time, and the useful operations over it: padding does not count. Before a variant is timed, samples
-//! of its output are held against sums in f64.
+//! Each row is one operation of one layer of a known model (`suite.json`). Its variants take turns as they do when
+//! ggemm tunes (`ggemm::tune`): in every round each has a block of launches, with the L2 cache flushed before each, on
+//! several sets of inputs. What is told is the median over the rounds of the GPU's own time, and the useful operations
+//! over it: padding does not count. Before a variant is timed, samples of its output are held against sums in f64.
 
 mod case;
 mod host;
 mod machine;
 mod report;
-mod timing;
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use ggemm::tune::{GpuBench, Task, Turns, take_turns};
 use ggemm::{Arch, Device, KernelSpec, NoDevice, Operation, Planner};
 
-use case::{Case, Tensors};
 use report::{Report, Row};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -72,16 +71,17 @@ fn run(options: &Options, device: &Device) -> Result<()> {
     let mut report = Report::new(device);
     println!("{}\n", report.head());
     println!("{}", Row::HEADER);
-    for case in Case::suite()? {
-        if !options.only.is_empty() && !options.only.contains(&case.name) {
+    let planner = Planner::new(device.clone());
+    let mut bench = GpuBench::new(&planner)?;
+    for layer in case::suite()? {
+        if !options.only.is_empty() && !options.only.contains(&layer.name) {
             continue;
         }
-        let tensors = Tensors::new(device, &case)?;
-        for &operation in &case.operations {
+        for &operation in &layer.operations {
             if !options.operations.is_empty() && !options.operations.contains(&operation) {
                 continue;
             }
-            for row in time(options, device, arch, &case, &tensors, operation)? {
+            for row in time(options, &planner, &mut bench, arch, &case::task(&layer, operation)?)? {
                 println!("{row}");
                 report.rows.push(row);
             }
@@ -96,17 +96,8 @@ fn run(options: &Options, device: &Device) -> Result<()> {
 }
 
 /// The chosen variant and some others, best predicted first.
-fn time(
-    options: &Options,
-    device: &Device,
-    arch: Arch,
-    case: &Case,
-    tensors: &Tensors,
-    operation: Operation,
-) -> Result<Vec<Row>> {
-    let problem = case.problem(operation);
-    let planner = Planner::new(device.clone());
-    let explanation = planner.explain(&problem, arch)?;
+fn time(options: &Options, planner: &Planner, bench: &mut GpuBench, arch: Arch, task: &Task) -> Result<Vec<Row>> {
+    let explanation = planner.explain(task.problem(), arch)?;
     let mut candidates = explanation.candidates().to_vec();
     candidates.sort_by(|a, b| a.prediction.seconds.total_cmp(&b.prediction.seconds));
     let chosen: Vec<(KernelSpec, f64)> = candidates
@@ -114,15 +105,13 @@ fn time(
         .take(options.variants.max(1))
         .map(|candidate| (*candidate.variant.spec(), candidate.prediction.seconds * 1e6))
         .collect();
-    let plans = chosen
-        .iter()
-        .map(|(spec, _)| planner.clone().pin(*spec).plan(&problem))
-        .collect::<std::result::Result<Vec<_>, _>>()?;
-    let times = timing::take_turns(device, tensors, operation, &plans, options.rounds)?;
-    Ok(chosen
-        .iter()
-        .zip(times)
-        .enumerate()
-        .map(|(rank, ((spec, predicted), times))| Row::new(case, operation, spec, rank, *predicted, &times))
-        .collect())
+    let specs: Vec<KernelSpec> = chosen.iter().map(|(spec, _)| *spec).collect();
+    let mut clock = bench.prepare(task, &specs)?;
+    for (candidate, spec) in specs.iter().enumerate() {
+        clock.check(candidate).map_err(|wrong| format!("{task}: {spec}: {wrong}"))?;
+    }
+    let turns = Turns { rounds: options.rounds, ..Turns::default() };
+    let times = take_turns(&mut clock, specs.len(), &turns, &mut |_| ())?;
+    let rows = chosen.iter().zip(times).enumerate();
+    Ok(rows.map(|(rank, ((spec, predicted), times))| Row::new(task, spec, rank, *predicted, &times)).collect())
 }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use ggemm::tune::{Task, median};
 use ggemm::{Device, KernelSpec, Operation};
 use serde::Serialize;
 
-use crate::case::Case;
+use crate::case::bytes_moved;
 use crate::host::HostTimes;
 use crate::machine;
-use crate::timing::median;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -88,23 +88,16 @@ impl Row {
     pub(crate) const HEADER: &str =
         "case               operation  rank  median us     TFLOP/s  GB/s   predicted us  variant";
 
-    pub(crate) fn new(
-        case: &Case,
-        operation: Operation,
-        spec: &KernelSpec,
-        rank: usize,
-        predicted_us: f64,
-        times: &[Duration],
-    ) -> Self {
+    pub(crate) fn new(task: &Task, spec: &KernelSpec, rank: usize, predicted_us: f64, times: &[Duration]) -> Self {
         let us = |time: Duration| time.as_secs_f64() * 1e6;
-        let middle = median(times);
+        let (middle, problem) = (median(times), task.problem());
         Row {
-            case: case.name.clone(),
-            operation,
-            groups: case.groups,
-            m: case.m,
-            n: case.n,
-            k: case.k,
+            case: task.label().to_owned(),
+            operation: problem.operation,
+            groups: problem.groups,
+            m: problem.m,
+            n: problem.n,
+            k: problem.k,
             dtype: "bf16",
             variant: spec.to_string(),
             rank,
@@ -112,8 +105,8 @@ impl Row {
             median_us: us(middle),
             least_us: times.first().copied().map_or(0.0, us),
             most_us: times.last().copied().map_or(0.0, us),
-            tflops: case.operations_done() / middle.as_secs_f64() / 1e12,
-            gbytes_per_s: case.bytes_moved(operation) / middle.as_secs_f64() / 1e9,
+            tflops: problem.flops() / middle.as_secs_f64() / 1e12,
+            gbytes_per_s: bytes_moved(task) / middle.as_secs_f64() / 1e9,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::commands::emit::EmitArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::trace::TraceArgs;
+use crate::commands::tune::TuneArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::error::CliError;
 
@@ -33,6 +34,7 @@ Examples:
   ggemm emit ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk
   ggemm emit --explain ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma
   ggemm trace ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma
+  ggemm tune --model Qwen3-30B-A3B/config.json --tokens 512,8192
   ggemm verify --interpret --variant 'ggemm_reduction_*_plain'
   ggemm doctor
   ggemm cache warm --arch sm_90a
@@ -48,6 +50,7 @@ enum Command {
     Emit(EmitArgs),
     List(ListArgs),
     Trace(TraceArgs),
+    Tune(Box<TuneArgs>),
     Verify(VerifyArgs),
     Doctor(DoctorArgs),
     Cache(CacheArgs),
@@ -77,6 +80,7 @@ impl Cli {
             Some(Command::Emit(args)) => args.run(),
             Some(Command::List(args)) => args.run(),
             Some(Command::Trace(args)) => args.run(),
+            Some(Command::Tune(args)) => args.run(),
             Some(Command::Verify(args)) => args.run(),
             Some(Command::Doctor(args)) => args.run(),
             Some(Command::Cache(args)) => args.run(),

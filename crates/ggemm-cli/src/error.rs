@@ -8,6 +8,7 @@ use ggemm_runtime::NoDevice;
 use crate::commands::cache::CacheError;
 use crate::commands::emit::EmitError;
 use crate::commands::run::UsageError;
+use crate::commands::tune::TuneCommandError;
 use crate::commands::verify::VerifyError;
 use crate::files::{InputError, OutputError};
 
@@ -29,6 +30,9 @@ pub(crate) enum CliError {
     /// No timeline.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// Nothing that could be tuned.
+    #[error(transparent)]
+    Tune(#[from] TuneCommandError),
     /// Nothing that could be verified, or attested.
     #[error(transparent)]
     Verify(#[from] VerifyError),

@@ -20,6 +20,16 @@ impl Progress {
         Progress(bar)
     }
 
+    /// Says what the bar is about now.
+    pub(crate) fn about(&self, label: &str) {
+        self.0.set_message(label.to_owned());
+    }
+
+    /// Does something else on the terminal, out of the bar's way.
+    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.0.suspend(print)
+    }
+
     /// Shows the part done.
     pub(crate) fn show(&self, part: f64) {
         // Threads report out of order.

@@ -95,6 +95,7 @@ fn help_reads_well() {
         ("emit", &["emit", "--help"][..]),
         ("list", &["list", "-h"][..]),
         ("trace", &["trace", "--help"][..]),
+        ("tune", &["tune", "--help"][..]),
         ("verify", &["verify", "--help"][..]),
         ("doctor", &["doctor", "--help"][..]),
         ("cache", &["cache", "--help"][..]),

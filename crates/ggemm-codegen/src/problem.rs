@@ -151,14 +151,17 @@ pub struct Problem {
     /// The type of the first operand.
     pub operand: Dtype,
     /// The type of the second operand; `None`: that of the first. Only e4m3 and e5m2 mix.
+    #[serde(default)]
     pub second_operand: Option<Dtype>,
     /// Which elements of fp8 operands share a scale.
+    #[serde(default)]
     pub scaling: Scaling,
     /// grad_w of fp8 only: the operands are copies that are contiguous along the reduction, as fp8 tensor cores read
     /// them. dy is [N, L] and x [K, L], L = 128 (⌊M/128⌋ + G), G = 1 for a shared weight. Every group starts at a
     /// multiple of 128 columns: row r of group g, which starts at row s, is column 128 (⌊s/128⌋ + g) + r − s, so that a
     /// block of 128 columns has one row of scales. Columns between a group's last row and the next multiple of 128 are
     /// zeros; those of no block are not read.
+    #[serde(default)]
     pub reduction_blocks: bool,
     /// The type of the output.
     pub output: Dtype,

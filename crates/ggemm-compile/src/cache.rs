@@ -12,10 +12,10 @@ mod key;
 mod location;
 mod lock;
 mod prune;
-mod trust;
+pub mod trust;
 mod warm;
 
-use std::fs::{DirBuilder, File, Metadata};
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -30,6 +30,7 @@ pub use self::inventory::Entry;
 pub use self::key::CacheKey;
 pub use self::location::CacheLocation;
 pub use self::prune::{Outcome, PruneRule, Pruned, Reason, Removal};
+use self::trust::make_private;
 use crate::compile::{CompileError, Cubin, Made, Request, compile};
 use crate::toolchain::Compiler;
 
@@ -237,15 +238,6 @@ fn trusted(folder: PathBuf) -> Result<PathBuf, Bypass> {
         return Err(Bypass::Untrusted { path: folder, reason: distrust.to_string(), remedy });
     }
     Ok(folder)
-}
-
-/// Makes a folder that only its owner can enter, and its parents likewise.
-fn make_private(folder: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 /// Why an entry did not serve.

@@ -32,6 +32,7 @@ mod toolchain;
 
 pub use cache::{
     Bypass, Cache, CacheKey, CacheLocation, Condition, Entry, Origin, Outcome, PruneRule, Pruned, Reason, Removal,
+    trust,
 };
 pub use compile::{CompileError, Cubin, Options, Request, compile};
 pub use facts::{Facts, warnings};

@@ -41,6 +41,7 @@ pub mod __private {
 /// | `shape` | optional; `{ n: …, k: … }` as numbers. What cannot run for that shape with dense rows is left out, except for one variant without any demand on strides |
 /// | `tiles` | optional; `auto` (the default: from the catalogue, what suits the shape), `shipped` (from the catalogue, all that can run), or a list such as `[128x256x64]` (rows x columns x depth) |
 /// | `specs` | instead of all but `arch`: a list of whole spec names, as `ggemm list` prints them |
+/// | `table` | instead of all but `arch`: a file that `ggemm tune --table` wrote, relative to the folder of `Cargo.toml`. The fastest variants of its entries for `arch` are baked, and the entries with them, so that [`Planner::with`](crate::Planner::with) chooses by them on the machine that they were measured on |
 ///
 /// Source and contract of each variant are always baked. With the environment variable `GGEMM_BAKE=cubin` the compiler
 /// runs too, and machine code for each target is baked beside them; a missing compiler is then an error.
@@ -70,12 +71,19 @@ pub struct KernelSet {
     pub name: &'static str,
     /// The kernels, in a fixed order, no two with one name.
     pub kernels: &'static [BakedKernel],
+    /// The entries of the tuning table that they were baked for, as lines; empty where there was none.
+    pub table: &'static str,
 }
 
 impl KernelSet {
     #[doc(hidden)]
     pub const fn new(name: &'static str, kernels: &'static [BakedKernel]) -> Self {
-        KernelSet { name, kernels }
+        KernelSet { name, kernels, table: "" }
+    }
+
+    #[doc(hidden)]
+    pub const fn tuned(name: &'static str, kernels: &'static [BakedKernel], table: &'static str) -> Self {
+        KernelSet { name, kernels, table }
     }
 
     /// The kernels, in their order.

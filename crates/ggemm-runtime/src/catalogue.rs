@@ -1,6 +1,8 @@
 //! The runtime's own kernels: every variant that ships, so that any problem has a kernel without a `kernels!` of one's
 //! own.
 
+use std::sync::OnceLock;
+
 crate::kernels! {
     /// Every variant that ships with this version of ggemm.
     mod shipped {
@@ -14,6 +16,15 @@ crate::kernels! {
 }
 
 pub use shipped::KERNELS;
+
+/// What tells these kernels from those of another version, or of a change: a hash of their texts.
+pub fn fingerprint() -> &'static str {
+    static FINGERPRINT: OnceLock<String> = OnceLock::new();
+    FINGERPRINT.get_or_init(|| {
+        let texts = KERNELS.iter().flat_map(|kernel| [kernel.name].into_iter().chain(kernel.source.iter().copied()));
+        ggemm_table::fingerprint(texts)
+    })
+}
 
 #[cfg(test)]
 mod tests {

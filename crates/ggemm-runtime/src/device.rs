@@ -37,6 +37,7 @@ struct Inner {
     kind: DeviceKind,
     name: String,
     arch: Option<Arch>,
+    compute_capability: Option<(u32, u32)>,
     driver: Option<String>,
     why_not_gpu: Option<NoDevice>,
     /// The GPU, once its context exists.
@@ -55,6 +56,7 @@ impl Device {
             kind: DeviceKind::Cpu,
             name: "cpu".into(),
             arch: None,
+            compute_capability: None,
             driver: None,
             why_not_gpu,
             #[cfg(feature = "cuda")]
@@ -63,10 +65,22 @@ impl Device {
     }
 
     #[cfg(feature = "cuda")]
-    pub(crate) fn found(ordinal: usize, name: String, arch: Arch, driver: String) -> Self {
-        let kind = DeviceKind::Cuda(ordinal);
-        let gpu = OnceLock::new();
-        Device(Arc::new(Inner { kind, name, arch: Some(arch), driver: Some(driver), why_not_gpu: None, gpu }))
+    pub(crate) fn found(
+        ordinal: usize,
+        name: String,
+        arch: Arch,
+        compute_capability: (u32, u32),
+        driver: String,
+    ) -> Self {
+        Device(Arc::new(Inner {
+            kind: DeviceKind::Cuda(ordinal),
+            name,
+            arch: Some(arch),
+            compute_capability: Some(compute_capability),
+            driver: Some(driver),
+            why_not_gpu: None,
+            gpu: OnceLock::new(),
+        }))
     }
 
     /// The first GPU that ggemm can use.
@@ -150,6 +164,11 @@ impl Device {
     /// The architecture to compile for; `None` for the CPU.
     pub fn arch(&self) -> Option<Arch> {
         self.0.arch
+    }
+
+    /// The GPU's compute capability, major and minor number; `None` for the CPU.
+    pub fn compute_capability(&self) -> Option<(u32, u32)> {
+        self.0.compute_capability
     }
 
     /// The GPU's driver, such as `580.95.05`, or `CUDA 13.0` where the system tells only what the driver supports;

@@ -33,6 +33,7 @@ mod real;
 mod reference;
 mod select;
 mod transfer;
+pub mod tune;
 pub mod verify;
 
 pub use args::Args;
@@ -47,7 +48,7 @@ pub use operand::Operand;
 pub use plan::{Choice, Plan};
 pub use planner::Planner;
 pub use reference::Reference;
-pub use select::{Candidate, Explanation, PinError, Selection, TYPICAL_GROUPS, TYPICAL_ROWS, Unmet, Variant};
+pub use select::{Candidate, Explanation, PinError, Selection, TYPICAL_GROUPS, TYPICAL_ROWS, Tuning, Unmet, Variant};
 
 pub use ggemm_codegen::cost::{Bound, Prediction};
 pub use ggemm_codegen::{

@@ -1,6 +1,9 @@
 //! From a problem to a plan.
 
+use std::sync::Arc;
+
 use ggemm_codegen::{Arch, KernelSpec, Problem};
+use ggemm_table::{Machine, Routing, Table};
 
 use crate::baked::KernelSet;
 use crate::cpu::CpuPlan;
@@ -11,7 +14,8 @@ use crate::error::Error;
 #[cfg(feature = "interpret")]
 use crate::interpret::{Interpretation, InterpretedPlan};
 use crate::plan::{Backend, Choice, Plan};
-use crate::select::{Explanation, ReadSet, Rule, Selection};
+use crate::select::{Explanation, Memo, ReadSet, Rule, Selection, Tuned};
+use crate::tune;
 
 /// Makes plans for one device.
 ///
@@ -27,50 +31,100 @@ pub struct Planner {
     device: Device,
     /// In the order of preference: the caller's, then the runtime's own.
     sets: Vec<&'static ReadSet>,
+    tuned: Tuned,
     pin: Option<KernelSpec>,
     batch_invariant: bool,
     checked: bool,
+    /// What was chosen before, in this state: whatever changes a choice starts another.
+    memo: Arc<Memo>,
     #[cfg(feature = "interpret")]
     interpretation: Option<Interpretation>,
 }
 
 impl Planner {
-    /// A planner that chooses freely from the runtime's own [`catalogue`](crate::catalogue).
+    /// A planner that chooses freely from the runtime's own [`catalogue`](crate::catalogue): what was measured to be
+    /// fastest on this machine, where somebody tuned the problem or one near it, else what is predicted to be.
     pub fn new(device: Device) -> Self {
         Planner {
+            tuned: Tuned { machine: tune::machine(&device), ..Tuned::default() },
             device,
             sets: vec![ReadSet::shipped()],
             pin: None,
             batch_invariant: false,
             checked: false,
+            memo: Arc::default(),
             #[cfg(feature = "interpret")]
             interpretation: None,
         }
     }
 
     /// Chooses from `set` too. Of variants that are predicted to take the same time, those of the set that was given
-    /// first win, and the runtime's own come last.
+    /// first win, and the runtime's own come last. A set that was baked for a table brings that table along.
     pub fn with(mut self, set: &KernelSet) -> Self {
         let own = self.sets.len().saturating_sub(1);
         self.sets.insert(own, ReadSet::of(set));
+        if !set.table.is_empty() {
+            self.tuned.tables.push(Arc::new(Table::parse(set.table)));
+        }
+        self.forgetful()
+    }
+
+    /// Chooses by what `table` says was measured on this machine. Tables that were given first come first, then the
+    /// user's own (`GGEMM_TABLE`, by default `tuned.jsonl` beside the compile cache), then those that ship; and where
+    /// none has an entry within [`Distance::FARTHEST`](crate::tune::Distance::FARTHEST), the cost model chooses.
+    ///
+    /// ```
+    /// use ggemm_runtime::tune::Table;
+    /// use ggemm_runtime::{Device, Planner};
+    /// # let text = "";
+    /// let planner = Planner::new(Device::best()).table(Table::whole(text)?);
+    /// # Ok::<(), ggemm_runtime::tune::TableError>(())
+    /// ```
+    pub fn table(mut self, table: impl Into<Arc<Table>>) -> Self {
+        self.tuned.tables.push(table.into());
+        self.forgetful()
+    }
+
+    /// How rows are spread over groups, as far as is known before the launch: of what was measured, the entry that is
+    /// so too is nearer. [`Routing::Skewed`] unless it is said.
+    pub fn routing(mut self, routing: Routing) -> Self {
+        self.tuned.routing = routing;
+        self.forgetful()
+    }
+
+    /// Chooses as on this machine, whatever the device is: to see what a table does on a machine that is not at hand.
+    pub fn assume(mut self, machine: Machine) -> Self {
+        self.tuned.machine = Some(machine);
+        self.forgetful()
+    }
+
+    /// The machine whose measurements count; `None` for the CPU.
+    pub fn machine(&self) -> Option<&Machine> {
+        self.tuned.machine.as_ref()
+    }
+
+    /// Another planner from here on, whose clones from before keep what they know.
+    fn forgetful(mut self) -> Self {
+        self.memo = Arc::default();
         self
     }
 
     /// Uses this kernel variant, and no other, for every plan. One of the planner's sets must hold it.
     pub fn pin(mut self, spec: KernelSpec) -> Self {
         self.pin = Some(spec);
-        self
+        self.forgetful()
     }
 
     /// Makes a row's result independent of the other rows, to the bit: of their number, their values and their groups.
     /// The CPU's results always are.
     ///
     /// On a GPU the variant is then chosen by N, K, types, layouts and strides alone, as if M were
-    /// [`TYPICAL_ROWS`](crate::TYPICAL_ROWS) in [`TYPICAL_GROUPS`](crate::TYPICAL_GROUPS) groups. Tensors at addresses
+    /// [`TYPICAL_ROWS`](crate::TYPICAL_ROWS) in [`TYPICAL_GROUPS`](crate::TYPICAL_GROUPS) groups. Among measurements the
+    /// nearest to such a batch decides: the tables are then part of what a result depends on. Tensors at addresses
     /// that are no multiples of 16 bytes take another variant than those that are: keep them alike.
     pub fn batch_invariant(mut self, on: bool) -> Self {
         self.batch_invariant = on;
-        self
+        self.forgetful()
     }
 
     /// Checks sizes or ends before computing and reports what contradicts the problem, at the price of a
@@ -104,6 +158,8 @@ impl Planner {
         if self.device.kind() != DeviceKind::Cpu {
             self.device = Device::cpu();
         }
+        self.tuned.machine = None;
+        self.memo = Arc::default();
         self.interpretation = Some(interpretation);
         self
     }
@@ -144,8 +200,13 @@ impl Planner {
     /// [`Error::Problem`] for a problem that means nothing, [`Error::Pin`] for a pinned variant that cannot compute it,
     /// [`Error::NoFp8Kernel`] for fp8 operands, [`Error::UnreadableKernel`] for a set that another version of ggemm baked.
     pub fn select(&self, problem: &Problem, arch: Arch) -> Result<Selection, Error> {
+        if let Some(selection) = self.memo.get(problem, arch) {
+            return Ok(selection);
+        }
         problem.validate()?;
-        Selection::new(&self.sets, problem, arch, self.rule())
+        let selection = Selection::new(&self.sets, &self.tuned, problem, arch, self.rule())?;
+        self.memo.keep(problem, arch, selection);
+        Ok(selection)
     }
 
     /// The same with all that was weighed, for people: its `Display` lists every variant for this kind of product.
@@ -163,7 +224,7 @@ impl Planner {
     /// Those of [`Planner::select`].
     pub fn explain(&self, problem: &Problem, arch: Arch) -> Result<Explanation, Error> {
         problem.validate()?;
-        Explanation::new(&self.sets, problem, arch, self.rule())
+        Explanation::new(&self.sets, &self.tuned, problem, arch, self.rule())
     }
 
     fn rule(&self) -> Rule {
@@ -221,10 +282,10 @@ impl Planner {
 
     #[cfg(any(feature = "cuda", feature = "interpret"))]
     fn select_and_log(&self, problem: &Problem, arch: Arch) -> Result<Selection, Error> {
-        let selection = Selection::new(&self.sets, problem, arch, self.rule())?;
+        let selection = self.select(problem, arch)?;
         // The explanation weighs everything again: only for a reader.
         if tracing::enabled!(target: "select", tracing::Level::DEBUG) {
-            let explanation = Explanation::new(&self.sets, problem, arch, self.rule())?;
+            let explanation = self.explain(problem, arch)?;
             tracing::debug!(target: "select", "{explanation}");
         }
         Ok(selection)
@@ -251,7 +312,7 @@ mod tests {
 
     /// A GPU that nobody may open: there is none.
     fn gpu() -> Planner {
-        Planner::new(Device::found(0, "a GPU".into(), Arch::Sm90a, "0.0".into()))
+        Planner::new(Device::found(0, "a GPU".into(), Arch::Sm90a, (9, 0), "0.0".into()))
     }
 
     #[test]

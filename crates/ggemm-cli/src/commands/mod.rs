@@ -7,4 +7,5 @@ pub(crate) mod emit;
 pub(crate) mod list;
 pub(crate) mod run;
 pub(crate) mod trace;
+pub(crate) mod tune;
 pub(crate) mod verify;

@@ -37,22 +37,31 @@ impl CacheLocation {
         }
     }
 
-    /// The folder's absolute path, whether or not it is there.
+    /// The folder for what stands beside the cubins: `ggemm` in the user's cache folder, or the folder that the location
+    /// names.
+    ///
+    /// # Errors
+    /// [`Bypass::Disabled`], and [`Bypass::NoFolder`] where nobody says where the user's cache folder is.
+    pub fn beside(&self) -> Result<PathBuf, Bypass> {
+        match self {
+            Self::Disabled => Err(Bypass::Disabled),
+            Self::At(folder) => Ok(folder.clone()),
+            Self::User => etcetera::choose_base_strategy()
+                .map(|strategy| strategy.cache_dir().join("ggemm"))
+                .map_err(|error| Bypass::NoFolder { reason: error.to_string() }),
+        }
+    }
+
+    /// The absolute path of the cubins' folder, whether or not it is there.
     ///
     /// # Errors
     /// The cache is switched off, or nobody says where the user's cache folder is.
     pub fn folder(&self) -> Result<PathBuf, Bypass> {
-        let folder = match self {
-            Self::Disabled => return Err(Bypass::Disabled),
-            Self::At(folder) => folder.clone(),
-            Self::User => etcetera::choose_base_strategy()
-                .map(|strategy| strategy.cache_dir().join("ggemm").join("cubins"))
-                .map_err(|error| Bypass::NoFolder { reason: error.to_string() })?,
-        };
+        let beside = self.beside()?;
+        let folder = if *self == Self::User { beside.join("cubins") } else { beside };
         std::path::absolute(&folder).map_err(|error| Bypass::Unusable { path: folder, reason: error.to_string() })
     }
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +75,7 @@ mod tests {
         assert_eq!(with(Some("")), CacheLocation::Disabled);
         assert_eq!(with(Some("kept/here")), CacheLocation::At("kept/here".into()));
         assert_eq!(CacheLocation::Disabled.folder(), Err(Bypass::Disabled));
+        let at = || CacheLocation::At("kept/here".into());
+        assert_eq!(at().folder(), at().beside());
     }
 }

@@ -1,17 +1,29 @@
-//! Who could have written a file: code that another user planted must never reach a GPU.
+//! Who could have written a file: code that another user planted must never reach a GPU, and what ggemm keeps for a
+//! user is no one else's to change.
 
-use std::fs::Metadata;
+use std::fs::{DirBuilder, Metadata};
+use std::io;
 use std::path::Path;
 
 use thiserror::Error;
 
 /// Why a file or folder is not trusted.
 #[derive(Debug, PartialEq, Eq, Error)]
-pub(super) enum Distrust {
+pub enum Distrust {
+    /// It is another user's.
     #[error("it belongs to the user {owner}, not to this process' user {user} or root")]
-    Owner { owner: u32, user: u32 },
+    Owner {
+        /// Whose it is.
+        owner: u32,
+        /// This process' user.
+        user: u32,
+    },
+    /// Another user may write it.
     #[error("its mode {mode:03o} lets other users write it")]
-    Writable { mode: u32 },
+    Writable {
+        /// Its permissions.
+        mode: u32,
+    },
 }
 
 impl Distrust {
@@ -25,16 +37,34 @@ impl Distrust {
     }
 }
 
+/// Makes a folder that only its owner can enter, and its parents likewise. One that is there stays as it is.
+///
+/// # Errors
+/// What the system says.
+pub fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 /// Refuses what somebody other than this process' user or root owns or may write.
+///
+/// # Errors
+/// The rule that it breaks.
 #[cfg(unix)]
-pub(super) fn check(metadata: &Metadata) -> Result<(), Distrust> {
+pub fn check(metadata: &Metadata) -> Result<(), Distrust> {
     use std::os::unix::fs::MetadataExt;
     judge(metadata.uid(), metadata.mode(), rustix::process::geteuid().as_raw())
 }
 
 /// Other systems keep a user's cache folder private by themselves.
+///
+/// # Errors
+/// None.
 #[cfg(not(unix))]
-pub(super) fn check(_: &Metadata) -> Result<(), Distrust> {
+pub fn check(_: &Metadata) -> Result<(), Distrust> {
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod parallel;
 mod request;
 mod select;
 mod suggest;
+mod table;
 mod tile;
 
 use std::ffi::OsString;
@@ -30,7 +31,8 @@ pub(crate) fn expand(input: TokenStream, environment: &dyn Fn(&str) -> Option<Os
     let mut errors = Errors::default();
     let Some(invocation) = Invocation::parse(input, &mut errors) else { return errors.to_tokens() };
     let bake = Bake::from_environment(environment, &mut errors);
-    let variants = request::read(&invocation, &mut errors).map(|request| select::select(&request, &mut errors));
+    let request = request::read(&invocation, environment, &mut errors);
+    let variants = request.as_ref().map(|request| select::select(request, &mut errors));
     let kernels = match (&bake, variants) {
         (Some(bake), Some(variants)) if errors.count() == 0 => {
             bake.kernels(&variants, invocation.name.span(), &mut errors)
@@ -39,7 +41,8 @@ pub(crate) fn expand(input: TokenStream, environment: &dyn Fn(&str) -> Option<Os
     };
     let variables = bake.as_ref().map_or(&["GGEMM_BAKE"][..], Bake::variables);
     let mut tokens = errors.to_tokens();
-    tokens.extend(module::write(&invocation, &kernels.unwrap_or_default(), variables));
+    let tuned = request.as_ref().and_then(request::Request::tuned);
+    tokens.extend(module::write(&invocation, &kernels.unwrap_or_default(), tuned, variables));
     tokens
 }
 

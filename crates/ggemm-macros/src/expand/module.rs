@@ -9,6 +9,7 @@ use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 
 use super::invocation::Invocation;
+use super::table::Tuned;
 
 /// A kernel, made.
 pub(super) struct Kernel {
@@ -28,8 +29,14 @@ pub(super) struct Cubin {
     pub(super) gzip: Vec<u8>,
 }
 
-/// Writes the module. It has everything as constants. Cargo rebuilds when one of the environment's `variables` changes.
-pub(super) fn write(invocation: &Invocation, kernels: &[Kernel], variables: &[&str]) -> TokenStream {
+/// Writes the module. It has everything as constants. Cargo rebuilds when one of the environment's `variables` changes,
+/// or the table.
+pub(super) fn write(
+    invocation: &Invocation,
+    kernels: &[Kernel],
+    tuned: Option<&Tuned>,
+    variables: &[&str],
+) -> TokenStream {
     let Invocation { library, head, name, .. } = invocation;
     let baked = quote! { #library::baked };
     let shared = SharedParts::of(kernels);
@@ -46,12 +53,24 @@ pub(super) fn write(invocation: &Invocation, kernels: &[Kernel], variables: &[&s
         });
         quote! { #baked::BakedKernel::new(#name, &[#(#parts),*], #contract, &[#(#cubins),*]) }
     });
+    let watched = tuned.map(|tuned| {
+        let path = Literal::string(&tuned.path.to_string_lossy());
+        quote! { const _: &[::core::primitive::u8] = ::core::include_bytes!(#path); }
+    });
+    let set = match tuned {
+        None => quote! { #baked::KernelSet::new(#set_name, &[#(#entries),*]) },
+        Some(tuned) => {
+            let lines = Literal::string(&tuned.lines);
+            quote! { #baked::KernelSet::tuned(#set_name, &[#(#entries),*], #lines) }
+        }
+    };
     quote! {
         #head #name {
             #(const _: ::core::option::Option<&::core::primitive::str> = ::core::option_env!(#variables);)*
+            #watched
             #shared_parts
             #[doc = #kernels_doc]
-            pub static KERNELS: #baked::KernelSet = #baked::KernelSet::new(#set_name, &[#(#entries),*]);
+            pub static KERNELS: #baked::KernelSet = #set;
         }
     }
 }

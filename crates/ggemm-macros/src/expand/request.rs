@@ -1,5 +1,6 @@
 //! What an invocation asks for, as values.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -10,6 +11,7 @@ use super::errors::Errors;
 use super::fields::{Field, Fields, Spanned};
 use super::invocation::Invocation;
 use super::suggest;
+use super::table::{self, Tuned};
 use super::tile;
 
 /// A request without mistakes of form.
@@ -20,12 +22,24 @@ pub(super) struct Request {
     pub(super) kernels: Kernels,
 }
 
-/// The two ways to say which kernels.
+/// The ways to say which kernels.
 pub(super) enum Kernels {
     /// By their names.
     Named(Vec<Spanned<KernelSpec>>),
+    /// By a table that says which are fastest.
+    Tuned(Tuned),
     /// By what they are for.
     For(Purpose),
+}
+
+impl Request {
+    /// The table, if it is one that says which kernels.
+    pub(super) fn tuned(&self) -> Option<&Tuned> {
+        match &self.kernels {
+            Kernels::Tuned(tuned) => Some(tuned),
+            _ => None,
+        }
+    }
 }
 
 /// What kernels are for.
@@ -56,18 +70,26 @@ pub(super) enum Tiles {
     Listed(Vec<Spanned<Tile>>),
 }
 
-const KEYS: &[&str] = &["ops", "dtypes", "outputs", "arch", "weights", "shape", "tiles", "specs"];
+const KEYS: &[&str] = &["ops", "dtypes", "outputs", "arch", "weights", "shape", "tiles", "specs", "table"];
 
 /// Reads the body. After errors what is left of the request is returned if it has a meaning, so that its own mistakes
 /// are found too.
-pub(super) fn read(invocation: &Invocation, errors: &mut Errors) -> Option<Request> {
+pub(super) fn read(
+    invocation: &Invocation,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+    errors: &mut Errors,
+) -> Option<Request> {
     let fields = Fields::read(&invocation.body, KEYS, invocation.name.span(), errors);
     let targets = fields
         .require("arch", "[sm_80, sm_90a]", errors)
         .and_then(|field| read_words(field, &Arch::ALL, "architectures", Ok, errors));
-    let kernels = match fields.get("specs") {
-        Some(field) => read_names(field, &fields, errors).map(Kernels::Named),
-        None => read_purpose(&fields, errors).map(Kernels::For),
+    let kernels = match (fields.get("specs"), fields.get("table")) {
+        (Some(field), _) => read_names(field, &fields, errors).map(Kernels::Named),
+        (None, Some(field)) => {
+            let targets = targets.as_deref().unwrap_or_default();
+            read_table(field, &fields, targets, environment, errors).map(Kernels::Tuned)
+        }
+        (None, None) => read_purpose(&fields, errors).map(Kernels::For),
     };
     Some(Request { targets: targets?, kernels: kernels? })
 }
@@ -82,6 +104,30 @@ fn read_names(field: &Field, fields: &Fields, errors: &mut Errors) -> Option<Vec
         None => Err(format!("expected {form}")),
     };
     field.list(form, spec, errors)
+}
+
+fn read_table(
+    field: &Field,
+    fields: &Fields,
+    targets: &[Spanned<Arch>],
+    environment: &dyn Fn(&str) -> Option<OsString>,
+    errors: &mut Errors,
+) -> Option<Tuned> {
+    for other in fields.other_than(&["table", "arch"]) {
+        errors.at(other.key.span(), format!("`table` says which kernels: remove `{}`, or `table`", other.key));
+    }
+    let Some(path) = field.literal().and_then(|literal| string(&TokenTree::Literal(literal.clone()))) else {
+        errors.at(field.span(), "`table` takes a file in quotes, as `ggemm tune --table` writes it");
+        return None;
+    };
+    let targets: Vec<Arch> = targets.iter().map(|target| target.value).collect();
+    match table::read(&path, &targets, environment) {
+        Ok(tuned) => Some(tuned),
+        Err(message) => {
+            errors.at(field.span(), message);
+            None
+        }
+    }
 }
 
 fn read_purpose(fields: &Fields, errors: &mut Errors) -> Option<Purpose> {

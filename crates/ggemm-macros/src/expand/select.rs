@@ -39,6 +39,7 @@ impl Variant {
 pub(super) fn select(request: &Request, errors: &mut Errors) -> Vec<Variant> {
     match &request.kernels {
         Kernels::Named(specs) => named(specs, &request.targets, errors),
+        Kernels::Tuned(table) => tuned(&table.variants, &request.targets, errors),
         Kernels::For(purpose) => for_purpose(purpose, &request.targets, errors),
     }
 }
@@ -56,6 +57,26 @@ fn named(specs: &[Spanned<KernelSpec>], targets: &[Spanned<Arch>], errors: &mut 
         }
     }
     variants
+}
+
+/// What a table names, each for the architectures that it was measured on.
+fn tuned(variants: &[(KernelSpec, Vec<Arch>)], targets: &[Spanned<Arch>], errors: &mut Errors) -> Vec<Variant> {
+    let mut chosen = Vec::new();
+    for (spec, measured) in variants {
+        let on: Vec<Spanned<Arch>> =
+            targets.iter().filter(|target| measured.contains(&target.value)).copied().collect();
+        match (Variant::new(*spec, &on), on.first()) {
+            (Some(variant), _) => chosen.push(variant),
+            (None, Some(target)) => {
+                let violations = constraints::check(spec, target.value);
+                let message =
+                    format!("the table names {spec}, which {} does not run:\n{}", target.value, explain(&violations));
+                errors.at(target.span, message);
+            }
+            (None, None) => {}
+        }
+    }
+    chosen
 }
 
 /// Every violation with its rule.

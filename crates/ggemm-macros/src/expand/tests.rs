@@ -344,3 +344,80 @@ mod cubins {
         assert!(message.contains("k.cu(1): error: no"), "{message}");
     }
 }
+
+mod table {
+    use ggemm_codegen::Problem;
+    use ggemm_table::{Entry, Machine, Routing, Timing};
+
+    use super::*;
+
+    const FAST: &str = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma";
+    const OTHER: &str = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma";
+    const PLAIN: &str = "ggemm_rows_ak_bk_bf16_f32_bf16_sm80_64x64x32_w2x2_s2_multistage_plain";
+
+    fn line(compute_capability: &str, m: usize, best: &str, other: &str) -> String {
+        let machine = Machine {
+            gpu: "made up".into(),
+            compute_capability: compute_capability.into(),
+            driver: "1.0".into(),
+            ggemm: "0.0.0".into(),
+            kernels: String::new(),
+        };
+        let timing = |name: &str, microseconds| Timing { variant: name.parse().unwrap(), microseconds };
+        let problem = Problem::forward(8, m, 1536, 2048);
+        let (best, others) = (timing(best, 1.0), vec![timing(other, 2.0)]);
+        Entry { machine, problem, routing: Routing::Skewed, best, others }.line().unwrap() + "\n"
+    }
+
+    fn expanded(text: &str, request: &str) -> TokenStream {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tuned.jsonl"), text).unwrap();
+        let root = folder.path().to_owned();
+        expand_with(request, &move |name| (name == "CARGO_MANIFEST_DIR").then(|| root.clone().into()))
+    }
+
+    fn literals(tokens: TokenStream) -> Vec<String> {
+        let mut literals = Vec::new();
+        visit_literals(tokens, &mut |literal| literals.push(literal.trim_matches('"').to_owned()));
+        literals
+    }
+
+    const REQUEST: &str = r#"mod tuned { table: "tuned.jsonl", arch: [sm_90a] }"#;
+
+    #[test]
+    fn the_fastest_variants_are_baked_and_their_entries_with_them() {
+        let lines = [line("9.0", 4096, FAST, OTHER), line("9.0", 65536, FAST, OTHER), line("8.0", 4096, PLAIN, PLAIN)];
+        let tokens = expanded(&lines.concat(), REQUEST);
+        assert_eq!(messages(tokens.clone()), [""; 0]);
+        let literals = literals(tokens.clone());
+        let names: Vec<&String> = literals.iter().filter(|literal| literal.parse::<KernelSpec>().is_ok()).collect();
+        assert_eq!(names, [FAST]);
+        let text = tokens.to_string();
+        assert!(text.contains("KernelSet :: tuned") && text.contains("tuned.jsonl"), "the table is watched");
+        let baked = lines[..2].concat();
+        let baked = Literal::string(&baked).to_string();
+        assert!(literals.contains(&baked.trim_matches('"').to_owned()));
+        // Each architecture gets its own.
+        let both = expanded(&lines.concat(), r#"mod tuned { table: "tuned.jsonl", arch: [sm_80, sm_90a] }"#);
+        assert_eq!(super::table::literals(both).iter().filter(|l| l.parse::<KernelSpec>().is_ok()).count(), 2);
+    }
+
+    #[test]
+    fn a_table_that_says_nothing_says_why() {
+        let message = |text: &str, request: &str| messages(expanded(text, request)).join("\n");
+        let good = line("9.0", 4096, FAST, OTHER);
+        assert!(message("", REQUEST).contains("it has nothing; tune there with `ggemm tune --table`"));
+        let other = message(&good, r#"mod tuned { table: "tuned.jsonl", arch: [sm_80] }"#);
+        assert!(other.contains("for sm_80: it has made up (9.0)"), "{other}");
+        assert!(message(&good.replace("made", "Made"), REQUEST).contains("line 1 of the table is damaged"));
+        let missing = message(&good, r#"mod tuned { table: "no.jsonl", arch: [sm_90a] }"#);
+        assert!(missing.contains("cannot be read") && missing.contains("Cargo.toml"), "{missing}");
+        let both = message(&good, r#"mod tuned { table: "tuned.jsonl", arch: [sm_90a], ops: [forward] }"#);
+        assert_eq!(both, "`table` says which kernels: remove `ops`, or `table`");
+        let form = message(&good, "mod tuned { table: tuned, arch: [sm_90a] }");
+        assert_eq!(form, "`table` takes a file in quotes, as `ggemm tune --table` writes it");
+        let illegal = line("8.0", 4096, FAST, OTHER);
+        let illegal = message(&illegal, r#"mod tuned { table: "tuned.jsonl", arch: [sm_80] }"#);
+        assert!(illegal.starts_with(&format!("the table names {FAST}, which sm_80 does not run:")), "{illegal}");
+    }
+}

@@ -71,12 +71,10 @@ impl Driver {
         };
         let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-        let arch = match (u32::try_from(major), u32::try_from(minor)) {
-            (Ok(major), Ok(minor)) => Arch::for_compute_capability(major, minor),
-            _ => None,
-        };
-        match arch {
-            Some(arch) => Ok(Device::found(ordinal, name, arch, self.name.clone())),
+        let capability = u32::try_from(major).ok().zip(u32::try_from(minor).ok());
+        let arch = capability.and_then(|(major, minor)| Arch::for_compute_capability(major, minor));
+        match arch.zip(capability) {
+            Some((arch, capability)) => Ok(Device::found(ordinal, name, arch, capability, self.name.clone())),
             None => Err(NoDevice::UnsupportedCapability { name, major, minor }),
         }
     }

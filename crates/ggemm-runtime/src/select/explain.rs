@@ -4,9 +4,9 @@ use std::fmt;
 
 use ggemm_codegen::{Arch, Problem};
 
-use super::demand::Unmet;
+use super::demand::{Demand, Unmet};
 use super::variant::{self, ReadSet, Variant};
-use super::{Candidate, Rule, Selection};
+use super::{Candidate, Rule, Selection, Tuned};
 use crate::error::Error;
 
 /// What was chosen for a problem on an architecture, and why: every variant for this kind of product with its predicted
@@ -23,9 +23,15 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    pub(crate) fn new(sets: &[&'static ReadSet], problem: &Problem, arch: Arch, rule: Rule) -> Result<Self, Error> {
-        let selection = Selection::new(sets, problem, arch, rule)?;
-        let demand = rule.demand(problem, arch);
+    pub(crate) fn new(
+        sets: &[&'static ReadSet],
+        tuned: &Tuned,
+        problem: &Problem,
+        arch: Arch,
+        rule: Rule,
+    ) -> Result<Self, Error> {
+        let selection = Selection::new(sets, tuned, problem, arch, rule)?;
+        let demand = Demand::new(&rule.weighed(problem), arch);
         let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
         for variant in variant::of_family(sets, demand.family())? {
             let outdone = || (!variant.runs_on(arch)).then_some(Unmet::Outdone { arch });
@@ -54,7 +60,7 @@ impl Explanation {
         &self.selection
     }
 
-    /// All variants that can compute the problem, fastest first.
+    /// All variants that can compute the problem, those that are predicted to be fastest first.
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }

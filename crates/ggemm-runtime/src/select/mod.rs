@@ -1,10 +1,15 @@
-//! Which variant computes a problem on an architecture: of all that can, the one whose predicted time is least.
+//! Which variant computes a problem on an architecture: the one that was measured to be fastest where somebody tuned
+//! the problem, or one near it, on this very machine; else of all that can, the one whose predicted time is least.
 
 mod demand;
 mod explain;
+mod memo;
 mod pin;
+mod shipped;
+mod tuned;
 mod variant;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -17,16 +22,19 @@ use demand::Demand;
 
 pub use demand::Unmet;
 pub use explain::Explanation;
+pub(crate) use memo::Memo;
 pub use pin::PinError;
+pub(crate) use tuned::Tuned;
+pub use tuned::Tuning;
 pub(crate) use variant::ReadSet;
 pub use variant::Variant;
 
 /// What decides beside the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// The predicted time.
+    /// The time, measured or predicted.
     Fastest,
-    /// The predicted time of a typical batch with the problem's N, K, types, layouts and strides, whatever M and G are:
+    /// The time, measured or predicted, of a typical batch with the problem's N, K, types, layouts and strides, whatever M and G are:
     /// so the order in which a row is summed up does not depend on the other rows.
     BatchInvariant,
     /// The caller.
@@ -40,14 +48,14 @@ pub const TYPICAL_GROUPS: usize = 64;
 pub const TYPICAL_ROWS: usize = 8192;
 
 impl Rule {
-    /// What variants are held against.
-    fn demand(self, problem: &Problem, arch: Arch) -> Demand {
+    /// The problem that variants are held against.
+    fn weighed(self, problem: &Problem) -> Cow<'_, Problem> {
         if self != Rule::BatchInvariant {
-            return Demand::new(problem, arch);
+            return Cow::Borrowed(problem);
         }
         let mut typical = problem.clone();
         (typical.groups, typical.m) = (TYPICAL_GROUPS, TYPICAL_ROWS);
-        Demand::new(&typical, arch)
+        Cow::Owned(typical)
     }
 }
 
@@ -87,20 +95,30 @@ impl Candidate {
 pub struct Selection {
     rule: Rule,
     preferred: Candidate,
+    /// What the preferred one's measurement was, where it was chosen for that.
+    tuning: Option<Tuning>,
+    /// The best predicted of the others.
     next: Option<Candidate>,
     fallback: Option<Candidate>,
     candidates: usize,
 }
 
 impl Selection {
-    pub(crate) fn new(sets: &[&'static ReadSet], problem: &Problem, arch: Arch, rule: Rule) -> Result<Self, Error> {
+    pub(crate) fn new(
+        sets: &[&'static ReadSet],
+        tuned: &Tuned,
+        problem: &Problem,
+        arch: Arch,
+        rule: Rule,
+    ) -> Result<Self, Error> {
         if problem.operand.is_fp8() {
             return Err(Error::NoFp8Kernel { problem: problem.to_string(), arch });
         }
-        let demand = rule.demand(problem, arch);
+        let weighed = rule.weighed(problem);
+        let demand = Demand::new(&weighed, arch);
         if let Rule::Pinned(spec) = rule {
             let preferred = Candidate::new(pin::find(sets, spec, problem, &demand)?, &demand);
-            return Ok(Selection { rule, preferred, next: None, fallback: None, candidates: 1 });
+            return Ok(Selection { rule, preferred, tuning: None, next: None, fallback: None, candidates: 1 });
         }
         let (mut best, mut next, mut fallback) = (None, None, None);
         let mut candidates = 0;
@@ -116,15 +134,27 @@ impl Selection {
                 next = Some(candidate);
             }
         }
-        match best {
-            Some(preferred) => Ok(Selection { rule, preferred, next, fallback, candidates }),
-            None => Err(Error::NoVariant { problem: problem.to_string(), arch }),
+        let Some(predicted) = best else {
+            return Err(Error::NoVariant { problem: problem.to_string(), arch });
+        };
+        let Some((measured, tuning)) = tuned.choose(sets, &weighed, &demand, rule)? else {
+            return Ok(Selection { rule, preferred: predicted, tuning: None, next, fallback, candidates });
+        };
+        if !std::ptr::eq(measured, predicted.variant) {
+            next = Some(predicted);
         }
+        let preferred = Candidate::new(measured, &demand);
+        Ok(Selection { rule, preferred, tuning: Some(tuning), next, fallback, candidates })
     }
 
     /// The best variant, for tensors whose addresses are as aligned as it needs.
     pub fn preferred(&self) -> Candidate {
         self.preferred
+    }
+
+    /// What was measured of the best variant, where it was chosen for that.
+    pub fn tuning(&self) -> Option<Tuning> {
+        self.tuning
     }
 
     /// The best variant that takes tensors at any address; `None` where a variant is pinned that does not.
@@ -154,17 +184,19 @@ fn takes_any_alignment(variant: &Variant) -> bool {
 /// The reason in a phrase.
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Selection { rule, preferred: Candidate { prediction, .. }, next, candidates, .. } = self;
+        let Selection { rule, preferred: Candidate { prediction, .. }, tuning, next, candidates, .. } = self;
         match rule {
             Rule::Fastest => {}
             Rule::BatchInvariant => write!(f, "batch-invariant, as for G={TYPICAL_GROUPS} M={TYPICAL_ROWS}: ")?,
             Rule::Pinned(_) => return write!(f, "pinned; {prediction}"),
         }
-        match next {
-            None => write!(f, "{prediction}, the only candidate"),
-            Some(next) => {
-                let (name, time) = (next.variant.name(), next.prediction.seconds * 1e6);
-                write!(f, "{prediction}, best of {candidates} candidates; next: {name} at {time:.1} us")
+        let named = |next: &Candidate| format!("{} at {:.1} us", next.variant.name(), next.prediction.seconds * 1e6);
+        match (tuning, next) {
+            (Some(tuning), None) => write!(f, "{tuning}; {prediction}, the only candidate"),
+            (Some(tuning), Some(next)) => write!(f, "{tuning}; {prediction}, of the others best: {}", named(next)),
+            (None, None) => write!(f, "{prediction}, the only candidate"),
+            (None, Some(next)) => {
+                write!(f, "{prediction}, best of {candidates} candidates; next: {}", named(next))
             }
         }
     }

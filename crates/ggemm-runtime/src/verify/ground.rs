@@ -21,6 +21,8 @@ use crate::verify::case::Case;
 pub enum Ground {
     /// A GPU.
     Device(Device),
+    /// Where this planner's plans run, with the kernels that it knows.
+    Planner(Box<Planner>),
     /// The interpreter of the kernels' IR, as a GPU of this architecture would run them.
     #[cfg(feature = "interpret")]
     Interpreter(ggemm_codegen::Arch),
@@ -38,6 +40,7 @@ impl Ground {
     pub fn device(&self) -> Device {
         match self {
             Ground::Device(device) => device.clone(),
+            Ground::Planner(planner) => planner.device().clone(),
             #[cfg(feature = "interpret")]
             Ground::Interpreter(_) => Device::cpu(),
         }
@@ -48,6 +51,10 @@ impl Ground {
         match self {
             Ground::Device(device) => {
                 let plan = Planner::new(device.clone()).pin(*case.spec()).plan(case.problem())?;
+                Ok(vec![plan; RUNS])
+            }
+            Ground::Planner(planner) => {
+                let plan = Planner::clone(planner).pin(*case.spec()).plan(case.problem())?;
                 Ok(vec![plan; RUNS])
             }
             #[cfg(feature = "interpret")]
@@ -70,6 +77,7 @@ impl fmt::Display for Ground {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Ground::Device(device) => write!(f, "{device}"),
+            Ground::Planner(planner) => write!(f, "{}", planner.device()),
             #[cfg(feature = "interpret")]
             Ground::Interpreter(arch) => write!(f, "the interpreter, as for {arch}"),
         }

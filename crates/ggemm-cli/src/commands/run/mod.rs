@@ -22,6 +22,7 @@ use ggemm_runtime::interpret::{Interpretation, Settings};
 use ggemm_runtime::{Device, Planner};
 
 pub(crate) use args::{MemoryArgs, ProblemArgs, RunArgs};
+pub(crate) use router::Router;
 pub(crate) use synthetic::problems;
 pub(crate) use usage::UsageError;
 
