@@ -88,5 +88,7 @@ fn a_forgotten_bound_reads_outside() {
     let s = subject("rows", "cp.async, 2 stages");
     let site = "main_loop: loop > if > for stage > if > copy_tile a_tiles";
     assert_eq!(caught_by(&s, site, MutationKind::DropBound, "rows"), "out of bounds");
-    assert_eq!(caught_by(&s, site, MutationKind::DropBound, "cols"), "wrong values");
+    // What follows a row is the next one's, or padding; behind the last row there may be nothing.
+    let by = caught_by(&s, site, MutationKind::DropBound, "cols");
+    assert!(["wrong values", "out of bounds"].contains(&by), "{by}");
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use ggemm_compile::{Bypass, NvccError, NvrtcError, TargetError};
 use ggemm_runtime::NoDevice;
+use ggemm_runtime::tune::SuiteError;
 
 /// Why `ggemm cache` could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -34,24 +35,13 @@ pub(crate) enum CacheError {
     /// An architecture that no compiler knows by this name.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// A suite that cannot be read.
-    #[error("--suite {} cannot be read: {source}", path.display())]
-    SuiteFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// A file that is no suite.
-    #[error(
-        "--suite {} is no suite: {reason} (expected {{\"cases\": [{{\"name\": …, \"groups\": G, \"m\": M, \"n\": N, \"k\": K}}, …]}}, as benches/gpu/suite.json)",
-        path.display()
-    )]
+    #[error("--suite {}: {source}", path.display())]
     Suite {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        reason: String,
+        source: SuiteError,
     },
     /// Kernels that were not compiled.
     #[error("{failed} of {total} kernels could not be compiled; {kernel} for {arch}: {reason}")]

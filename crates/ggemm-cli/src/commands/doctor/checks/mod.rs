@@ -7,6 +7,7 @@ mod compilers;
 mod gpu;
 mod kernels;
 mod launch;
+mod table;
 
 use super::finding::Finding;
 use super::machine::Machine;
@@ -22,7 +23,7 @@ pub(super) struct Check {
 }
 
 /// All checks. Each may use what those before it found.
-pub(super) const ALL: [Check; 6] = [
+pub(super) const ALL: [Check; 7] = [
     Check {
         name: "driver",
         remedy: "restart the machine; if that does not help, reinstall the NVIDIA driver",
@@ -36,6 +37,7 @@ pub(super) const ALL: [Check; 6] = [
     },
     Check { name: "nvcc", remedy: "reinstall the CUDA toolkit", run: compilers::nvcc },
     Check { name: "cache", remedy: "set GGEMM_CACHE_DIR to another folder", run: cache::check },
+    Check { name: "table", remedy: "set GGEMM_TABLE to another file", run: table::check },
     Check { name: "kernels", remedy: "build the program anew", run: kernels::check },
     Check {
         name: "launch",
