@@ -13,6 +13,8 @@ fn a_crate_of_ones_own_bakes_kernels_under_a_name_of_its_own() {
         .args(["test", "--offline", "--quiet", "--lib"])
         .current_dir(&dependent)
         .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("dependent"))
+        // Nobody debugs it.
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env_remove("GGEMM_BAKE")
         .output()
         .unwrap();

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::Result;
 use crate::cargo::cargo;
 
-#[derive(Args, Default)]
+#[derive(Args)]
 pub(crate) struct Options {
     /// Only this family: rows or reduction, or the kernels that show Hopper's statements
     #[arg(long, value_parser = ["rows", "reduction", HOPPER])]
@@ -30,13 +30,6 @@ pub(crate) struct Options {
     /// Picks the sample
     #[arg(long, default_value_t = 0)]
     seed: u64,
-}
-
-impl Options {
-    /// All faults that can be caught, of every kernel.
-    pub(crate) fn all_unlisted() -> Self {
-        Options { unlisted: true, ..Options::default() }
-    }
 }
 
 /// The kernels of codegen's tests that show statements which no shipped variant uses yet.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use crate::cargo::cargo;
-use crate::{Result, check_cubins, cuda, mutants, python, report};
+use crate::{Result, check_cubins, cuda, python, report};
 
 /// Runs every step in order, and stops at the first that fails.
 pub(crate) fn run() -> Result<()> {
@@ -13,7 +13,6 @@ pub(crate) fn run() -> Result<()> {
     step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]))?;
     step("tests and doctests", || cargo(&["test", "--workspace"], &[]))?;
     let deny = ("RUSTDOCFLAGS", OsString::from("-D warnings"));
-    step("planted faults", || mutants::run(&mutants::Options::all_unlisted()))?;
     step("rustdoc", || cargo(&["doc", "--workspace", "--no-deps"], &[deny]))?;
     step("real compilers", || {
         let home = ("CUDA_HOME", cuda::toolkit()?.home.into_os_string());

@@ -13,6 +13,7 @@ mod plans;
 mod quantize;
 mod run;
 mod tensor;
+mod tune;
 
 use pyo3::prelude::*;
 
@@ -31,6 +32,8 @@ mod _ggemm {
     use crate::quantize::{quantize, quantized_shapes};
     #[pymodule_export]
     use crate::run::{out_shape, run, synchronize};
+    #[pymodule_export]
+    use crate::tune::{Tuned, tune};
 
     /// The package's version is the workspace's.
     #[pymodule_init]

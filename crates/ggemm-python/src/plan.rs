@@ -175,7 +175,7 @@ pub(crate) fn plan(
     Ok(Plan { plan: Arc::new(plan), device })
 }
 
-fn dtype(argument: &'static str, code: u8) -> PyResult<Dtype> {
+pub(crate) fn dtype(argument: &'static str, code: u8) -> PyResult<Dtype> {
     match element_type(code)? {
         ElementType::Bf16 => Ok(Dtype::Bf16),
         ElementType::F16 => Ok(Dtype::F16),

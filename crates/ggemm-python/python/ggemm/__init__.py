@@ -18,10 +18,11 @@ autograd, ``torch.compile`` and CUDA graphs know, and a module.
 """
 
 from ._errors import ArgumentError, ArgumentTypeError, DeviceError, Error, UnsupportedError
-from ._ggemm import Device, __version__, probe
+from ._ggemm import Device, Tuned, __version__, probe
 from ._plan import Plan, plan
 from ._products import forward, grad_w, grad_x
 from ._quantize import quantize
+from ._tune import tune
 
 __all__ = [
     "ArgumentError",
@@ -30,6 +31,7 @@ __all__ = [
     "DeviceError",
     "Error",
     "Plan",
+    "Tuned",
     "UnsupportedError",
     "__version__",
     "forward",
@@ -38,4 +40,5 @@ __all__ = [
     "plan",
     "probe",
     "quantize",
+    "tune",
 ]

@@ -110,3 +110,26 @@ def quantize(
     elements: _Tensor,
     scales: _Tensor,
 ) -> int: ...
+
+class Tuned:
+    @property
+    def label(self) -> str: ...
+    @property
+    def problem(self) -> str: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def microseconds(self) -> float: ...
+    @property
+    def known(self) -> bool: ...
+
+def tune(
+    suite: str | None,
+    model: tuple[str, list[int], int] | None,
+    types: tuple[int, int | None],
+    w_layout: str,
+    device: int,
+    table: str | None,
+    within: float,
+    again: bool,
+) -> list[Tuned]: ...

@@ -5,6 +5,7 @@ use super::feed::Feed;
 use super::output::Output;
 use super::pipeline::Pipeline;
 use super::roles::{Family, Stage, Transport};
+use super::share::Share;
 use crate::dsl::{Cta, Expr, I32, KernelBuilder, Map, Slot, WarpgroupSums};
 use crate::geometry;
 use crate::spec::KernelSpec;
@@ -19,6 +20,21 @@ pub(super) trait Mapped<'k>: Family<'k> {
 
     /// Starts the store of 64 rows of a panel of D, whose first row and column in the tile are these.
     fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, at: [Expr<'k, I32, Cta>; 2]);
+}
+
+/// Operands as tensor maps, and the parts of their tiles that each CTA of a cluster loads.
+pub(super) struct Maps {
+    pub(super) a: Map,
+    pub(super) b: Map,
+    pub(super) d: Map,
+    pub(super) a_share: Share,
+    pub(super) b_share: Share,
+}
+
+impl Maps {
+    pub(super) fn all(&self) -> [Map; 3] {
+        [self.a, self.b, self.d]
+    }
 }
 
 /// A ring of stages, and the panels of D.

@@ -3,7 +3,7 @@
 use super::super::groups::Groups;
 use super::super::walk::{GroupsDivide, Tile, Walk};
 use super::addresses::Addresses;
-use super::by_copy_engine::{ByCopyEngine, Mapped};
+use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
 use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
 use super::share::Share;
@@ -23,15 +23,6 @@ struct RaggedReduction<'k, T> {
     walk: Walk<'k>,
 }
 
-/// Operands as tensor maps.
-struct Maps {
-    a: Map,
-    b: Map,
-    d: Map,
-    a_share: Share,
-    b_share: Share,
-}
-
 /// d[g][i, j] = Σᵣ a[r, i] · b[r, j] over the rows r of each group g.
 pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     match s.copy {
@@ -40,7 +31,7 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
             write_with::<_, ByThreads>(k, s, addresses);
         }
         CopyPath::Tma | CopyPath::CpAsync => {
-            let maps = Maps::declare(k, s);
+            let maps = declare_maps(k, s);
             write_with::<_, ByCopyEngine>(k, s, maps);
         }
     }
@@ -69,18 +60,16 @@ where
     roles.write(k, &RaggedReduction { tensors, groups, rows, cols, accumulate, walk });
 }
 
-impl Maps {
-    fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
-        let panel = 128 / s.operand.size_bytes();
-        let (a_share, b_share) = (Share::of(s.tile.k, s.cluster.n), Share::of(s.tile.k, s.cluster.m));
-        let d_cols = 128 / s.output.size_bytes();
-        Maps {
-            a: k.tensor_map("a", TensorMap::ragged(s.operand, a_share.rows, panel), ParamRole::A),
-            b: k.tensor_map("b", TensorMap::ragged(s.operand, b_share.rows, panel), ParamRole::B),
-            d: k.tensor_map("d", TensorMap::matrix(s.output, WGMMA_M, d_cols, true), ParamRole::D),
-            a_share,
-            b_share,
-        }
+fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
+    let panel = 128 / s.operand.size_bytes();
+    let (a_share, b_share) = (Share::of(s.tile.k, s.cluster.n), Share::of(s.tile.k, s.cluster.m));
+    let d_cols = 128 / s.output.size_bytes();
+    Maps {
+        a: k.tensor_map("a", TensorMap::ragged(s.operand, a_share.rows, panel), ParamRole::A),
+        b: k.tensor_map("b", TensorMap::ragged(s.operand, b_share.rows, panel), ParamRole::B),
+        d: k.tensor_map("d", TensorMap::matrix(s.output, WGMMA_M, d_cols, true), ParamRole::D),
+        a_share,
+        b_share,
     }
 }
 
@@ -96,7 +85,7 @@ impl<'k, T> Family<'k> for RaggedReduction<'k, T> {
 
 impl<'k> Mapped<'k> for RaggedReduction<'k, Maps> {
     fn maps(&self) -> [Map; 3] {
-        [self.tensors.a, self.tensors.b, self.tensors.d]
+        self.tensors.all()
     }
 
     fn load(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, stage: &Stage<'k>) {

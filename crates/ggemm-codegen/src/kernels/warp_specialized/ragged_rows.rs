@@ -3,7 +3,7 @@
 use super::super::groups::Groups;
 use super::super::walk::{GroupsDivide, Tile, Walk};
 use super::addresses::Addresses;
-use super::by_copy_engine::{ByCopyEngine, Mapped};
+use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
 use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
 use super::share::Share;
@@ -22,15 +22,6 @@ struct RaggedRows<'k, T> {
     b_major: Major,
 }
 
-/// Operands as tensor maps.
-struct Maps {
-    a: Map,
-    b: Map,
-    d: Map,
-    a_share: Share,
-    b_share: Share,
-}
-
 /// d[r, j] = Σₖ a[r, k] · b[g][j, k] for the rows r of each group g.
 pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     match s.copy {
@@ -39,7 +30,7 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
             write_with::<_, ByThreads>(k, s, addresses);
         }
         CopyPath::Tma | CopyPath::CpAsync => {
-            let maps = Maps::declare(k, s);
+            let maps = declare_maps(k, s);
             write_with::<_, ByCopyEngine>(k, s, maps);
         }
     }
@@ -65,23 +56,21 @@ where
     roles.write(k, &RaggedRows { tensors, groups, cols, reduction, walk, b_major: s.b_major });
 }
 
-impl Maps {
-    fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
-        let panel = 128 / s.operand.size_bytes();
-        let a_share = Share::of(s.tile.m, s.cluster.n);
-        let (b_rows, b_cols) = match s.b_major {
-            Major::K => (s.tile.n, s.tile.k),
-            Major::Mn => (s.tile.k, panel),
-        };
-        let b_share = Share::of(b_rows, s.cluster.m);
-        let d_cols = 128 / s.output.size_bytes();
-        Maps {
-            a: k.tensor_map("a", TensorMap::ragged(s.operand, a_share.rows, s.tile.k), ParamRole::A),
-            b: k.tensor_map("b", TensorMap::matrix(s.operand, b_share.rows, b_cols, true), ParamRole::B),
-            d: k.tensor_map("d", TensorMap::ragged(s.output, WGMMA_M, d_cols), ParamRole::D),
-            a_share,
-            b_share,
-        }
+fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
+    let panel = 128 / s.operand.size_bytes();
+    let a_share = Share::of(s.tile.m, s.cluster.n);
+    let (b_rows, b_cols) = match s.b_major {
+        Major::K => (s.tile.n, s.tile.k),
+        Major::Mn => (s.tile.k, panel),
+    };
+    let b_share = Share::of(b_rows, s.cluster.m);
+    let d_cols = 128 / s.output.size_bytes();
+    Maps {
+        a: k.tensor_map("a", TensorMap::ragged(s.operand, a_share.rows, s.tile.k), ParamRole::A),
+        b: k.tensor_map("b", TensorMap::matrix(s.operand, b_share.rows, b_cols, true), ParamRole::B),
+        d: k.tensor_map("d", TensorMap::ragged(s.output, WGMMA_M, d_cols), ParamRole::D),
+        a_share,
+        b_share,
     }
 }
 
@@ -99,7 +88,7 @@ impl<'k, T> Family<'k> for RaggedRows<'k, T> {
 
 impl<'k> Mapped<'k> for RaggedRows<'k, Maps> {
     fn maps(&self) -> [Map; 3] {
-        [self.tensors.a, self.tensors.b, self.tensors.d]
+        self.tensors.all()
     }
 
     fn load(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, stage: &Stage<'k>) {
