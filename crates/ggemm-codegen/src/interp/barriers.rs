@@ -2,8 +2,9 @@
 
 use super::finding::{BarrierPlace, FindingKind};
 use super::knowledge::{Knowledge, Participants};
-use super::machine::{Machine, Step, lanes_of};
+use super::machine::{Machine, Step};
 use super::observe::{Actor, Cause};
+use super::scalars::lanes_of;
 use super::shared::OperationId;
 use super::warp::{Mask, State};
 use crate::ir::{Arrive, BarrierId, BarrierRef, ExprId, Stmt, StmtId};

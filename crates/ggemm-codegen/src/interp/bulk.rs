@@ -1,9 +1,10 @@
 //! Bulk copies: boxes that land on barriers in pieces, and stores whose reads end before their writes.
 
 use super::finding::FindingKind;
-use super::machine::{Machine, Step, lanes_of};
+use super::machine::{Machine, Step};
 use super::memory::decode;
 use super::observe::{Actor, StartedLoad, TileSlot};
+use super::scalars::lanes_of;
 use super::schedule::Policy;
 use super::shared::{Bytes, OperationId, PIECE};
 use super::tiles::Tile;

@@ -2,7 +2,8 @@
 
 use super::finding::{Finding, FindingKind};
 use super::knowledge::Knowledge;
-use super::machine::{Machine, Step, lanes_of};
+use super::machine::{Machine, Step};
+use super::scalars::lanes_of;
 use super::shared::{OperationId, PIECE};
 use super::warp::{LANES, Mask};
 use crate::ir::{AtomicScope, FetchAdd, Op, ParamId, Stmt, StmtId, TileRef, VarId};

@@ -23,18 +23,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod agreement;
 mod barriers;
 mod bulk;
 pub mod cases;
 mod cluster;
 mod evaluate;
+mod execute;
 mod finding;
 mod knowledge;
 mod machine;
 mod memory;
 mod observe;
 mod products;
+mod scalars;
 mod schedule;
+mod scheduling;
 mod shared;
 mod tiles;
 mod warp;

@@ -3,7 +3,8 @@
 //! The machine asks once, before it starts, whether its observer follows the run. Where it does not, nothing that is
 //! only told is computed.
 
-use super::machine::{Machine, lanes_of};
+use super::machine::Machine;
+use super::scalars::lanes_of;
 use super::warp::Mask;
 use crate::ir::{BarrierId, BarrierRef, Op, SharedId, Stmt, StmtId, TileRef};
 
