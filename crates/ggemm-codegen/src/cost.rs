@@ -27,8 +27,8 @@ pub enum Bound {
     L2,
     /// Device memory.
     Dram,
-    /// Loads of single elements.
-    ElementLoads,
+    /// Loads of the aligned pieces that hold pieces of rows that start anywhere.
+    UnalignedLoads,
     /// Waiting: too few copies in flight, or too few tiles to fill the chip.
     Latency,
 }
@@ -40,7 +40,7 @@ impl fmt::Display for Bound {
             Bound::SharedMemory => "shared memory",
             Bound::L2 => "L2",
             Bound::Dram => "DRAM",
-            Bound::ElementLoads => "element loads",
+            Bound::UnalignedLoads => "unaligned loads",
             Bound::Latency => "latency",
         })
     }

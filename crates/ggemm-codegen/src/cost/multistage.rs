@@ -17,9 +17,9 @@ const ALONE_ITERATION_CLOCKS: f64 = 225.0;
 const ITERATION_CLOCKS: f64 = 25.0;
 /// Clocks of an iteration that masks on the reduction add.
 const MASK_CLOCKS: f64 = 10.0;
-/// Clocks of a plain copy's load of one element in each of a warp's lanes. Lanes lie 16 bytes apart, so that the load
-/// touches four lines. Not measured.
-const ELEMENT_LOAD_CLOCKS: f64 = 6.0;
+/// Bytes that a plain copy reads for each that it copies: the two aligned pieces that hold one, from where the second of
+/// them often is in L1. Not measured.
+const UNALIGNED_BYTES: f64 = 2.0;
 /// Clocks to find a tile and to drain it, where no other CTA hides them.
 const TILE_CLOCKS: f64 = 1500.0;
 /// How many times longer a tile's sums take to write than L2's rate alone says: the CTA does nothing else meanwhile.
@@ -38,10 +38,8 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let shared = iteration.shared_bytes as f64 / 128.0;
     let l2_per_clock = limits.l2_bytes_per_s / f64::from(limits.sms) / clock;
     let l2 = iteration.global_bytes as f64 / l2_per_clock;
-    let element_loads = match spec.copy {
-        CopyPath::Plain => {
-            iteration.global_bytes as f64 / f64::from(spec.operand.size_bytes()) / 32.0 * ELEMENT_LOAD_CLOCKS
-        }
+    let unaligned_loads = match spec.copy {
+        CopyPath::Plain => iteration.global_bytes as f64 * UNALIGNED_BYTES / 128.0 + shared,
         CopyPath::CpAsync | CopyPath::Tma => 0.0,
     };
     let slots = f64::from(limits.sms) * per_sm;
@@ -52,7 +50,7 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
         (compute, Bound::Compute),
         (shared, Bound::SharedMemory),
         (l2, Bound::L2),
-        (element_loads, Bound::ElementLoads),
+        (unaligned_loads, Bound::UnalignedLoads),
     ];
     let (unit, unit_bound) =
         units.into_iter().fold((0.0, Bound::Latency), |best, term| if term.0 > best.0 { term } else { best });

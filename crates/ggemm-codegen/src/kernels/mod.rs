@@ -4,6 +4,8 @@
 
 mod groups;
 mod multistage;
+mod operands;
+mod parameters;
 mod walk;
 mod warp_specialized;
 

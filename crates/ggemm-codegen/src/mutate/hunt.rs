@@ -146,6 +146,12 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
     let deep_side = if spec.ragged == Ragged::Rows { narrow } else { m };
     // Into the last tile along D's rows, so far that the second of two warpgroups has rows there.
     let into_last = if spec.ragged == Ragged::Reduction { m / 2 + 9 } else { 9 };
+    // Of a group an odd number of tiles, so that warpgroups that take turns begin at every slot.
+    let in_turns_side = match spec.ragged {
+        Ragged::Rows if spec.even_k => 4 * k,
+        Ragged::Rows => 3 * k + 17,
+        Ragged::Reduction => 2 * n + 17,
+    };
     let whole = [2 * step, step, step, 3 * step, 2 * step];
     let ragged = [step + 17, 2 * step + 33, 3 * step + 49, 4 * step + 1, step + 9, 3 * step + 17, 2 * step];
     let in_turns = [9, 4 * step + 1, 9, 4 * step + 1, 9, 9, 4 * step + 1, 9, 4 * step + 1];
@@ -191,7 +197,7 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         Plan::sizes(&whole, 2).widths(narrow, 3 * k).alone(),
         // Several tiles of one CTA, whose last blocks are one, two and three k16 steps and one element: they start at
         // different slots, and loads may land in another order than they were started in.
-        Plan::sizes(&ragged, 0).widths(deep_side, if spec.even_k { 4 * k } else { 3 * k + 17 }).alone().often(),
+        Plan::sizes(&ragged, 0).widths(deep_side, in_turns_side).alone().often(),
         Plan::sizes(&in_turns, 0).widths(deep_side, narrow).alone().often(),
         // So many tiles along a side of D that one column more to each would lose one.
         Plan::sizes(&[2], 0).widths(8 * wide * along_first + 8, narrow),

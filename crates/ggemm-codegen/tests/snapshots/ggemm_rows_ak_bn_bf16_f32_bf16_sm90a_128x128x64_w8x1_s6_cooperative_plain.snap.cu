@@ -323,10 +323,6 @@ ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain(
     const bf16* __restrict__ a,
     const bf16* __restrict__ b,
     bf16* __restrict__ d,
-    const int64 a_row_stride,
-    const int64 b_row_stride,
-    const int64 d_row_stride,
-    const int64 b_group_stride,
     const void* __restrict__ groups,
     const int group_count,
     const bool groups_are_ends,
@@ -334,6 +330,10 @@ ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain(
     const int rows,
     const int cols,
     const int reduction,
+    const int64 a_row_stride,
+    const int64 b_row_stride,
+    const int64 d_row_stride,
+    const int64 b_group_stride,
     const bool zero_tail)
 {
     const int thread = int(threadIdx.x);
@@ -451,9 +451,9 @@ ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain(
                 __syncwarp();
                 free_slot = free_slot == 5 ? 0 : free_slot + 1;
             }
-            const int64 first_row = int64(group_start + tile_row);
             const int rows_left = group_rows - tile_row;
             const int cols_left = cols - tile_col;
+            const int64 first_row = int64(group_start + tile_row);
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
                 bf16* const to = d + (first_row * d_row_stride + int64(tile_col));
@@ -546,9 +546,9 @@ ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain(
                 __syncwarp();
                 free_slot = free_slot == 5 ? 0 : free_slot + 1;
             }
-            const int64 first_row = int64(group_start + tile_row);
             const int rows_left = group_rows - tile_row;
             const int cols_left = cols - tile_col;
+            const int64 first_row = int64(group_start + tile_row);
             {
                 const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
                 bf16* const to = d + (first_row * d_row_stride + int64(tile_col));
@@ -597,9 +597,10 @@ ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain(
             // The tail has no weight: its rows are sums of nothing.
             const int reduction_of_tile = group == group_count ? 0 : reduction;
             const int blocks = ceil_div(reduction_of_tile, 64);
-            const int k_left = reduction_of_tile;
-            const int64 first_row = int64(group_start + tile_row);
             const int rows_left = group_rows - tile_row;
+            const int cols_left = cols - tile_col;
+            const int64 first_row = int64(group_start + tile_row);
+            const int k_left = reduction_of_tile;
             {
                 const int row = thread % 128 / 8, col = thread % 128 % 8 * 8;
                 const bf16* const from = a + (first_row * a_row_stride)
@@ -613,18 +614,15 @@ ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain(
             for (int block = 0; block < blocks; ++block) {
                 const int k_offset = block * 64;
                 const int k_left_2 = reduction_of_tile - k_offset;
-                const int cols_left = cols - tile_col;
                 // After the last stage nothing is left, of which nothing is read.
                 const int next_offset = k_offset + 64;
                 const int k_left_3 = reduction_of_tile - next_offset;
-                const int64 first_row_2 = int64(group_start + tile_row);
-                const int rows_left_2 = group_rows - tile_row;
                 load_pieces<6, 8>(a_staged);
                 mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
                 store_pieces<0, 2>(a_tiles + fill_slot * 16384 + a_tiles_piece(thread % 128 / 8, thread % 128 % 8), 0, 2048, a_staged);
                 {
                     const int row = thread % 128 / 8, col = thread % 128 % 8 * 8;
-                    const bf16* const from = b + (int64(group) * b_group_stride + int64(k_offset) * b_row_stride + int64(tile_col))
+                    const bf16* const from = b + (int64(group) * b_group_stride + int64(tile_col) + int64(k_offset) * b_row_stride)
                         + (row * b_row_stride + col);
                     begin_pieces(b_staged, from, b_row_stride, k_left_2 - row, cols_left - col);
                 }
@@ -638,9 +636,9 @@ ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain(
                 store_pieces<0, 2>(b_tiles + fill_slot * 16384 + b_tiles_piece(thread % 128 / 8, thread % 128 % 8), 8192, 2048, b_staged);
                 {
                     const int row = thread % 128 / 8, col = thread % 128 % 8 * 8;
-                    const bf16* const from = a + (first_row_2 * a_row_stride + int64(next_offset))
+                    const bf16* const from = a + (first_row * a_row_stride + int64(next_offset))
                         + (row * a_row_stride + col);
-                    begin_pieces(a_staged, from, a_row_stride, rows_left_2 - row, k_left_3 - col);
+                    begin_pieces(a_staged, from, a_row_stride, rows_left - row, k_left_3 - col);
                 }
                 load_pieces<0, 2>(a_staged);
                 store_pieces<2, 4>(b_tiles + fill_slot * 16384 + b_tiles_piece(thread % 128 / 8, thread % 128 % 8), 8192, 2048, b_staged);

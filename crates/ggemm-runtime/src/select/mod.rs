@@ -80,10 +80,10 @@ impl Candidate {
         other.as_ref().is_none_or(|other| self.order(other).is_lt())
     }
 
-    /// The fastest first; a variant that moves single elements only where no other will do, whatever is predicted.
+    /// The fastest first; a plain variant only where no other will do, whatever is predicted.
     fn order(&self, other: &Candidate) -> Ordering {
-        let single = |c: &Candidate| c.variant.spec().copy == CopyPath::Plain;
-        single(self).cmp(&single(other)).then(self.prediction.seconds.total_cmp(&other.prediction.seconds))
+        let plain = |c: &Candidate| c.variant.spec().copy == CopyPath::Plain;
+        plain(self).cmp(&plain(other)).then(self.prediction.seconds.total_cmp(&other.prediction.seconds))
     }
 }
 

@@ -1,39 +1,12 @@
 //! The multistage main loop: copies run ahead of products by a ring of stages.
 
+use super::super::operands::OperandWalk;
 use crate::dsl::{
-    AccumulatorFragment, Cta, Expr, GlobalBlock, Grid, I32, I64, KernelBuilder, Operand, OperandFragment, Pointer,
-    SharedTiles, StagingFragment, Var,
+    AccumulatorFragment, Cta, Expr, GlobalBlock, I32, KernelBuilder, Operand, OperandFragment, SharedTiles,
+    StagingFragment, Var,
 };
 use crate::geometry::{self, MMA_K};
 use crate::spec::{CopyPath, KernelSpec, Major};
-
-/// One operand of the tile at hand, of which the loop takes one block of the reduction after another.
-#[derive(Clone, Copy)]
-pub(super) struct OperandWalk<'k> {
-    /// The matrix' pointer.
-    pub(super) pointer: Pointer,
-    /// Elements from the pointer to the tile's first element.
-    pub(super) origin: Expr<'k, I64, Cta>,
-    /// Elements between rows.
-    pub(super) row_stride: Expr<'k, I64, Grid>,
-    /// The dimension along which it is contiguous.
-    pub(super) major: Major,
-    /// Rows (of A) or columns (of B) that the tile still has; the rest is zero.
-    pub(super) side: Expr<'k, I32, Cta>,
-}
-
-impl<'k> OperandWalk<'k> {
-    /// The block at `k_offset` along the reduction, of which `k_left` remains (`None`: at least a whole block).
-    fn block(&self, k_offset: Expr<'k, I32, Cta>, k_left: Option<Expr<'k, I32, Cta>>) -> GlobalBlock<'k> {
-        let offset = k_offset.cast::<I64>();
-        let (advance, rows, cols) = match self.major {
-            Major::K => (offset, Some(self.side), k_left),
-            Major::Mn => (offset * self.row_stride, k_left, Some(self.side)),
-        };
-        let origin = self.origin + advance;
-        GlobalBlock { pointer: self.pointer, origin, row_stride: self.row_stride, rows, cols }
-    }
-}
 
 /// Shared tiles and fragments of the loop.
 pub(super) struct MainLoop {

@@ -1,7 +1,6 @@
 //! The multistage family: every warp copies and multiplies, from sm_80 on.
 
 mod main_loop;
-mod parameters;
 mod ragged_reduction;
 mod ragged_rows;
 

@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use super::super::operands::Operands;
+use super::super::parameters::Parameters;
 use super::super::walk::Tile;
 use super::feed::Feed;
 use super::pipeline::Pipeline;
@@ -16,17 +18,11 @@ use crate::spec::KernelSpec;
 
 /// What a family says of its tiles where threads move them.
 pub(super) trait Addressed<'k>: Family<'k> {
-    /// Stages of A and of B: `left` of the reduction is left at `offset`.
-    fn operands(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        tile: &Tile<'k>,
-        offset: Expr<'k, I32, Cta>,
-        left: Expr<'k, I32, Cta>,
-    ) -> [GlobalBlock<'k>; 2];
+    /// Where operands are.
+    fn parameters(&self) -> &Parameters<'k>;
 
-    /// The tile of D, and whether it is added to.
-    fn result(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> (GlobalBlock<'k>, Option<Expr<'k, Bool, Grid>>);
+    /// Whether D is added to.
+    fn accumulate(&self) -> Option<Expr<'k, Bool, Grid>>;
 }
 
 /// A ring of stages, and registers for what is on its way there.
@@ -100,9 +96,10 @@ impl<'k, F: Addressed<'k>> Transport<'k, F> for ByThreads {
         feed.each(k, |k, tile| {
             let reduction = family.reduction(k, tile);
             let blocks = k.let_("blocks", reduction.ceil_div(spec.tile.k));
+            let of_tile = Operands::of(k, spec, family.parameters(), tile);
             let operands = |k: &mut KernelBuilder<'k>, offset: Expr<'k, I32, Cta>| {
-                let left = k.let_("k_left", reduction - offset);
-                family.operands(k, tile, offset, left)
+                let left = Some(k.let_("k_left", reduction - offset));
+                [of_tile.a.block(offset, left), of_tile.b.block(offset, left)]
             };
             let first = k.int(0).within();
             let of_first = operands(k, first);
@@ -134,14 +131,14 @@ impl<'k, F: Addressed<'k>> Transport<'k, F> for ByThreads {
     fn write_out(
         &self,
         k: &mut KernelBuilder<'k>,
-        _spec: &KernelSpec,
+        spec: &KernelSpec,
         family: &F,
         tile: &Tile<'k>,
         sums: WarpgroupSums,
         _of: (u32, u32),
     ) {
-        let (to, accumulate) = family.result(k, tile);
-        k.store_sums(sums, &to, accumulate);
+        let of_tile = Operands::of(k, spec, family.parameters(), tile);
+        k.store_sums(sums, &of_tile.d, family.accumulate());
     }
 
     fn finish(&self, _k: &mut KernelBuilder<'k>) {}

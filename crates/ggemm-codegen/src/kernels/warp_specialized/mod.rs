@@ -3,7 +3,6 @@
 //! [`roles`] says who does what, [`pipeline`] what they hand each other; [`ragged_rows`] and [`ragged_reduction`] say
 //! what is loaded and where it goes, [`by_copy_engine`] and [`by_threads`] how it gets there.
 
-mod addresses;
 mod by_copy_engine;
 mod by_threads;
 mod feed;

@@ -1,14 +1,14 @@
 //! Ragged reduction: grad_w. The groups divide the reduction, that is the rows of A and B; each has its own D.
 
 use super::super::groups::Groups;
+use super::super::parameters::{Extents, Parameters};
 use super::super::walk::{GroupsDivide, Tile, Walk};
-use super::addresses::Addresses;
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
 use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
 use super::share::Share;
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{Bool, Cta, Expr, GlobalBlock, Grid, I32, I64, KernelBuilder, Map, Slot};
+use crate::dsl::{Bool, Cta, Expr, Grid, I32, KernelBuilder, Map, Slot};
 use crate::dtype::Dtype;
 use crate::ir::{ParamRole, TensorMap};
 use crate::spec::{CopyPath, KernelSpec};
@@ -17,8 +17,6 @@ use crate::spec::{CopyPath, KernelSpec};
 struct RaggedReduction<'k, T> {
     tensors: T,
     groups: Groups<'k>,
-    rows: Expr<'k, I32, Grid>,
-    cols: Expr<'k, I32, Grid>,
     accumulate: Option<Expr<'k, Bool, Grid>>,
     walk: Walk<'k>,
 }
@@ -27,37 +25,34 @@ struct RaggedReduction<'k, T> {
 pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     match s.copy {
         CopyPath::Plain => {
-            let addresses = Addresses::declare(k, s);
-            write_with::<_, ByThreads>(k, s, addresses);
+            let parameters = Parameters::declare(k, s);
+            write_with::<_, ByThreads>(k, s, parameters, parameters.extents);
         }
         CopyPath::Tma | CopyPath::CpAsync => {
             let maps = declare_maps(k, s);
-            write_with::<_, ByCopyEngine>(k, s, maps);
+            let extents = Extents::declare(k);
+            write_with::<_, ByCopyEngine>(k, s, maps, extents);
         }
     }
 }
 
-fn write_with<'k, T, M>(k: &mut KernelBuilder<'k>, s: &KernelSpec, tensors: T)
+fn write_with<'k, T, M>(k: &mut KernelBuilder<'k>, s: &KernelSpec, tensors: T, extents: Extents<'k>)
 where
     RaggedReduction<'k, T>: Family<'k>,
     M: Transport<'k, RaggedReduction<'k, T>>,
 {
-    let groups = Groups::declare(k);
-    let rows = k.count("rows", ParamRole::Rows);
-    let cols = k.count("cols", ParamRole::Cols);
-    let token_rows = k.count("reduction", ParamRole::Reduction);
     let merge = k.flag("merge_groups", ParamRole::MergeGroups);
     let accumulate = (s.output == Dtype::F32).then(|| k.flag("accumulate", ParamRole::Accumulate));
     let roles = Roles::<M>::declare(k, s);
-    let row_tiles = k.let_("row_tiles_of_each", rows.ceil_div(s.tile.m * s.cluster.m));
+    let row_tiles = k.let_("row_tiles_of_each", extents.rows.ceil_div(s.tile.m * s.cluster.m));
     let walk = Walk {
-        token_rows,
+        token_rows: extents.reduction,
         spec: *s,
-        col_tiles: k.let_("col_tiles", cols.ceil_div(s.tile.n * s.cluster.n)),
+        col_tiles: k.let_("col_tiles", extents.cols.ceil_div(s.tile.n * s.cluster.n)),
         // A group without rows still has a D of zeros, but adds nothing to one.
         groups_divide: GroupsDivide::Reduction { row_tiles, skip_empty: accumulate, merge },
     };
-    roles.write(k, &RaggedReduction { tensors, groups, rows, cols, accumulate, walk });
+    roles.write(k, &RaggedReduction { tensors, groups: extents.groups, accumulate, walk });
 }
 
 fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
@@ -107,45 +102,12 @@ impl<'k> Mapped<'k> for RaggedReduction<'k, Maps> {
     }
 }
 
-impl<'k> RaggedReduction<'k, Addresses<'k>> {
-    /// How many rows and columns of D a tile still has.
-    fn left(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> [Expr<'k, I32, Cta>; 2] {
-        [k.let_("rows_left", self.rows - tile.row), k.let_("cols_left", self.cols - tile.col)]
-    }
-}
-
-impl<'k> Addressed<'k> for RaggedReduction<'k, Addresses<'k>> {
-    fn operands(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        tile: &Tile<'k>,
-        offset: Expr<'k, I32, Cta>,
-        left: Expr<'k, I32, Cta>,
-    ) -> [GlobalBlock<'k>; 2] {
-        let t = self.tensors;
-        let first_token = k.let_("first_token", (tile.group_start + offset).cast::<I64>());
-        let [rows_left, cols_left] = self.left(k, tile);
-        let sides = [(t.a, t.a_row_stride, tile.row, rows_left), (t.b, t.b_row_stride, tile.col, cols_left)];
-        sides.map(|(pointer, row_stride, first, cols)| GlobalBlock {
-            pointer,
-            origin: first_token * row_stride + first.cast::<I64>(),
-            row_stride,
-            rows: Some(left),
-            cols: Some(cols),
-        })
+impl<'k> Addressed<'k> for RaggedReduction<'k, Parameters<'k>> {
+    fn parameters(&self) -> &Parameters<'k> {
+        &self.tensors
     }
 
-    fn result(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> (GlobalBlock<'k>, Option<Expr<'k, Bool, Grid>>) {
-        let t = self.tensors;
-        let [rows_left, cols_left] = self.left(k, tile);
-        let within = tile.row.cast::<I64>() * t.d_row_stride + tile.col.cast::<I64>();
-        let d = GlobalBlock {
-            pointer: t.d,
-            origin: tile.group.cast::<I64>() * t.group_stride + within,
-            row_stride: t.d_row_stride,
-            rows: Some(rows_left),
-            cols: Some(cols_left),
-        };
-        (d, self.accumulate)
+    fn accumulate(&self) -> Option<Expr<'k, Bool, Grid>> {
+        self.accumulate
     }
 }

@@ -1,0 +1,117 @@
+//! Where a tile's operands and its part of D lie in memory, for threads that address them.
+
+use super::parameters::Parameters;
+use super::walk::Tile;
+use crate::dsl::{Cta, Expr, GlobalBlock, Grid, I32, I64, KernelBuilder, Pointer};
+use crate::spec::{KernelSpec, Major, Ragged};
+
+/// One operand of a tile, of which a loop takes one block of the reduction after another.
+#[derive(Clone, Copy)]
+pub(super) struct OperandWalk<'k> {
+    /// The matrix' pointer.
+    pointer: Pointer,
+    /// Elements from the pointer to the tile's first element.
+    origin: Expr<'k, I64, Cta>,
+    /// Elements between rows.
+    row_stride: Expr<'k, I64, Grid>,
+    /// The dimension along which it is contiguous.
+    major: Major,
+    /// Rows (of A) or columns (of B) that the tile still has; the rest is zero.
+    side: Expr<'k, I32, Cta>,
+}
+
+impl<'k> OperandWalk<'k> {
+    /// The block at `k_offset` along the reduction, of which `k_left` remains (`None`: at least a whole block).
+    pub(super) fn block(&self, k_offset: Expr<'k, I32, Cta>, k_left: Option<Expr<'k, I32, Cta>>) -> GlobalBlock<'k> {
+        let offset = k_offset.cast::<I64>();
+        let (advance, rows, cols) = match self.major {
+            Major::K => (offset, Some(self.side), k_left),
+            Major::Mn => (offset * self.row_stride, k_left, Some(self.side)),
+        };
+        let origin = self.origin + advance;
+        GlobalBlock { pointer: self.pointer, origin, row_stride: self.row_stride, rows, cols }
+    }
+}
+
+/// All three of a tile.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'k> {
+    pub(super) a: OperandWalk<'k>,
+    pub(super) b: OperandWalk<'k>,
+    pub(super) d: GlobalBlock<'k>,
+}
+
+impl<'k> Operands<'k> {
+    /// Those of `tile`.
+    pub(super) fn of(k: &mut KernelBuilder<'k>, s: &KernelSpec, p: &Parameters<'k>, tile: &Tile<'k>) -> Self {
+        match s.ragged {
+            Ragged::Rows => Operands::of_rows(k, s, p, tile),
+            Ragged::Reduction => Operands::of_reduction(k, s, p, tile),
+        }
+    }
+
+    fn of_rows(k: &mut KernelBuilder<'k>, s: &KernelSpec, p: &Parameters<'k>, tile: &Tile<'k>) -> Self {
+        let rows_left = k.let_("rows_left", tile.group_rows - tile.row);
+        let cols_left = k.let_("cols_left", p.extents.cols - tile.col);
+        let first_row = k.let_("first_row", (tile.group_start + tile.row).cast::<I64>());
+        let group_of_b = tile.group.cast::<I64>() * p.group_stride;
+        let col = tile.col.cast::<I64>();
+        Operands {
+            a: OperandWalk {
+                pointer: p.a,
+                origin: first_row * p.a_row_stride,
+                row_stride: p.a_row_stride,
+                major: s.a_major,
+                side: rows_left,
+            },
+            b: OperandWalk {
+                pointer: p.b,
+                origin: match s.b_major {
+                    Major::K => group_of_b + col * p.b_row_stride,
+                    Major::Mn => group_of_b + col,
+                },
+                row_stride: p.b_row_stride,
+                major: s.b_major,
+                side: cols_left,
+            },
+            d: GlobalBlock {
+                pointer: p.d,
+                origin: first_row * p.d_row_stride + col,
+                row_stride: p.d_row_stride,
+                rows: Some(rows_left),
+                cols: Some(cols_left),
+            },
+        }
+    }
+
+    fn of_reduction(k: &mut KernelBuilder<'k>, s: &KernelSpec, p: &Parameters<'k>, tile: &Tile<'k>) -> Self {
+        let rows_left = k.let_("rows_left", p.extents.rows - tile.row);
+        let cols_left = k.let_("cols_left", p.extents.cols - tile.col);
+        let first_token = tile.group_start.cast::<I64>();
+        let (row, col) = (tile.row.cast::<I64>(), tile.col.cast::<I64>());
+        let of_group = tile.group.cast::<I64>() * p.group_stride;
+        Operands {
+            a: OperandWalk {
+                pointer: p.a,
+                origin: first_token * p.a_row_stride + row,
+                row_stride: p.a_row_stride,
+                major: s.a_major,
+                side: rows_left,
+            },
+            b: OperandWalk {
+                pointer: p.b,
+                origin: first_token * p.b_row_stride + col,
+                row_stride: p.b_row_stride,
+                major: s.b_major,
+                side: cols_left,
+            },
+            d: GlobalBlock {
+                pointer: p.d,
+                origin: of_group + row * p.d_row_stride + col,
+                row_stride: p.d_row_stride,
+                rows: Some(rows_left),
+                cols: Some(cols_left),
+            },
+        }
+    }
+}
