@@ -60,6 +60,7 @@ watch() {
 }
 export -f watch
 
+# Those that ship for this GPU: verify says which.
 variants=()
 while read -r name; do
     [ $# -gt 0 ] || variants+=("$name")
@@ -70,7 +71,7 @@ while read -r name; do
             break
         fi
     done
-done < <("$GGEMM" list --names)
+done < <("$GGEMM" verify --cases 1 --extent tiles --json | grep -o '"variant": *"[^"]*"' | cut -d '"' -f 4)
 [ ${#variants[@]} -gt 0 ] || refuse "no variant is named so: $*"
 
 # The tools take turns, so that the slowest is not left for the end.

@@ -1,11 +1,15 @@
 //! The entries for other frameworks' memory.
 
 use ggemm::cuda::RawArgs;
-use ggemm::{Args, Device, ElementType, Error, Planner, View, ViewMut};
+use ggemm::{Args, Buffer, Device, ElementType, Error, Planner, Problem, View, ViewMut};
 
 use crate::support::{Test, small};
 
-pub(crate) const TESTS: &[Test] = &[("addresses_run_like_buffers", addresses), ("foreign_views_are_checked", views)];
+pub(crate) const TESTS: &[Test] = &[
+    ("addresses_run_like_buffers", addresses),
+    ("tensors_without_elements_may_be_nowhere", nowhere),
+    ("foreign_views_are_checked", views),
+];
 
 fn addresses(device: &Device) {
     let (plan, case) = small(device, 41);
@@ -24,6 +28,26 @@ fn addresses(device: &Device) {
     // SAFETY: refused before any address is used.
     let error = unsafe { on_cpu.run_raw(&stream, args) }.unwrap_err();
     assert!(matches!(error, Error::NotAGpu { .. }), "{error}");
+}
+
+/// Other frameworks give an empty tensor the address 0.
+fn nowhere(device: &Device) {
+    let stream = device.stream().unwrap();
+    let groups = Buffer::from_slice(device, &[0_i32; 2]).unwrap();
+    let (n, k) = (16, 24);
+    let weights = Buffer::from_slice(device, &vec![1.0_f32; 2 * n * k]).unwrap();
+    let planner = Planner::new(device.clone());
+    let plan = planner.plan(&Problem::grad_w(2, 0, n, k).output(ggemm::Dtype::F32)).unwrap();
+    let args = RawArgs { lhs: 0, rhs: 0, groups: groups.view().address(), out: weights.view().address() };
+    // SAFETY: the buffers live until the stream is done; the others have no elements.
+    unsafe { plan.run_raw(&stream, args) }.unwrap();
+    let plan = planner.plan(&Problem::forward(2, 0, n, k)).unwrap();
+    let args = RawArgs { lhs: 0, rhs: weights.view().address(), groups: groups.view().address(), out: 0 };
+    // SAFETY: as above.
+    unsafe { plan.run_raw(&stream, args) }.unwrap();
+    stream.synchronize().unwrap();
+    let host = weights.to_device(&Device::cpu()).unwrap();
+    assert!(host.as_slice::<f32>().unwrap().iter().all(|w| *w == 0.0), "no rows: zeros");
 }
 
 fn views(device: &Device) {

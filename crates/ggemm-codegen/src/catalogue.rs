@@ -1,7 +1,7 @@
 //! The variants that ship.
 //!
 //! A family is a ragged dimension with the majorness of B and an input and output type. Each has tiles for groups of
-//! different sizes, and a plain variant that takes any stride, so that no shape is refused.
+//! different sizes, and plain variants that take any stride, so that no shape is refused.
 
 use crate::arch::Arch;
 use crate::constraints::ValidSpec;
@@ -81,6 +81,9 @@ const REDUCTION: [TileConfig; 5] = [
 
 /// Any stride and alignment.
 const PLAIN: TileConfig = config(64, 64, 32, 2, 2, 2);
+
+/// The same on Hopper, for all but few rows.
+const HOPPER_PLAIN: TileConfig = cooperative(128, 128, 6);
 
 /// Hopper's ragged rows. The first two, which serve few and many rows, ship for sums that leave as f32 as well.
 ///
@@ -179,6 +182,9 @@ fn rows_family(specs: &mut Vec<KernelSpec>, operand: Dtype, b_major: Major) {
             specs.extend(HOPPER_ROWS.into_iter().take(HOPPER_ROWS_F32).map(tma));
             specs.extend([SMALL_ROWS[2], LARGE_ROWS[1]].map(|c| cp_async(c, false)));
         }
+        if output == operand || output == Dtype::F32 {
+            specs.push(variant(family, (operand, output), HOPPER_PLAIN, CopyPath::Plain, false));
+        }
         specs.push(plain(family, (operand, output)));
     }
 }
@@ -190,6 +196,7 @@ fn reduction_family(specs: &mut Vec<KernelSpec>, operand: Dtype) {
         if output == operand || output == Dtype::F32 {
             specs.extend(HOPPER_REDUCTION.map(with(CopyPath::Tma)));
             specs.extend(REDUCTION.map(with(CopyPath::CpAsync)));
+            specs.push(with(CopyPath::Plain)(HOPPER_PLAIN));
         }
         specs.push(plain(family, (operand, output)));
     }
@@ -233,7 +240,13 @@ mod tests {
                                 && (s.operand, s.output) == (c.operand, c.output)
                                 && s.copy == CopyPath::Plain
                         };
-                        assert_eq!(specs.iter().filter(fits).count(), 1, "{operation} {operand} {output} on {target}");
+                        let always = plain((c.ragged, c.b_major), (operand, output));
+                        assert!(
+                            specs.iter().any(|s| s.spec() == &always),
+                            "{operation} {operand} {output} on {target}"
+                        );
+                        let hopper = usize::from(target == Arch::Sm90a && (output == operand || output == Dtype::F32));
+                        assert_eq!(specs.iter().filter(fits).count(), 1 + hopper, "{operation} {operand} {output}");
                     }
                 }
             }

@@ -18,8 +18,11 @@ const ITERATION_CLOCKS: f64 = 25.0;
 /// Clocks of an iteration that masks on the reduction add.
 const MASK_CLOCKS: f64 = 10.0;
 /// Bytes that a plain copy reads for each that it copies: the two aligned pieces that hold one, from where the second of
-/// them often is in L1. Not measured.
+/// them often is in L1.
 const UNALIGNED_BYTES: f64 = 2.0;
+/// How many times longer than these and its writes to shared memory it takes, on an H100 (docs/tuning.md, "Rows that
+/// start anywhere").
+const UNALIGNED_FACTOR: f64 = 1.8;
 /// Clocks to find a tile and to drain it, where no other CTA hides them.
 const TILE_CLOCKS: f64 = 1500.0;
 /// How many times longer a tile's sums take to write than L2's rate alone says: the CTA does nothing else meanwhile.
@@ -39,7 +42,7 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let l2_per_clock = limits.l2_bytes_per_s / f64::from(limits.sms) / clock;
     let l2 = iteration.global_bytes as f64 / l2_per_clock;
     let unaligned_loads = match spec.copy {
-        CopyPath::Plain => iteration.global_bytes as f64 * UNALIGNED_BYTES / 128.0 + shared,
+        CopyPath::Plain => (iteration.global_bytes as f64 * UNALIGNED_BYTES / 128.0 + shared) * UNALIGNED_FACTOR,
         CopyPath::CpAsync | CopyPath::Tma => 0.0,
     };
     let slots = f64::from(limits.sms) * per_sm;

@@ -2,7 +2,7 @@
 //! the other warpgroup of a pingpong; and CTAs that go by strides pay for tiles that differ.
 
 use super::{Bound, OnChip, Work, ctas_per_sm, whole_waves};
-use crate::spec::{Cluster, Ragged, Schedule};
+use crate::spec::{Cluster, CopyPath, Ragged, Schedule};
 
 // Fitted to the shipped variants' times on an H100 (docs/tuning.md, "Hopper's cost model").
 
@@ -12,6 +12,9 @@ pub(super) const MULTIPLY_ADDS: f64 = 2048.0;
 const SHARED_FACTOR: f64 = 1.235;
 /// Bytes that a multiprocessor loads in a clock, from L2 or from where others that load the same have them.
 pub(super) const LOAD_BYTES: f64 = 50.0;
+/// Bytes that a warpgroup which loads a stage itself brings to shared memory in a clock: between 7.5 and 12, by how the
+/// operands lie.
+const THREADS_LOAD_BYTES: f64 = 9.5;
 /// Clocks from a load's issue to its data that stages must cover.
 const LOAD_LATENCY_CLOCKS: f64 = 1000.0;
 /// What waiting for each other costs the CTAs of a cluster.
@@ -45,10 +48,15 @@ const REFETCH: (f64, f64) = (0.70, 0.21);
 pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let Work { spec, contract, limits, tiles, groups, blocks, .. } = work;
     let clock = limits.clock_ghz * 1e9;
+    let by_threads = match spec.copy {
+        CopyPath::Plain => contract.work.global_bytes as f64 / THREADS_LOAD_BYTES,
+        CopyPath::CpAsync | CopyPath::Tma => 0.0,
+    };
     let units = [
         (contract.work.multiply_adds as f64 / MULTIPLY_ADDS, Bound::Compute),
         (contract.work.shared_bytes as f64 / 128.0 * SHARED_FACTOR, Bound::SharedMemory),
         (contract.work.global_bytes as f64 / LOAD_BYTES, Bound::L2),
+        (by_threads, Bound::UnalignedLoads),
         (LOAD_LATENCY_CLOCKS / f64::from(spec.stages.max(2) - 1), Bound::Latency),
     ];
     let (_, bound) =

@@ -59,7 +59,13 @@ impl TensorMap {
     }
 
     /// Leads it to the tensor at `address`, a multiple of 16. The GPU's context is current.
+    ///
+    /// A tensor without elements may be nowhere, of which the driver takes no map: nothing is loaded by it, and it stays
+    /// as it was encoded.
     pub(super) fn set_address(&mut self, gpu: &Gpu, address: u64) -> Result<(), Failure> {
+        if address == 0 {
+            return Ok(());
+        }
         // SAFETY: the map is one that the driver encoded; the call writes it alone.
         let replaced = unsafe { sys::cuTensorMapReplaceAddress(&raw mut self.0, address as *mut c_void) };
         gpu.check("cuTensorMapReplaceAddress", replaced.result())
