@@ -135,6 +135,8 @@ impl Model {
             k,
             sizes: Vec::new(),
             spread: None,
+            skew: None,
+            source: None,
             operations: operations.to_vec(),
         };
         Ok(vec![
