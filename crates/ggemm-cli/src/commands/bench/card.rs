@@ -3,9 +3,10 @@
 use std::process::Command;
 
 /// Clocks, power and temperature now; `None` where there is no `nvidia-smi`.
-pub(crate) fn state() -> Option<String> {
+pub(super) fn state(gpu: usize) -> Option<String> {
     let query = "--query-gpu=clocks.sm,clocks.mem,clocks.max.sm,power.draw,power.limit,temperature.gpu";
-    let output = Command::new("nvidia-smi").args([query, "--format=csv,noheader"]).output().ok()?;
+    let gpu = format!("--id={gpu}");
+    let output = Command::new("nvidia-smi").args([query, "--format=csv,noheader", &gpu]).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let line = text.lines().next()?.trim();
     output.status.success().then(|| format!("SM, memory and highest SM clock, power, its limit, temperature: {line}"))
