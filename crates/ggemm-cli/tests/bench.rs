@@ -75,7 +75,7 @@ fn the_cpu_is_timed_and_recorded() {
 fn sweeps_go_along_their_axis() {
     let (printed, record) = measured("-g 4 -m 32 -n 8 -k 8 --ops forward --sweep m --points 4,16,64");
     assert_eq!(numbers(&record, "m").collect::<Vec<f64>>(), [4.0, 16.0, 64.0]);
-    assert_eq!(record["rows"][1]["sweep"], json!(["m", 16.0]));
+    assert_eq!(record["rows"][1]["sweep"], json!({ "axis": "m", "at": 16.0 }));
     assert!(printed.contains("\nlayer M=16 "), "{printed}");
 
     let (_, record) = measured("-g 4 -m 32 -n 8 -k 8 --ops forward,grad_w --sweep skew --points 0,1.5");
@@ -158,6 +158,27 @@ fn parts_of_a_record_are_one() {
     let other = changed(&folder, |record| record["driver"] = json!("9"));
     let refused = ggemm(["bench", "--from", &format!("{RECORD},{}", text(&other))]).refused();
     assert_eq!(refused, "records can be read as one where their driver is one: 1.2.3 and 9");
+}
+
+#[test]
+fn a_stopped_run_goes_on_where_it_ended() {
+    let folder = folder();
+    let path = folder.path().join("record.json");
+    let layer = "bench --backend cpu --rounds 1 -g 2 -m 8 -n 8 -k 8 --json";
+    let run = |more: &str| ggemm(layer.split_whitespace().chain([text(&path)]).chain(more.split_whitespace())).passed();
+    run("--ops forward,grad_w");
+    let mut begun = json_of(&path);
+    // Times that nothing measures.
+    begun["rows"][1]["median_us"] = json!(123_456.0);
+    fs::write(&path, begun.to_string()).unwrap();
+    let printed = run("--resume");
+    let record = json_of(&path);
+    let operations: Vec<&Value> = record["rows"].as_array().unwrap().iter().map(|row| &row["operation"]).collect();
+    assert_eq!(operations, ["forward", "grad_w", "grad_x"]);
+    assert_eq!(numbers(&record, "median_us").nth(1), Some(123_456.0));
+    assert!(printed.contains(" 123 ms "), "{printed}");
+    run("--ops forward");
+    assert_eq!(json_of(&path)["rows"].as_array().unwrap().len(), 1, "without --resume it begins anew");
 }
 
 #[test]

@@ -171,7 +171,7 @@ mod tests {
         for seed in 0..40 {
             for (rows, every) in [(1, 1), (5, 3), (38, 38), (38, 3), (150, 7)] {
                 for (factor, verdict) in [(1.1, Verdict::Slower), (1.0 / 1.1, Verdict::Faster)] {
-                    let changed = |index: usize| index % every == 0;
+                    let changed = |index: usize| index.is_multiple_of(every);
                     let old = run(rows, 9, 1.0, 2 * seed, |_| 1.0);
                     let new = run(rows, 9, 1.02, 2 * seed + 1, |index| if changed(index) { factor } else { 1.0 });
                     let comparison = Comparison::new(&old, &new, None);

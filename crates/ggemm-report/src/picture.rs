@@ -5,7 +5,7 @@ use ggemm_codegen::Operation;
 use crate::chart::{Bars, Lines, MOST_SERIES, Panel, Scale, page};
 use crate::error::ReportError;
 use crate::race::Race;
-use crate::record::{Axis, Problem, Record, Row};
+use crate::record::{Axis, Point, Problem, Record, Row};
 
 /// What a plan takes: its speed beside that of the peers who raced on the same device, its share of the floor, and the
 /// sweeps of M and of skew. As SVG.
@@ -73,7 +73,7 @@ fn shares(record: &Record, rows: &[&Row]) -> Option<Bars> {
 fn sweeps(record: &Record, rows: &[&Row], axis: Axis) -> impl Iterator<Item = Lines> {
     let mut series: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
     for row in rows {
-        let Some((_, at)) = row.problem.sweep.filter(|(found, _)| *found == axis) else { continue };
+        let Some(Point { at, .. }) = row.problem.sweep.filter(|point| point.axis == axis) else { continue };
         let name = format!("{} {}", row.problem.case, row.problem.operation);
         let point = (at, row.median_us);
         match series.iter_mut().find(|(known, _)| *known == name) {
@@ -117,7 +117,7 @@ mod tests {
         let mut rows = vec![row("a", "v", &[12.0]), row("b <&>", "v", &[13.0])];
         for (axis, at) in [(Axis::M, 64.0), (Axis::M, 128.0), (Axis::Skew, 0.0), (Axis::Skew, 1.0)] {
             let mut swept = row("a", "v", &[10.0 + at]);
-            swept.problem.sweep = Some((axis, at));
+            swept.problem.sweep = Some(Point { axis, at });
             rows.push(swept);
         }
         let race = Race::parse(RESULTS).unwrap();

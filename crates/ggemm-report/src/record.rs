@@ -64,8 +64,17 @@ pub struct Problem {
     pub form: String,
     /// How rows were spread over groups: `listed`, or what drew them.
     pub spread: String,
-    /// The axis of a sweep on which this is a point, and where.
-    pub sweep: Option<(Axis, f64)>,
+    /// Where in a sweep this is.
+    pub sweep: Option<Point>,
+}
+
+/// A point of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// What is varied.
+    pub axis: Axis,
+    /// Its value.
+    pub at: f64,
 }
 
 /// What is varied in a sweep.
@@ -284,7 +293,7 @@ pub(crate) mod tests {
     #[test]
     fn a_record_reads_back() {
         let mut swept = row("b", "w", &[1.5, 2.5]);
-        swept.problem.sweep = Some((Axis::Skew, 0.6));
+        swept.problem.sweep = Some(Point { axis: Axis::Skew, at: 0.6 });
         let record = record(vec![row("a", "v", &[10.0]), swept]);
         assert_eq!(Record::parse(&record.to_json().unwrap()).unwrap(), record);
         let old = record.to_json().unwrap().replace("\"schema\": 2", "\"schema\": 1");

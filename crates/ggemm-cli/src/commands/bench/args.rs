@@ -21,8 +21,8 @@ pub(super) mod defaults {
 ///
 /// Variants take turns in an order drawn anew each round, each turn a block of launches; on a GPU the L2 cache is
 /// overwritten before each launch and its own clock counts, on the CPU caches are as the last run left them. A time is
-/// the median over the rounds of a block's median, and ± is how far rounds scatter. Before a variant is timed, samples of
-/// its output are held against sums in f64.
+/// the median over the rounds of a block's median, and ± is how far rounds scatter. Samples of the output are held against
+/// sums in f64: of every variant, or with --all of the chosen and the fastest.
 ///
 /// The floor of a problem is the time below which nobody gets: its operations at the rate that the device sustains, or
 /// its bytes at its bandwidth, whichever is longer. Padding counts as neither.
@@ -140,6 +140,9 @@ pub(super) struct ReportArgs {
     /// Write the results here, after each problem anew: a run that is stopped leaves what it has
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
+    /// Go on where a run with this --json was stopped: what the file has is not measured again
+    #[arg(long, requires = "json", conflicts_with = "from")]
+    pub(super) resume: bool,
     /// Draw them: speeds beside peers' stored ones, shares of the floor, sweeps
     #[arg(long, value_name = "FILE")]
     pub(super) svg: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! What is timed: one operation of a layer, at one point of a sweep.
 
-use ggemm_report::{Axis, Problem};
+use ggemm_report::{Axis, Point, Problem};
 use ggemm_runtime::tune::{Layer, Task};
 
 use super::args::{AxisArg, BenchArgs, defaults};
@@ -30,7 +30,7 @@ impl BenchArgs {
 
     /// The layer at each point of the sweep; itself, where there is none. All keep its name, which is the seed of how rows
     /// are spread.
-    fn points(&self, layer: &Layer) -> Result<Vec<(Layer, Option<(Axis, f64)>)>, BenchError> {
+    fn points(&self, layer: &Layer) -> Result<Vec<(Layer, Option<Point>)>, BenchError> {
         let Some(axis) = self.sweep.sweep else { return Ok(vec![(layer.clone(), None)]) };
         if axis == AxisArg::M && self.what.model.is_some() {
             if !self.sweep.points.is_empty() {
@@ -38,7 +38,7 @@ impl BenchArgs {
             }
             // "qwen3_moe up of 64 tokens": the tokens are the axis.
             let name = layer.name.split(" of ").next().unwrap_or(&layer.name).to_owned();
-            return Ok(vec![(Layer { name, ..layer.clone() }, Some((Axis::M, layer.m as f64)))]);
+            return Ok(vec![(Layer { name, ..layer.clone() }, Some(Point { axis: Axis::M, at: layer.m as f64 }))]);
         }
         let points = match axis {
             _ if !self.sweep.points.is_empty() => self.sweep.points.clone(),
@@ -55,7 +55,7 @@ impl BenchArgs {
                 }
                 AxisArg::Skew => return Err(BenchError::Skew { value }),
             }
-            Ok((layer, Some((axis.into(), value))))
+            Ok((layer, Some(Point { axis: axis.into(), at: value })))
         };
         points.into_iter().map(at).collect()
     }
@@ -64,7 +64,7 @@ impl BenchArgs {
 fn of_layer(
     workload: &Workload<'_>,
     layer: &Layer,
-    sweep: Option<(Axis, f64)>,
+    sweep: Option<Point>,
 ) -> Result<impl Iterator<Item = Case>, WorkloadError> {
     let (name, spread) = (layer.name.clone(), layer.spread());
     let case = move |task: Task| {
@@ -91,7 +91,7 @@ fn of_layer(
 pub(super) fn label(problem: &Problem) -> String {
     match problem.sweep {
         None => problem.case.clone(),
-        Some((Axis::M, rows)) => format!("{} M={rows}", problem.case),
-        Some((Axis::Skew, skew)) => format!("{} skew={skew}", problem.case),
+        Some(Point { axis: Axis::M, at }) => format!("{} M={at}", problem.case),
+        Some(Point { axis: Axis::Skew, at }) => format!("{} skew={at}", problem.case),
     }
 }

@@ -18,7 +18,7 @@ pub(super) enum Ground {
     /// The host's processors.
     Cpu,
     /// A GPU.
-    Gpu { planner: Planner, arch: Arch, bench: Box<dyn Bench> },
+    Gpu { planner: Box<Planner>, arch: Arch, bench: Box<dyn Bench> },
 }
 
 /// Which variants of those that compute a problem.
@@ -69,7 +69,7 @@ impl BenchArgs {
         if !self.variants.variants.is_empty() {
             verify::shipped(&self.variants.variants, arch)?;
         }
-        Ok((device, Ground::Gpu { planner, arch, bench }))
+        Ok((device, Ground::Gpu { planner: Box::new(planner), arch, bench }))
     }
 
     fn gpu(&self) -> Result<Device, NoDevice> {

@@ -3,10 +3,10 @@
 use ggemm_codegen::Problem;
 use ggemm_report::{Rates, Row};
 use ggemm_runtime::Error;
-use ggemm_runtime::tune::{Task, Wrong, take_turns};
+use ggemm_runtime::tune::{Clock, Task, Wrong, take_turns};
 
 use super::cases::Case;
-use super::ground::{Contender, Ground, Which};
+use super::ground::{Ground, Which};
 use crate::memory;
 use crate::numbers::bytes;
 
@@ -15,7 +15,7 @@ use crate::numbers::bytes;
 pub(super) struct Measured {
     /// The fastest first.
     pub(super) rows: Vec<Row>,
-    /// Variants whose results are wrong, and how; they are not timed.
+    /// Variants whose results are wrong, and how; they have no rows.
     pub(super) wrong: Vec<String>,
     /// Why nothing was timed.
     pub(super) left_out: Option<String>,
@@ -32,32 +32,22 @@ pub(super) fn measure(
 ) -> Result<Measured, Error> {
     let task = &case.task;
     let left_out = |why: String| Measured { left_out: Some(format!("{}: {why}", task.label())), ..Measured::default() };
-    let mut contenders = ground.contenders(task, which)?;
+    let contenders = ground.contenders(task, which)?;
+    if contenders.is_empty() {
+        return Ok(left_out("no variant of that name computes it".to_owned()));
+    }
     let needed = host_bytes(task.problem());
     if let Some(available) = memory::available().filter(|available| needed > *available) {
         let (needed, available) = (bytes(needed), bytes(available));
         return Ok(left_out(format!("its tensors take {needed} of the host's memory, and {available} are free")));
     }
-    let mut wrong = Vec::new();
     let turns = ground.turns(rounds);
-    let times = loop {
-        if contenders.is_empty() {
-            let why =
-                if wrong.is_empty() { "no variant of that name computes it" } else { "no variant computes it right" };
-            return Ok(Measured { wrong, ..left_out(why.to_owned()) });
-        }
-        let mut clock = match ground.clock(task, &contenders) {
-            Err(error @ Error::OutOfMemory { .. }) => return Ok(left_out(error.to_string())),
-            clock => clock?,
-        };
-        let faults: Vec<Option<Wrong>> = (0..contenders.len()).map(|contender| clock.check(contender).err()).collect();
-        if faults.iter().all(Option::is_none) {
-            break take_turns(&mut *clock, contenders.len(), &turns, progress)?;
-        }
-        drop(clock);
-        wrong.extend(remove(&mut contenders, task, faults)?);
+    let mut clock = match ground.clock(task, &contenders) {
+        Err(error @ Error::OutOfMemory { .. }) => return Ok(left_out(error.to_string())),
+        clock => clock?,
     };
-    let mut rows: Vec<Row> = contenders
+    let times = take_turns(&mut *clock, contenders.len(), &turns, progress)?;
+    let rows: Vec<Row> = contenders
         .iter()
         .zip(times)
         .map(|(contender, times)| {
@@ -70,26 +60,32 @@ pub(super) fn measure(
             }
         })
         .collect();
-    rows.sort_by(|a, b| a.median_us.total_cmp(&b.median_us));
-    Ok(Measured { rows, wrong, left_out: None })
+    let measured = right(&mut *clock, task, rows, !matches!(which, Which::All { .. }))?;
+    let nothing = measured.rows.is_empty().then(|| left_out("no variant computes it right".to_owned()).left_out);
+    Ok(Measured { left_out: nothing.flatten(), ..measured })
 }
 
-/// Removes those that are wrong, and says what is wrong with them.
-fn remove(contenders: &mut Vec<Contender>, task: &Task, faults: Vec<Option<Wrong>>) -> Result<Vec<String>, Error> {
-    let mut said = Vec::new();
-    let mut right = Vec::new();
-    for (contender, fault) in contenders.drain(..).zip(faults) {
-        match fault {
-            None => right.push(contender),
-            Some(Wrong::Runtime(error)) => return Err(error),
-            Some(fault) => {
-                let name = contender.name();
-                said.push(format!("{}: {name} computes wrong results, report this: {fault}", task.label()));
+/// The rows, fastest first, without those whose results are wrong. To check one takes longer than to time it: unless
+/// `all` are to be checked, what a plan takes is, and what would be the fastest.
+fn right(clock: &mut dyn Clock, task: &Task, rows: Vec<Row>, all: bool) -> Result<Measured, Error> {
+    let mut order: Vec<(usize, Row)> = rows.into_iter().enumerate().collect();
+    order.sort_by(|(_, a), (_, b)| a.median_us.total_cmp(&b.median_us));
+    let mut measured = Measured::default();
+    for (candidate, row) in order {
+        if all || row.chosen || row.by_model || measured.rows.is_empty() {
+            match clock.check(candidate) {
+                Ok(()) => {}
+                Err(Wrong::Runtime(error)) => return Err(error),
+                Err(fault) => {
+                    let (label, name) = (task.label(), &row.variant);
+                    measured.wrong.push(format!("{label}: {name} computes wrong results, report this: {fault}"));
+                    continue;
+                }
             }
         }
+        measured.rows.push(row);
     }
-    *contenders = right;
-    Ok(said)
+    Ok(measured)
 }
 
 /// Bytes of the host's memory that a case takes: both operands, and an output that is made anew and then checked.
@@ -101,24 +97,52 @@ fn host_bytes(problem: &Problem) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use ggemm_codegen::KernelSpec;
+    use std::time::Duration;
+
     use ggemm_runtime::Discrepancy;
 
     use super::*;
 
+    /// A clock whose candidates of these numbers are wrong.
+    struct Wrongly {
+        wrong: Vec<usize>,
+        checked: Vec<usize>,
+    }
+
+    impl Clock for Wrongly {
+        fn block(&mut self, _: usize, _: usize) -> Result<Vec<Duration>, Error> {
+            Ok(Vec::new())
+        }
+
+        fn verify(&mut self, candidate: usize) -> Result<(), Wrong> {
+            self.checked.push(candidate);
+            let found = Discrepancy { group: Some(1), row: 2, col: 3, found: 1.0, exact: 0.0, bound: 0.5 };
+            if self.wrong.contains(&candidate) { Err(Wrong::Element(found)) } else { Ok(()) }
+        }
+    }
+
     #[test]
-    fn what_is_wrong_is_told_of_and_timed_no_more() {
+    fn what_is_wrong_is_told_of_and_no_row() {
         let task = Task::new("up forward", Problem::forward(2, 10, 8, 8), vec![5; 2]).unwrap();
-        let spec: KernelSpec = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma".parse().unwrap();
-        let contender = |spec| Contender { spec, chosen: true, by_model: true, predicted_us: None };
-        let found = Discrepancy { group: Some(1), row: 2, col: 3, found: 1.0, exact: 0.0, bound: 0.5 };
-        let mut contenders = vec![contender(Some(spec)), contender(None)];
-        let said = remove(&mut contenders, &task, vec![Some(Wrong::Element(found)), None]).unwrap();
-        assert_eq!((said.len(), contenders.len(), contenders[0].spec), (1, 1, None));
-        let expected = format!("up forward: {spec} computes wrong results, report this: group 1 [2, 3] is 1e0");
-        assert!(said[0].starts_with(&expected), "{said:?}");
-        let broken = Some(Wrong::Runtime(Error::OutOfMemory { device: "made up".into(), bytes: 7 }));
-        assert!(remove(&mut contenders, &task, vec![broken]).is_err());
+        let problem = &crate::commands::bench::tests::record().rows[0].problem;
+        let row = |(index, time): (usize, &f64)| Row {
+            chosen: index == 3,
+            ..Row::new(problem.clone(), format!("v{index}"), vec![*time], 1.0, 1.0, None)
+        };
+        let rows = || [40.0, 10.0, 20.0, 50.0, 30.0].iter().enumerate().map(row).collect::<Vec<Row>>();
+        let checked = |wrong: &[usize], all| {
+            let mut clock = Wrongly { wrong: wrong.to_vec(), checked: Vec::new() };
+            let measured = right(&mut clock, &task, rows(), all).unwrap();
+            let names: Vec<String> = measured.rows.into_iter().map(|row| row.variant).collect();
+            (clock.checked, names.join(" "), measured.wrong)
+        };
+        let (order, names, _) = checked(&[], false);
+        assert_eq!((order, names.as_str()), (vec![1, 3], "v1 v2 v4 v0 v3"));
+        let (order, names, said) = checked(&[1, 2, 3], false);
+        assert_eq!((order, names.as_str()), (vec![1, 2, 4, 3], "v4 v0"));
+        assert!(said[0].starts_with("up forward: v1 computes wrong results, report this: group 1 [2, 3] is 1e0"));
+        let (order, names, said) = checked(&[0], true);
+        assert_eq!((order, names.as_str(), said.len()), (vec![1, 2, 4, 0, 3], "v1 v2 v4 v3", 1));
     }
 
     #[test]

@@ -66,23 +66,35 @@ impl BenchArgs {
 
     /// Measures all cases. How many variants are wrong is told too.
     fn measure(&self, stdout: &mut impl Write) -> Result<(Record, usize), CliError> {
-        let cases = self.cases()?;
+        let mut cases = self.cases()?;
+        let first = cases.first().cloned();
         let (device, mut ground) = self.ground()?;
-        let record = self.empty(&device);
+        let record = self.begun(&device)?;
+        cases.retain(|case| record.rows.iter().all(|row| row.problem != case.problem));
         let (rates, rounds, which) = (record.rates, self.how.rounds as usize, self.which());
         let mut screen = Screen::new(stdout, record, cases.len(), self.report.json.clone())?;
-        screen.keep()?;
         for case in &cases {
             screen.start(case);
             let mut progress = |part| screen.show(part);
             let measured = measure::measure(&mut ground, case, &which, rounds, rates.as_ref(), &mut progress)?;
             screen.end(measured)?;
         }
-        if let Some(case) = cases.first().filter(|_| self.how.launch_cost) {
+        if let Some(case) = first.filter(|_| self.how.launch_cost) {
             screen.record.launch = Some(launch::measure(&device, &case.task)?);
             screen.keep()?;
         }
         Ok((screen.record, screen.wrong))
+    }
+
+    /// A record of this device, with the rows that a stopped run left.
+    fn begun(&self, device: &Device) -> Result<Record, BenchError> {
+        let mut record = self.empty(device);
+        if let Some(path) = self.report.json.as_ref().filter(|path| self.report.resume && path.exists()) {
+            record.join(Record::read(path)?)?;
+            // What was left out is tried again.
+            record.left_out.clear();
+        }
+        Ok(record)
     }
 
     /// A record of this device, without rows.
@@ -115,10 +127,7 @@ impl BenchArgs {
         for other in records {
             record.join(other?).map_err(BenchError::from)?;
         }
-        writeln!(stdout, "{}", text::head(&record))?;
-        for row in &record.rows {
-            writeln!(stdout, "{}", text::line(row))?;
-        }
+        write!(stdout, "{}", text::rows(&record))?;
         for why in &record.left_out {
             writeln!(stdout, "left out: {why}")?;
         }

@@ -26,12 +26,14 @@ pub(super) struct Screen<'a, W> {
 }
 
 impl<'a, W: Write> Screen<'a, W> {
-    /// A screen for so many cases.
+    /// A screen for so many cases more than the record has.
     pub(super) fn new(out: &'a mut W, record: Record, cases: usize, file: Option<PathBuf>) -> Result<Self, CliError> {
-        writeln!(out, "{}", text::head(&record))?;
+        write!(out, "{}", text::rows(&record))?;
         out.flush()?;
         let progress = Progress::new("measuring".to_owned());
-        Ok(Screen { out, progress, cases, done: 0, file, record, wrong: 0 })
+        let screen = Screen { out, progress, cases, done: 0, file, record, wrong: 0 };
+        screen.keep()?;
+        Ok(screen)
     }
 
     /// A case begins.

@@ -10,6 +10,12 @@ use super::cases::label;
 use crate::numbers;
 use crate::table;
 
+/// What a record has, below its head.
+pub(super) fn rows(record: &Record) -> String {
+    let lines = record.rows.iter().map(line);
+    [head(record)].into_iter().chain(lines).map(|line| line + "\n").collect()
+}
+
 /// What stands above the lines.
 pub(super) fn head(record: &Record) -> String {
     let unknown = "unknown";
