@@ -54,7 +54,7 @@ fn numbers<'a>(record: &'a Value, key: &'a str) -> impl Iterator<Item = f64> + '
 #[test]
 fn the_cpu_is_timed_and_recorded() {
     let (printed, record) = measured("--sizes 20,0,12 -n 24 -k 16 --output-dtype f32 --sustained 0.1,0.1,10");
-    assert_eq!((&record["backend"], &record["device"]), (&json!("cpu"), &json!("cpu")));
+    assert!(record["backend"] == "cpu" && record["device"].as_str().unwrap().starts_with("cpu ("), "{record}");
     let rows = record["rows"].as_array().unwrap();
     let operations: Vec<&Value> = rows.iter().map(|row| &row["operation"]).collect();
     assert_eq!(operations, ["forward", "grad_x", "grad_w"]);

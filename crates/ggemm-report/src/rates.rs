@@ -22,8 +22,8 @@ impl Rates {
         known.then_some(Rates { flops_16_bit: 700e12, flops_8_bit: 1300e12, bytes: 3.08e12 })
     }
 
-    /// Seconds below which nobody gets: all operations at the sustained rate, or all bytes at the bandwidth, whichever
-    /// is longer.
+    /// About the least seconds that a problem can take: all operations at the sustained rate, or all bytes at the
+    /// bandwidth, whichever is longer. A card that is still cool may pass it a little.
     pub fn floor(&self, operand: Dtype, flops: f64, bytes: f64) -> f64 {
         let rate = if operand.is_fp8() { self.flops_8_bit } else { self.flops_16_bit };
         (flops / rate).max(bytes / self.bytes)

@@ -111,7 +111,7 @@ pub struct Row {
     pub tflops: f64,
     /// Bytes that have to be moved, over the median.
     pub gbytes_per_s: f64,
-    /// The time below which nobody gets ([`Rates::floor`]), where the device's rates are known.
+    /// About the least time that it can take ([`Rates::floor`]), where the device's rates are known.
     pub floor_us: Option<f64>,
 }
 
@@ -142,7 +142,7 @@ impl Row {
         }
     }
 
-    /// The floor over the time: 1 is as fast as can be.
+    /// The floor over the time: 1 is about as fast as can be.
     pub fn of_floor(&self) -> Option<f64> {
         self.floor_us.filter(|_| self.median_us > 0.0).map(|floor| floor / self.median_us)
     }

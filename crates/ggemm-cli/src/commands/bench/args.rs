@@ -24,8 +24,8 @@ pub(super) mod defaults {
 /// the median over the rounds of a block's median, and ± is how far rounds scatter. Samples of the output are held against
 /// sums in f64: of every variant, or with --all of the chosen and the fastest.
 ///
-/// The floor of a problem is the time below which nobody gets: its operations at the rate that the device sustains, or
-/// its bytes at its bandwidth, whichever is longer. Padding counts as neither.
+/// The floor of a problem is about the least time that it can take: its operations at the rate that the device sustains,
+/// or its bytes at its bandwidth, whichever is longer. Padding counts as neither. A cool card may pass it a little.
 ///
 /// --compare tells of a row's change where it is further from what most rows do than five times the noise: the standard
 /// error of both medians, by how far rounds scatter, and how far the rows' changes scatter about each other. What most
@@ -56,7 +56,7 @@ pub(super) struct SweepArgs {
     #[arg(long, value_enum, value_name = "AXIS", conflicts_with_all = ["sizes", "from"])]
     pub(super) sweep: Option<AxisArg>,
     /// Where on the axis, separated by commas [default: 64, 128, … 65536 rows; skews of 0, 0.25, … 1.5]
-    #[arg(long, value_name = "NUMBER,…", value_delimiter = ',', requires = "sweep")]
+    #[arg(long, value_name = "NUMBER,…", value_delimiter = ',', allow_negative_numbers = true, requires = "sweep")]
     pub(super) points: Vec<f64>,
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Measured {
     pub(super) left_out: Option<String>,
 }
 
-/// Times a case. What does not fit the memory is left out.
+/// Times a case. What does not fit the memory, and what no kernel computes, is left out.
 pub(super) fn measure(
     ground: &mut Ground,
     case: &Case,
@@ -30,22 +30,43 @@ pub(super) fn measure(
     rates: Option<&Rates>,
     progress: &mut dyn FnMut(f64),
 ) -> Result<Measured, Error> {
-    let task = &case.task;
-    let left_out = |why: String| Measured { left_out: Some(format!("{}: {why}", task.label())), ..Measured::default() };
-    let contenders = ground.contenders(task, which)?;
-    if contenders.is_empty() {
-        return Ok(left_out("no variant of that name computes it".to_owned()));
-    }
-    let needed = host_bytes(task.problem());
+    let left_out = |why: String| {
+        let why = format!("{}: {why}", case.task.label());
+        Measured { left_out: Some(why), ..Measured::default() }
+    };
+    let needed = host_bytes(case.task.problem());
     if let Some(available) = memory::available().filter(|available| needed > *available) {
         let (needed, available) = (bytes(needed), bytes(available));
         return Ok(left_out(format!("its tensors take {needed} of the host's memory, and {available} are free")));
     }
+    match timed(ground, case, which, rounds, rates, progress) {
+        Err(error @ (Error::OutOfMemory { .. } | Error::NoVariant { .. } | Error::NoFp8Kernel { .. })) => {
+            Ok(left_out(error.to_string()))
+        }
+        Ok(measured) if measured.rows.is_empty() => {
+            let named = measured.wrong.is_empty();
+            let why = if named { "no variant of that name computes it" } else { "no variant computes it right" };
+            Ok(Measured { wrong: measured.wrong, ..left_out(why.to_owned()) })
+        }
+        measured => measured,
+    }
+}
+
+fn timed(
+    ground: &mut Ground,
+    case: &Case,
+    which: &Which,
+    rounds: usize,
+    rates: Option<&Rates>,
+    progress: &mut dyn FnMut(f64),
+) -> Result<Measured, Error> {
+    let task = &case.task;
+    let contenders = ground.contenders(task, which)?;
+    if contenders.is_empty() {
+        return Ok(Measured::default());
+    }
     let turns = ground.turns(rounds);
-    let mut clock = match ground.clock(task, &contenders) {
-        Err(error @ Error::OutOfMemory { .. }) => return Ok(left_out(error.to_string())),
-        clock => clock?,
-    };
+    let mut clock = ground.clock(task, &contenders)?;
     let times = take_turns(&mut *clock, contenders.len(), &turns, progress)?;
     let rows: Vec<Row> = contenders
         .iter()
@@ -60,9 +81,7 @@ pub(super) fn measure(
             }
         })
         .collect();
-    let measured = right(&mut *clock, task, rows, !matches!(which, Which::All { .. }))?;
-    let nothing = measured.rows.is_empty().then(|| left_out("no variant computes it right".to_owned()).left_out);
-    Ok(Measured { left_out: nothing.flatten(), ..measured })
+    right(&mut *clock, task, rows, !matches!(which, Which::All { .. }))
 }
 
 /// The rows, fastest first, without those whose results are wrong. To check one takes longer than to time it: unless

@@ -1,11 +1,11 @@
 //! `ggemm bench`: how fast layers are, beside the hardware, peers and earlier times.
 
 mod args;
-mod card;
 mod cases;
 mod error;
 mod ground;
 mod launch;
+mod machine;
 mod measure;
 mod screen;
 mod text;
@@ -72,6 +72,9 @@ impl BenchArgs {
         let record = self.begun(&device)?;
         cases.retain(|case| record.rows.iter().all(|row| row.problem != case.problem));
         let (rates, rounds, which) = (record.rates, self.how.rounds as usize, self.which());
+        if let Some(why) = device.why_not_gpu() {
+            writeln!(stdout, "no GPU: {why}; these are times of the CPU\n")?;
+        }
         let mut screen = Screen::new(stdout, record, cases.len(), self.report.json.clone())?;
         for case in &cases {
             screen.start(case);
@@ -99,20 +102,18 @@ impl BenchArgs {
 
     /// A record of this device, without rows.
     fn empty(&self, device: &Device) -> Record {
-        let (backend, card) = match device.kind() {
-            DeviceKind::Cuda(ordinal) => ("cuda", card::state(ordinal)),
-            _ => ("cpu", None),
-        };
+        let backend = if device.kind() == DeviceKind::Cpu { "cpu" } else { "cuda" };
+        let name = machine::name(device);
         Record {
             schema: SCHEMA,
             backend: backend.to_owned(),
-            device: device.name().to_owned(),
+            rates: self.how.sustained.or_else(|| Rates::of(&name)),
+            device: name,
             driver: device.driver().map(str::to_owned),
             ggemm: env!("CARGO_PKG_VERSION").to_owned(),
             commit: option_env!("GGEMM_COMMIT").filter(|commit| !commit.is_empty()).map(str::to_owned),
-            card,
+            card: machine::card(device),
             rounds: self.how.rounds,
-            rates: self.how.sustained.or_else(|| Rates::of(device.name())),
             rows: Vec::new(),
             left_out: Vec::new(),
             launch: None,
