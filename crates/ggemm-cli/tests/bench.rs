@@ -91,7 +91,7 @@ fn sweeps_go_along_their_axis() {
     let named: Vec<_> = record["rows"].as_array().unwrap().iter().map(|row| (&row["case"], &row["m"])).collect();
     let (up, down) = (json!("small up"), json!("small down"));
     assert_eq!(named, [(&up, &json!(4)), (&down, &json!(4)), (&up, &json!(16)), (&down, &json!(16))]);
-    assert!(record["rows"].as_array().unwrap().iter().all(|row| row["dtype"] == "f16"));
+    assert!(record["rows"].as_array().unwrap().iter().all(|row| row["operand"] == "f16"));
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl<'a> Comparison<'a> {
         let is_in = |rows: &[&Row], row: &Row| rows.iter().any(|other| std::ptr::eq(*other, row));
         let alike = |before: &Row, row: &Row| {
             let (was_taken, is_taken) = (is_in(&taken_before, before), is_in(&taken, row));
-            before.problem == row.problem
+            before.subject == row.subject
                 && if was_taken || is_taken { was_taken && is_taken } else { before.variant == row.variant }
         };
         let mut pairs = Vec::new();
@@ -211,7 +211,7 @@ mod tests {
         let new = record(vec![row("a", "v", &[11.0]), chosen(row("a", "x", &[9.0])), row("c", "v", &[5.0])]);
         let comparison = Comparison::new(&old, &new, None);
         let names = |rows: &[&Row]| -> Vec<String> {
-            rows.iter().map(|row| format!("{} {}", row.problem.case, row.variant)).collect()
+            rows.iter().map(|row| format!("{} {}", row.subject.case, row.variant)).collect()
         };
         let pairs: Vec<_> = comparison
             .changes

@@ -21,4 +21,4 @@ pub use error::ReportError;
 pub use noise::{Level, deviation, median};
 pub use race::{Contestant, Race};
 pub use rates::Rates;
-pub use record::{Axis, LaunchCost, Point, Problem, Record, Row, SCHEMA};
+pub use record::{Axis, LaunchCost, Point, Record, Row, SCHEMA, Subject};

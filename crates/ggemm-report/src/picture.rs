@@ -5,7 +5,7 @@ use ggemm_codegen::Operation;
 use crate::chart::{Bars, Lines, MOST_SERIES, Panel, Scale, page};
 use crate::error::ReportError;
 use crate::race::Race;
-use crate::record::{Axis, Point, Problem, Record, Row};
+use crate::record::{Axis, Point, Record, Row, Subject};
 
 /// What a plan takes: its speed beside that of the peers who raced on the same device, its share of the floor, and the
 /// sweeps of M and of skew. As SVG.
@@ -14,11 +14,11 @@ use crate::record::{Axis, Point, Problem, Record, Row};
 /// [`ReportError::Chart`].
 pub fn picture(record: &Record, races: &[Race]) -> Result<String, ReportError> {
     let rows = record.taken();
-    let (swept, still): (Vec<&Row>, Vec<&Row>) = rows.into_iter().partition(|row| row.problem.sweep.is_some());
+    let (swept, still): (Vec<&Row>, Vec<&Row>) = rows.into_iter().partition(|row| row.subject.sweep.is_some());
     let beside: Vec<&Race> = races.iter().filter(|race| race.is_beside(record)).collect();
     let mut panels = Vec::new();
     for operation in Operation::ALL {
-        let rows: Vec<&Row> = still.iter().copied().filter(|row| row.problem.operation == operation).collect();
+        let rows: Vec<&Row> = still.iter().copied().filter(|row| row.subject.operation() == operation).collect();
         if !rows.is_empty() {
             panels.push(Panel::Bars(speeds(record, operation, &rows, &beside)));
         }
@@ -32,37 +32,37 @@ pub fn picture(record: &Record, races: &[Race]) -> Result<String, ReportError> {
 /// TFLOP/s of ggemm and of its peers.
 fn speeds(record: &Record, operation: Operation, rows: &[&Row], races: &[&Race]) -> Bars {
     let mut series = vec![("ggemm".to_owned(), rows.iter().map(|row| Some(row.tflops)).collect())];
-    let of = |problem: &Problem, peer: &str| {
-        let times = races.iter().flat_map(|race| race.of(problem)).filter(|row| row.peer == peer);
+    let of = |subject: &Subject, peer: &str| {
+        let times = races.iter().flat_map(|race| race.of(subject)).filter(|row| row.peer == peer);
         times.map(|row| row.tflops).reduce(f64::max)
     };
     let mut peers: Vec<&str> = Vec::new();
     for peer in races.iter().flat_map(|race| race.peers()) {
-        if !peers.contains(&peer) && rows.iter().any(|row| of(&row.problem, peer).is_some()) {
+        if !peers.contains(&peer) && rows.iter().any(|row| of(&row.subject, peer).is_some()) {
             peers.push(peer);
         }
     }
     for peer in &peers {
-        series.push(((*peer).to_owned(), rows.iter().map(|row| of(&row.problem, peer)).collect()));
+        series.push(((*peer).to_owned(), rows.iter().map(|row| of(&row.subject, peer)).collect()));
     }
     let stored = if peers.is_empty() { "" } else { ", beside peers' stored results" };
     let caption = format!("{operation}, TFLOP/s on {}{stored}", record.device);
-    Bars { caption, labels: rows.iter().map(|row| row.problem.case.clone()).collect(), series }
+    Bars { caption, labels: rows.iter().map(|row| row.subject.case.clone()).collect(), series }
 }
 
 /// The floor over the time, in percent, where it is known.
 fn shares(record: &Record, rows: &[&Row]) -> Option<Bars> {
     let mut labels: Vec<String> = Vec::new();
     for row in rows.iter().filter(|row| row.floor_us.is_some()) {
-        if !labels.contains(&row.problem.case) {
-            labels.push(row.problem.case.clone());
+        if !labels.contains(&row.subject.case) {
+            labels.push(row.subject.case.clone());
         }
     }
     let share = |case: &String, operation: Operation| {
-        let row = rows.iter().find(|row| row.problem.case == *case && row.problem.operation == operation)?;
+        let row = rows.iter().find(|row| row.subject.case == *case && row.subject.operation() == operation)?;
         row.of_floor().map(|share| 100.0 * share)
     };
-    let operations = Operation::ALL.into_iter().filter(|op| rows.iter().any(|row| row.problem.operation == *op));
+    let operations = Operation::ALL.into_iter().filter(|op| rows.iter().any(|row| row.subject.operation() == *op));
     let series =
         operations.map(|operation| (operation.to_string(), labels.iter().map(|case| share(case, operation)).collect()));
     let caption = format!("share of the floor on {}, %", record.device);
@@ -73,8 +73,8 @@ fn shares(record: &Record, rows: &[&Row]) -> Option<Bars> {
 fn sweeps(record: &Record, rows: &[&Row], axis: Axis) -> impl Iterator<Item = Lines> {
     let mut series: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
     for row in rows {
-        let Some(Point { at, .. }) = row.problem.sweep.filter(|point| point.axis == axis) else { continue };
-        let name = format!("{} {}", row.problem.case, row.problem.operation);
+        let Some(Point { at, .. }) = row.subject.sweep.filter(|point| point.axis == axis) else { continue };
+        let name = format!("{} {}", row.subject.case, row.subject.operation());
         let point = (at, row.median_us);
         match series.iter_mut().find(|(known, _)| *known == name) {
             Some((_, points)) => points.push(point),
@@ -117,7 +117,7 @@ mod tests {
         let mut rows = vec![row("a", "v", &[12.0]), row("b <&>", "v", &[13.0])];
         for (axis, at) in [(Axis::M, 64.0), (Axis::M, 128.0), (Axis::Skew, 0.0), (Axis::Skew, 1.0)] {
             let mut swept = row("a", "v", &[10.0 + at]);
-            swept.problem.sweep = Some(Point { axis, at });
+            swept.subject.sweep = Some(Point { axis, at });
             rows.push(swept);
         }
         let race = Race::parse(RESULTS).unwrap();

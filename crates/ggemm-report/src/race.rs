@@ -7,7 +7,7 @@ use ggemm_codegen::{Dtype, Operation};
 use serde::Deserialize;
 
 use crate::error::ReportError;
-use crate::record::{Problem, Record};
+use crate::record::{Record, Subject};
 
 /// The version of the files that this reads.
 const SCHEMA: u32 = 1;
@@ -59,8 +59,9 @@ pub struct Contestant {
 }
 
 impl Contestant {
-    fn computes(&self, problem: &Problem) -> bool {
-        let dtype = match problem.dtype {
+    fn computes(&self, subject: &Subject) -> bool {
+        let problem = &subject.problem;
+        let dtype = match problem.operand {
             Dtype::Bf16 => "bfloat16",
             Dtype::F16 => "float16",
             Dtype::E4m3 => "float8_e4m3fn",
@@ -68,7 +69,7 @@ impl Contestant {
             _ => "float32",
         };
         let extents = (problem.groups, problem.m, problem.n, problem.k);
-        (self.case.as_str(), self.operation, self.dtype.as_str()) == (&problem.case, problem.operation, dtype)
+        (self.case.as_str(), self.operation, self.dtype.as_str()) == (&subject.case, problem.operation, dtype)
             && (self.groups, self.m, self.n, self.k) == extents
     }
 }
@@ -143,16 +144,18 @@ impl Race {
         self.device == record.device
     }
 
-    /// The peers' times of a record's problem; none of ggemm's own.
-    pub fn of<'a>(&'a self, problem: &'a Problem) -> impl Iterator<Item = &'a Contestant> {
-        self.rows.iter().filter(|row| row.peer != Self::OWN && row.computes(problem))
+    /// The peers' times of what a record is of; none of ggemm's own.
+    pub fn of<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = &'a Contestant> {
+        self.rows.iter().filter(|row| row.peer != Self::OWN && row.computes(subject))
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use ggemm_codegen::Problem;
+
     use super::*;
-    use crate::record::tests::problem;
+    use crate::record::tests::subject;
 
     pub(crate) const RESULTS: &str = r#"{
         "schema": 1, "device": "a GPU", "driver": "1.2", "cuda": "13.0", "commit": "0123456789abcdef",
@@ -170,14 +173,15 @@ pub(crate) mod tests {
     #[test]
     fn peers_are_found_by_the_whole_problem() {
         let race = Race::parse(RESULTS).unwrap();
-        let names = |problem: &Problem| race.of(problem).map(|row| row.peer.clone()).collect::<Vec<_>>();
-        let same = problem("a", Operation::Forward);
+        let names = |subject: &Subject| race.of(subject).map(|row| row.peer.clone()).collect::<Vec<_>>();
+        let same = subject("a", Operation::Forward);
         assert_eq!(names(&same), ["torch", "quack"]);
+        let of = |problem| Subject { problem, ..same.clone() };
         for other in [
-            problem("b", Operation::Forward),
-            problem("a", Operation::GradX),
-            Problem { dtype: Dtype::F16, ..same.clone() },
-            Problem { m: 1001, ..same.clone() },
+            subject("b", Operation::Forward),
+            subject("a", Operation::GradX),
+            of(Problem::forward(4, 1000, 1000, 1000).operand(Dtype::F16)),
+            of(Problem::forward(4, 1001, 1000, 1000)),
         ] {
             assert!(names(&other).is_empty(), "{other:?}");
         }

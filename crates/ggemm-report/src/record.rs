@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ggemm_codegen::{Dtype, Operation};
+use ggemm_codegen::{Operation, Problem};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ReportError;
@@ -41,31 +41,25 @@ pub struct Record {
     pub launch: Option<LaunchCost>,
 }
 
-/// What was computed: rows of two records are of one problem where all of this is the same.
+/// What was computed: rows of two records are of one thing where all of this is the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Problem {
-    /// The layer.
+pub struct Subject {
+    /// The layer's name.
     pub case: String,
-    /// The operation.
-    pub operation: Operation,
-    /// G.
-    pub groups: usize,
-    /// M.
-    pub m: usize,
-    /// N.
-    pub n: usize,
-    /// K.
-    pub k: usize,
-    /// Type of the operands.
-    pub dtype: Dtype,
-    /// Type of the output.
-    pub output: Dtype,
-    /// All of it, as plans print it.
-    pub form: String,
-    /// How rows were spread over groups: `listed`, or what drew them.
+    /// How its rows were spread over groups: `listed`, or what drew them.
     pub spread: String,
     /// Where in a sweep this is.
     pub sweep: Option<Point>,
+    /// The problem.
+    #[serde(flatten)]
+    pub problem: Problem,
+}
+
+impl Subject {
+    /// The operation.
+    pub fn operation(&self) -> Operation {
+        self.problem.operation
+    }
 }
 
 /// A point of a sweep.
@@ -90,9 +84,9 @@ pub enum Axis {
 /// One variant's times on one problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The problem.
+    /// What was computed.
     #[serde(flatten)]
-    pub problem: Problem,
+    pub subject: Subject,
     /// The variant's name; `cpu` for the CPU backend.
     pub variant: String,
     /// Whether a plan takes it.
@@ -116,9 +110,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row of these times, of a problem of so many useful operations and bytes.
+    /// A row of these times, of so many useful operations and bytes.
     pub fn new(
-        problem: Problem,
+        subject: Subject,
         variant: String,
         rounds_us: Vec<f64>,
         flops: f64,
@@ -128,8 +122,8 @@ impl Row {
         let median_us = median(&rounds_us);
         let rate = |count: f64| if median_us > 0.0 { count / median_us } else { 0.0 };
         Row {
-            floor_us: rates.map(|rates| rates.floor(problem.dtype, flops, bytes) * 1e6),
-            problem,
+            floor_us: rates.map(|rates| rates.floor(subject.problem.operand, flops, bytes) * 1e6),
+            subject,
             variant,
             chosen: false,
             by_model: false,
@@ -187,7 +181,7 @@ impl Record {
         }
         let record: Record = serde_json::from_str(text).map_err(|error| error.to_string())?;
         match record.rows.iter().find(|row| !(row.median_us > 0.0 && row.median_us.is_finite())) {
-            Some(row) => Err(format!("{} {} took {} us", row.problem.case, row.problem.operation, row.median_us)),
+            Some(row) => Err(format!("{} {} took {} us", row.subject.case, row.subject.operation(), row.median_us)),
             None => Ok(record),
         }
     }
@@ -226,7 +220,7 @@ impl Record {
     pub fn taken(&self) -> Vec<&Row> {
         let mut taken: Vec<&Row> = Vec::new();
         for row in &self.rows {
-            match taken.iter_mut().find(|known| known.problem == row.problem) {
+            match taken.iter_mut().find(|known| known.subject == row.subject) {
                 None => taken.push(row),
                 Some(known) => {
                     let better = (row.chosen, -row.median_us) > (known.chosen, -known.median_us);
@@ -244,25 +238,14 @@ impl Record {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn problem(case: &str, operation: Operation) -> Problem {
-        Problem {
-            case: case.to_owned(),
-            operation,
-            groups: 4,
-            m: 1000,
-            n: 1000,
-            k: 1000,
-            dtype: Dtype::Bf16,
-            output: Dtype::Bf16,
-            form: format!("{operation} bf16->bf16 G=4 M=1000 N=1000 K=1000"),
-            spread: "zipf".to_owned(),
-            sweep: None,
-        }
+    pub(crate) fn subject(case: &str, operation: Operation) -> Subject {
+        let problem = Problem::new(operation, 4, 1000, 1000, 1000);
+        Subject { case: case.to_owned(), spread: "zipf".to_owned(), sweep: None, problem }
     }
 
     pub(crate) fn row(case: &str, variant: &str, rounds: &[f64]) -> Row {
         let rates = Rates { flops_16_bit: 400e12, flops_8_bit: 800e12, bytes: 3e12 };
-        Row::new(problem(case, Operation::Forward), variant.to_owned(), rounds.to_vec(), 2e9, 6e6, Some(&rates))
+        Row::new(subject(case, Operation::Forward), variant.to_owned(), rounds.to_vec(), 2e9, 6e6, Some(&rates))
     }
 
     pub(crate) fn record(rows: Vec<Row>) -> Record {
@@ -293,7 +276,7 @@ pub(crate) mod tests {
     #[test]
     fn a_record_reads_back() {
         let mut swept = row("b", "w", &[1.5, 2.5]);
-        swept.problem.sweep = Some(Point { axis: Axis::Skew, at: 0.6 });
+        swept.subject.sweep = Some(Point { axis: Axis::Skew, at: 0.6 });
         let record = record(vec![row("a", "v", &[10.0]), swept]);
         assert_eq!(Record::parse(&record.to_json().unwrap()).unwrap(), record);
         let old = record.to_json().unwrap().replace("\"schema\": 2", "\"schema\": 1");

@@ -1,6 +1,6 @@
 //! How far what is chosen is from what would have been fastest.
 
-use crate::record::{Problem, Record, Row};
+use crate::record::{Record, Row, Subject};
 
 /// One problem of which several variants were timed.
 #[derive(Clone, Copy, Debug)]
@@ -22,19 +22,19 @@ impl Choice<'_> {
 
 /// Each problem of a record with the variant that `taken` picks of its rows, if that and another one were timed.
 pub fn choices<'a>(record: &'a Record, taken: impl Fn(&Row) -> bool) -> Vec<Choice<'a>> {
-    let mut problems: Vec<&Problem> = Vec::new();
+    let mut subjects: Vec<&Subject> = Vec::new();
     for row in &record.rows {
-        if !problems.contains(&&row.problem) {
-            problems.push(&row.problem);
+        if !subjects.contains(&&row.subject) {
+            subjects.push(&row.subject);
         }
     }
-    let choice = |problem: &&Problem| {
-        let rows = || record.rows.iter().filter(|row| row.problem == **problem);
+    let choice = |subject: &&Subject| {
+        let rows = || record.rows.iter().filter(|row| row.subject == **subject);
         let timed = rows().count();
         let best = rows().min_by(|a, b| a.median_us.total_cmp(&b.median_us))?;
         (timed > 1).then_some(Choice { timed, taken: rows().find(|row| taken(row))?, best })
     };
-    problems.iter().filter_map(choice).collect()
+    subjects.iter().filter_map(choice).collect()
 }
 
 /// Regrets of many problems.

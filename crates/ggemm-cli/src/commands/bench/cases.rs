@@ -1,6 +1,6 @@
 //! What is timed: one operation of a layer, at one point of a sweep.
 
-use ggemm_report::{Axis, Point, Problem};
+use ggemm_report::{Axis, Point, Subject};
 use ggemm_runtime::tune::{Layer, Task};
 
 use super::args::{AxisArg, BenchArgs, defaults};
@@ -12,7 +12,8 @@ use crate::workload::{Workload, WorkloadError};
 #[derive(Clone, Debug)]
 pub(super) struct Case {
     pub(super) task: Task,
-    pub(super) problem: Problem,
+    /// What the record calls it.
+    pub(super) subject: Subject,
 }
 
 impl BenchArgs {
@@ -68,30 +69,17 @@ fn of_layer(
 ) -> Result<impl Iterator<Item = Case>, WorkloadError> {
     let (name, spread) = (layer.name.clone(), layer.spread());
     let case = move |task: Task| {
-        let form = task.problem();
-        let problem = Problem {
-            case: name.clone(),
-            operation: form.operation,
-            groups: form.groups,
-            m: form.m,
-            n: form.n,
-            k: form.k,
-            dtype: form.operand,
-            output: form.output,
-            form: form.to_string(),
-            spread: spread.clone(),
-            sweep,
-        };
-        Case { task, problem }
+        let problem = task.problem().clone();
+        Case { task, subject: Subject { case: name.clone(), spread: spread.clone(), sweep, problem } }
     };
     Ok(workload.tasks(layer)?.into_iter().map(case))
 }
 
 /// A case as lines and bars call it.
-pub(super) fn label(problem: &Problem) -> String {
-    match problem.sweep {
-        None => problem.case.clone(),
-        Some(Point { axis: Axis::M, at }) => format!("{} M={at}", problem.case),
-        Some(Point { axis: Axis::Skew, at }) => format!("{} skew={at}", problem.case),
+pub(super) fn label(subject: &Subject) -> String {
+    match subject.sweep {
+        None => subject.case.clone(),
+        Some(Point { axis: Axis::M, at }) => format!("{} M={at}", subject.case),
+        Some(Point { axis: Axis::Skew, at }) => format!("{} skew={at}", subject.case),
     }
 }

@@ -77,7 +77,7 @@ fn timed(
                 chosen: contender.chosen,
                 by_model: contender.by_model,
                 predicted_us: contender.predicted_us,
-                ..Row::new(case.problem.clone(), contender.name(), microseconds, task.flops(), task.bytes(), rates)
+                ..Row::new(case.subject.clone(), contender.name(), microseconds, task.flops(), task.bytes(), rates)
             }
         })
         .collect();
@@ -118,7 +118,9 @@ fn host_bytes(problem: &Problem) -> u64 {
 mod tests {
     use std::time::Duration;
 
-    use ggemm_runtime::Discrepancy;
+    use ggemm_codegen::{Arch, KernelSpec};
+    use ggemm_runtime::tune::{Bench, Machine};
+    use ggemm_runtime::{Device, Discrepancy, Planner};
 
     use super::*;
 
@@ -143,10 +145,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_of_and_no_row() {
         let task = Task::new("up forward", Problem::forward(2, 10, 8, 8), vec![5; 2]).unwrap();
-        let problem = &crate::commands::bench::tests::record().rows[0].problem;
+        let subject = &crate::commands::bench::tests::record().rows[0].subject;
         let row = |(index, time): (usize, &f64)| Row {
             chosen: index == 3,
-            ..Row::new(problem.clone(), format!("v{index}"), vec![*time], 1.0, 1.0, None)
+            ..Row::new(subject.clone(), format!("v{index}"), vec![*time], 1.0, 1.0, None)
         };
         let rows = || [40.0, 10.0, 20.0, 50.0, 30.0].iter().enumerate().map(row).collect::<Vec<Row>>();
         let checked = |wrong: &[usize], all| {
@@ -164,12 +166,78 @@ mod tests {
         assert_eq!((order, names.as_str(), said.len()), (vec![1, 2, 4, 0, 3], "v1 v2 v4 v3", 1));
     }
 
+    /// A GPU whose candidates take 1, 2, 3 … milliseconds, the worst predicted the least.
+    struct Backwards(Machine);
+
+    struct Paces(usize);
+
+    impl Bench for Backwards {
+        fn machine(&self) -> &Machine {
+            &self.0
+        }
+
+        fn clock(&mut self, task: &Task, candidates: &[KernelSpec]) -> Result<Box<dyn Clock + '_>, Error> {
+            match task.problem().m {
+                4096 => Ok(Box::new(Paces(candidates.len()))),
+                bytes => Err(Error::OutOfMemory { device: "made up".into(), bytes }),
+            }
+        }
+    }
+
+    impl Clock for Paces {
+        fn block(&mut self, candidate: usize, launches: usize) -> Result<Vec<Duration>, Error> {
+            Ok(vec![Duration::from_millis((self.0 - candidate) as u64); launches])
+        }
+
+        fn verify(&mut self, _: usize) -> Result<(), Wrong> {
+            Ok(())
+        }
+    }
+
+    fn on_a_gpu(rows: usize, which: &Which) -> Measured {
+        let machine = Machine {
+            gpu: "made up".into(),
+            compute_capability: "9.0".into(),
+            driver: "1".into(),
+            ggemm: "0".into(),
+            kernels: String::new(),
+        };
+        let planner = Box::new(Planner::new(Device::cpu()));
+        let mut ground = Ground::Gpu { planner, arch: Arch::Sm90a, bench: Box::new(Backwards(machine)) };
+        let task = Task::new("up forward", Problem::forward(8, rows, 1536, 2048), vec![rows / 8; 8]).unwrap();
+        let subject = crate::commands::bench::tests::record().rows[0].subject.clone();
+        measure(&mut ground, &Case { task, subject }, which, 3, None, &mut |_| ()).unwrap()
+    }
+
+    #[test]
+    fn all_variants_stand_by_their_times_and_say_which_is_taken() {
+        let measured = on_a_gpu(4096, &Which::All { within: f64::INFINITY });
+        let times: Vec<f64> = measured.rows.iter().map(|row| row.median_us).collect();
+        assert!(times.len() > 5 && times.iter().enumerate().all(|(rank, time)| *time == 1e3 * (rank + 1) as f64));
+        // The best predicted is the slowest.
+        let taken: Vec<usize> = (0..times.len()).filter(|rank| measured.rows[*rank].chosen).collect();
+        assert_eq!(taken, [times.len() - 1]);
+        assert!(measured.rows[taken[0]].by_model && measured.rows.iter().all(|row| row.predicted_us.is_some()));
+        let alone = on_a_gpu(4096, &Which::Chosen);
+        assert_eq!((alone.rows.len(), &alone.rows[0].variant), (1, &measured.rows[taken[0]].variant));
+    }
+
+    #[test]
+    fn what_cannot_be_timed_is_left_out_with_the_reason() {
+        let why = |rows, which: &Which| on_a_gpu(rows, which).left_out.unwrap();
+        assert_eq!(
+            why(8, &Which::Chosen),
+            "up forward: made up has no 8 bytes of memory left for a buffer: free some or ask for less"
+        );
+        let named = Which::Named(vec!["ggemm_reduction_*".into()]);
+        assert_eq!(why(4096, &named), "up forward: no variant of that name computes it");
+    }
+
     #[test]
     fn a_case_past_the_memory_is_left_out_before_it_is_made() {
-        let mut problem = crate::commands::bench::tests::record().rows[0].problem.clone();
-        (problem.m, problem.n, problem.k) = (1 << 24, 1 << 24, 1 << 24);
+        let subject = crate::commands::bench::tests::record().rows[0].subject.clone();
         let task = Task::new("huge", Problem::forward(1, 1 << 24, 1 << 24, 1 << 24), vec![1 << 24]).unwrap();
-        let case = Case { task, problem };
+        let case = Case { task, subject };
         let measured = measure(&mut Ground::Cpu, &case, &Which::Chosen, 1, None, &mut |_| ()).unwrap();
         let why = measured.left_out.unwrap();
         assert!(measured.rows.is_empty() && why.starts_with("huge: its tensors take "), "{why}");

@@ -70,7 +70,7 @@ impl BenchArgs {
         let first = cases.first().cloned();
         let (device, mut ground) = self.ground()?;
         let record = self.begun(&device)?;
-        cases.retain(|case| record.rows.iter().all(|row| row.problem != case.problem));
+        cases.retain(|case| record.rows.iter().all(|row| row.subject != case.subject));
         let (rates, rounds, which) = (record.rates, self.how.rounds as usize, self.which());
         if let Some(why) = device.why_not_gpu() {
             writeln!(stdout, "no GPU: {why}; these are times of the CPU\n")?;

@@ -38,7 +38,7 @@ impl<'a, W: Write> Screen<'a, W> {
 
     /// A case begins.
     pub(super) fn start(&self, case: &Case) {
-        self.progress.about(&format!("{} {}", label(&case.problem), case.problem.operation));
+        self.progress.about(&format!("{} {}", label(&case.subject), case.subject.operation()));
     }
 
     /// So much of it is done.

@@ -39,8 +39,8 @@ pub(super) fn line(row: &Row) -> String {
         _ => "",
     };
     columns([
-        &label(&row.problem),
-        row.problem.operation.name(),
+        &label(&row.subject),
+        row.subject.operation().name(),
         &time(row.median_us),
         &format!("{:.1} %", 100.0 * row.deviation),
         &numbers::rate(row.tflops),
@@ -74,7 +74,7 @@ pub(super) fn foot(record: &Record) -> String {
         _ = writeln!(text, "no floor: what {} sustains is not known; --sustained says it", record.device);
     }
     if let Some(LaunchCost { launch_us, in_graph_us, plan_us }) = &record.launch {
-        let first = record.rows.first().map_or_else(String::new, |row| format!("{}: ", label(&row.problem)));
+        let first = record.rows.first().map_or_else(String::new, |row| format!("{}: ", label(&row.subject)));
         _ = writeln!(
             text,
             "{first}{launch_us:.2} us of the host a launch, {in_graph_us:.2} us of the GPU a launch in a graph, \
@@ -100,8 +100,8 @@ pub(super) fn regrets(record: &Record) -> String {
     for Choice { timed, taken, best } in &chosen {
         let lost = taken.median_us / best.median_us - 1.0;
         rows.add_row([
-            label(&taken.problem),
-            taken.problem.operation.to_string(),
+            label(&taken.subject),
+            taken.subject.operation().to_string(),
             timed.to_string(),
             time(taken.median_us),
             time(best.median_us),
@@ -140,8 +140,8 @@ pub(super) fn comparison(comparison: &Comparison<'_>, old: &Record, new: &Record
             let same = old.variant == new.variant;
             rows.add_row([
                 if change.verdict() == Verdict::Slower { "SLOWER".to_owned() } else { "faster".to_owned() },
-                label(&new.problem),
-                new.problem.operation.to_string(),
+                label(&new.subject),
+                new.subject.operation().to_string(),
                 time(old.median_us),
                 time(new.median_us),
                 format!("{:+.1} %", 100.0 * change.change),
