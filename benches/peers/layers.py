@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 OPERATIONS = ("forward", "grad_x", "grad_w")
+# As in `ggemm bench`.
+SKEW = 0.6
 SUITE = Path(__file__).resolve().parent.parent / "gpu" / "suite.json"
 
 
@@ -21,7 +23,8 @@ class Layer:
         self.name, self.dtype = case["name"], dtype
         self.groups, self.m, self.n, self.k = (case[extent] for extent in ("groups", "m", "n", "k"))
         self.operations = case.get("operations", OPERATIONS)
-        self.sizes = case.get("sizes") or draw(self.groups, self.m, case.get("spread", "zipf"), self.name)
+        spread, skew = case.get("spread", "zipf"), case.get("skew", SKEW)
+        self.sizes = case.get("sizes") or draw(self.groups, self.m, spread, skew, self.name)
         starts = [0]
         for size in self.sizes:
             starts.append(starts[-1] + size)
@@ -76,14 +79,14 @@ class Layer:
         return math.sqrt(square / whole) if whole else math.sqrt(square)
 
 
-def draw(groups: int, m: int, spread: str, name: str) -> list[int]:
-    """Rows of each group: even, or of experts whose shares fall with the 0.6th power of their rank."""
+def draw(groups: int, m: int, spread: str, skew: float, name: str) -> list[int]:
+    """Rows of each group: even, or of experts whose shares fall with a power of their rank."""
     if spread == "balanced":
         return [m // groups + (group < m % groups) for group in range(groups)]
     if spread != "zipf":
         raise SystemExit(f"{name}: the spread is {spread}, expected balanced or zipf")
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    shares = torch.arange(1, groups + 1, dtype=torch.float64).pow(-0.6)[torch.randperm(groups, generator=generator)]
+    shares = torch.arange(1, groups + 1, dtype=torch.float64).pow(-skew)[torch.randperm(groups, generator=generator)]
     rows = torch.multinomial(shares, m, replacement=True, generator=generator)
     return torch.bincount(rows, minlength=groups).tolist()
 

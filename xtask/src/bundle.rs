@@ -27,10 +27,9 @@ pub(crate) struct Options {
 const MOST_BYTES: u64 = 60 << 20;
 
 /// What is in a bundle, and what that is.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 4] = [
     ("ggemm", "the command, with machine code inside: `./ggemm --help`"),
     ("gpu-tests", "the tests that need a GPU"),
-    ("gpu-bench", "the kernels' speed on layers of known models: `./gpu-bench --help`"),
     ("sanitize.sh", "NVIDIA's compute-sanitizer over every kernel"),
     ("README.txt", "this"),
 ];
@@ -53,9 +52,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let source = [("GGEMM_BAKE", OsString::from("source")), variables[2].clone()];
     let tests =
         cargo::build(&["test", "--release", "--package", "ggemm", "--test", "gpu", "--no-run"], &source, "gpu")?;
-    let bench = cargo::build(&["bench", "--package", "ggemm", "--bench", "gpu", "--no-run"], &variables, "gpu")?;
     let script = root().join("scripts/sanitize.sh");
-    let sizes = pack(&folder, [&ggemm, &tests, &bench, &script], &readme(&commit, &options.targets))?;
+    let sizes = pack(&folder, [&ggemm, &tests, &script], &readme(&commit, &options.targets))?;
     for (name, bytes) in &sizes {
         println!("{:>8.1} MiB  {name}", mebibytes(*bytes));
     }
@@ -109,7 +107,7 @@ fn replaceable(folder: &Path) -> Result<()> {
 }
 
 /// Copies the files, and returns their names and sizes.
-fn pack(folder: &Path, files: [&Path; 4], readme: &str) -> Result<Vec<(&'static str, u64)>> {
+fn pack(folder: &Path, files: [&Path; 3], readme: &str) -> Result<Vec<(&'static str, u64)>> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => fs::create_dir_all(folder)?,
@@ -136,7 +134,8 @@ fn readme(commit: &str, targets: &[Arch]) -> String {
          In this folder:\n\n  \
          ./ggemm doctor                             whether the machine has what it takes\n  \
          ./gpu-tests                                every test on the GPU\n  \
-         ./gpu-bench --json h100.json                every layer timed: commit the file in benches/results/\n  \
+         ./ggemm bench --suite --json h100.json     layers of known models, timed: commit it in benches/results/\n  \
+         ./ggemm bench --suite held-out --all       what better choices of kernels would save\n  \
          ./ggemm run --backend cuda                 one problem, timed and checked\n  \
          ./ggemm verify                             200 random problems for every variant\n  \
          ./ggemm verify --attest h100.json   the same, on record: commit it in attestations/<target>/\n  \
@@ -161,8 +160,8 @@ mod tests {
         assert!(readme.contains("Commit 0123, machine code for sm_90a.\n"), "{readme}");
         for _ in 0..2 {
             replaceable(&to).unwrap();
-            let sizes = pack(&to, [&from; 4], &readme).unwrap();
-            assert_eq!(sizes[..4], [("ggemm", 5), ("gpu-tests", 5), ("gpu-bench", 5), ("sanitize.sh", 5)]);
+            let sizes = pack(&to, [&from; 3], &readme).unwrap();
+            assert_eq!(sizes[..3], [("ggemm", 5), ("gpu-tests", 5), ("sanitize.sh", 5)]);
             assert_eq!(fs::read_dir(&to).unwrap().count(), FILES.len());
         }
         fs::write(to.join(MARK), "precious").unwrap();

@@ -1,13 +1,13 @@
 //! `cargo xtask report`: the README's table and the charts, from what was measured (`benches/results/*-peers.json`).
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use plotters::prelude::*;
-use serde::Deserialize;
+use ggemm_codegen::Operation;
+use ggemm_report::Race;
+use ggemm_report::chart::{Bars, Panel, page};
 
 use crate::{Result, root};
 
@@ -18,42 +18,9 @@ pub(crate) struct Options {
     pub(crate) check: bool,
 }
 
-/// The version of the files that this reads; `benches/peers/race.py` writes it.
-const SCHEMA: u32 = 1;
-
 const SUFFIX: &str = "-peers.json";
 const START: &str = "<!-- race: cargo xtask report -->";
 const END: &str = "<!-- /race -->";
-const OPERATIONS: [&str; 3] = ["forward", "grad_x", "grad_w"];
-const OWN: &str = "ggemm";
-
-/// One race.
-#[derive(Debug, Deserialize)]
-struct Race {
-    schema: u32,
-    device: String,
-    driver: Option<String>,
-    commit: Option<String>,
-    versions: BTreeMap<String, String>,
-    rounds: u32,
-    rows: Vec<Row>,
-    #[serde(default)]
-    host_microseconds: BTreeMap<String, f64>,
-}
-
-/// One peer's time on one problem.
-#[derive(Clone, Debug, Deserialize)]
-struct Row {
-    case: String,
-    operation: String,
-    groups: u64,
-    m: u64,
-    n: u64,
-    k: u64,
-    peer: String,
-    microseconds: f64,
-    tflops: f64,
-}
 
 /// Writes what is not as the results say.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -97,40 +64,9 @@ fn races(folder: &Path) -> Result<Vec<(String, Race)>> {
         let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(SUFFIX)) else {
             continue;
         };
-        let race = read(&fs::read_to_string(&path)?).map_err(|error| format!("{}: {error}", path.display()))?;
-        races.push((name.trim_end_matches(".json").to_owned(), race));
+        races.push((name.trim_end_matches(".json").to_owned(), Race::read(&path)?));
     }
     Ok(races)
-}
-
-fn read(text: &str) -> Result<Race> {
-    let race: Race = serde_json::from_str(text)?;
-    if race.schema != SCHEMA {
-        return Err(format!("it is of schema {}, and {SCHEMA} is read: race anew", race.schema).into());
-    }
-    if let Some(row) = race.rows.iter().find(|row| !(row.microseconds > 0.0 && row.tflops > 0.0)) {
-        return Err(format!("{} {} of {} took {} us", row.case, row.operation, row.peer, row.microseconds).into());
-    }
-    Ok(race)
-}
-
-/// The cases in the order of the race, each with its first row.
-fn cases(race: &Race) -> Vec<&Row> {
-    let mut cases: Vec<&Row> = Vec::new();
-    for row in &race.rows {
-        if cases.iter().all(|case| case.case != row.case) {
-            cases.push(row);
-        }
-    }
-    cases
-}
-
-/// ggemm's time of one product, and the fastest peer's.
-fn best<'a>(race: &'a Race, case: &str, operation: &str) -> Option<(&'a Row, &'a Row)> {
-    let rows = || race.rows.iter().filter(|row| row.case == case && row.operation == operation);
-    let own = rows().find(|row| row.peer == OWN)?;
-    let peer = rows().filter(|row| row.peer != OWN).min_by(|a, b| a.microseconds.total_cmp(&b.microseconds))?;
-    Some((own, peer))
 }
 
 /// The README's paragraph and table of one race.
@@ -139,7 +75,7 @@ fn describe(race: &Race, chart: &str) -> String {
     let versions: Vec<String> = race
         .versions
         .iter()
-        .filter(|(name, _)| *name != OWN && race.rows.iter().any(|row| row.peer == **name))
+        .filter(|(name, _)| *name != Race::OWN && race.rows.iter().any(|row| row.peer == **name))
         .map(|(name, version)| format!("{name} {version}"))
         .collect();
     let commit = race.commit.as_deref().map_or("an unknown commit", |commit| commit.get(..12).unwrap_or(commit));
@@ -154,10 +90,10 @@ fn describe(race: &Race, chart: &str) -> String {
     );
     text +=
         "| layer | G | M | N | K | forward | grad_x | grad_w |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n";
-    for case in cases(race) {
+    for case in race.cases() {
         _ = write!(text, "| {} | {} | {} | {} | {} |", case.case, case.groups, case.m, case.n, case.k);
-        for operation in OPERATIONS {
-            let cell = best(race, &case.case, operation).map_or_else(String::new, |(own, peer)| {
+        for operation in Operation::ALL {
+            let cell = race.best(&case.case, operation).map_or_else(String::new, |(own, peer)| {
                 format!("{:.0}, {:.2} {}", own.tflops, peer.microseconds / own.microseconds, peer.peer)
             });
             _ = write!(text, " {cell} |");
@@ -165,9 +101,9 @@ fn describe(race: &Race, chart: &str) -> String {
         text.push('\n');
     }
     let mut ratios = Vec::new();
-    for case in cases(race) {
-        ratios.extend(OPERATIONS.iter().filter_map(|operation| {
-            let (own, peer) = best(race, &case.case, operation)?;
+    for case in race.cases() {
+        ratios.extend(Operation::ALL.into_iter().filter_map(|operation| {
+            let (own, peer) = race.best(&case.case, operation)?;
             Some((peer.microseconds / own.microseconds).ln())
         }));
     }
@@ -193,85 +129,26 @@ fn replace(text: &str, section: &str) -> Result<String> {
     Ok(format!("{before}{START}\n{section}\n{END}{after}"))
 }
 
-/// Colours that people who confuse red and green tell apart.
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(0, 90, 181),
-    RGBColor(230, 159, 0),
-    RGBColor(140, 140, 140),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(90, 60, 20),
-];
-
 /// TFLOP/s of every peer on every layer, a panel for each operation.
 fn draw(race: &Race) -> Result<String> {
-    let mut peers: Vec<&str> = Vec::new();
-    for row in &race.rows {
-        if !peers.contains(&row.peer.as_str()) {
-            peers.push(&row.peer);
-        }
-    }
-    let panels: Vec<&str> =
-        OPERATIONS.into_iter().filter(|operation| race.rows.iter().any(|row| row.operation == *operation)).collect();
-    let widest = cases(race).len().max(1);
-    let width = u32::try_from(60 + (widest + 1) * (peers.len() * 11 + 24).max(96)).unwrap_or(u32::MAX).max(760);
-    let height = 290 * u32::try_from(panels.len().max(1)).unwrap_or(1);
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
-        area.fill(&WHITE)?;
-        for (panel, operation) in area.split_evenly((panels.len().max(1), 1)).iter().zip(&panels) {
-            let layers: Vec<&Row> = cases(race)
-                .into_iter()
-                .filter(|case| race.rows.iter().any(|row| row.case == case.case && row.operation == *operation))
-                .collect();
-            let rows = || race.rows.iter().filter(|row| row.operation == *operation);
-            let most = rows().map(|row| row.tflops).fold(1.0, f64::max) * 1.1;
-            let mut chart = ChartBuilder::on(panel)
-                .caption(format!("{operation}, TFLOP/s on {}", race.device), ("sans-serif", 16))
-                .margin(8)
-                .x_label_area_size(34)
-                .y_label_area_size(46)
-                .build_cartesian_2d(0.0..(layers.len() + 1) as f64, 0.0..most)?;
-            // The names of the peers stand in a column of their own, behind the last layer.
-            let label = |at: &f64| {
-                let centre = at.fract() > 0.4 && at.fract() < 0.6;
-                let layer = layers.get(*at as usize).filter(|_| centre);
-                layer.map_or_else(String::new, |layer| layer.case.clone())
-            };
-            chart
-                .configure_mesh()
-                .disable_x_mesh()
-                .x_labels(layers.len() * 2 + 3)
-                .x_label_formatter(&label)
-                .x_label_style(("sans-serif", 11))
-                .y_labels(6)
-                .y_label_formatter(&|value| format!("{value:.0}"))
-                .light_line_style(WHITE)
-                .draw()?;
-            let bar = 0.84 / peers.len().max(1) as f64;
-            for (number, peer) in peers.iter().enumerate() {
-                let colour = COLOURS[number % COLOURS.len()];
-                let bars = layers.iter().enumerate().filter_map(|(at, layer)| {
-                    let row = rows().find(|row| row.case == layer.case && row.peer == *peer)?;
-                    let left = at as f64 + 0.08 + bar * number as f64;
-                    Some(Rectangle::new([(left, 0.0), (left + bar * 0.92, row.tflops)], colour.filled()))
-                });
-                chart
-                    .draw_series(bars)?
-                    .label(*peer)
-                    .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled()));
-            }
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
-                .background_style(WHITE.mix(0.85))
-                .label_font(("sans-serif", 11))
-                .draw()?;
-        }
-        area.present()?;
-    }
-    Ok(svg)
+    let panel = |operation: Operation| {
+        let layers: Vec<&str> = race
+            .cases()
+            .iter()
+            .map(|case| case.case.as_str())
+            .filter(|case| race.rows.iter().any(|row| row.case == *case && row.operation == operation))
+            .collect();
+        let value = |case: &str, peer: &str| Some(race.row(case, operation, peer)?.tflops);
+        let series = race
+            .peers()
+            .into_iter()
+            .map(|peer| (peer.to_owned(), layers.iter().map(|case| value(case, peer)).collect()));
+        let caption = format!("{operation}, TFLOP/s on {}", race.device);
+        let labels = layers.iter().map(|case| (*case).to_owned()).collect();
+        (!layers.is_empty()).then(|| Panel::Bars(Bars { caption, labels, series: series.collect() }))
+    };
+    let panels: Vec<Panel> = Operation::ALL.into_iter().filter_map(panel).collect();
+    Ok(page(&panels)?)
 }
 
 #[cfg(test)]
@@ -294,9 +171,13 @@ mod tests {
         ]
     }"#;
 
+    fn race() -> Race {
+        Race::parse(RESULTS).unwrap()
+    }
+
     #[test]
     fn a_table_holds_what_was_measured() {
-        let text = describe(&read(RESULTS).unwrap(), "docs/x.svg");
+        let text = describe(&race(), "docs/x.svg");
         assert!(text.contains("a GPU, driver 1.2, ggemm of 0123456789ab, beside torch 2.11; bf16"), "{text}");
         assert!(text.contains("| a | 4 | 8 | 16 | 32 | 100, 1.50 triton |  |  |\n"), "{text}");
         assert!(text.contains("| b | 4 | 8 | 16 | 32 |  |  |  |\n"), "{text}");
@@ -306,12 +187,12 @@ mod tests {
 
     #[test]
     fn a_chart_has_a_bar_for_each_time() {
-        let svg = draw(&read(RESULTS).unwrap()).unwrap();
+        let svg = draw(&race()).unwrap();
         for colour in ["#005AB5", "#E69F00", "#8C8C8C"] {
             assert!(svg.contains(colour), "{colour}");
         }
         assert!(svg.starts_with("<svg") && svg.contains("triton") && svg.contains("grad_w, TFLOP/s on a GPU"));
-        assert_eq!(svg, draw(&read(RESULTS).unwrap()).unwrap());
+        assert_eq!(svg, draw(&race()).unwrap());
     }
 
     #[test]
@@ -320,13 +201,5 @@ mod tests {
         assert_eq!(text, format!("before\n{START}\nnew\n\n{END}\nafter\n"));
         assert_eq!(replace(&text, "new\n").unwrap(), text);
         assert!(replace("no markers", "new").unwrap_err().to_string().contains(START));
-    }
-
-    #[test]
-    fn results_of_another_kind_are_refused() {
-        let error = read(&RESULTS.replace(r#""schema": 1"#, r#""schema": 9"#)).unwrap_err().to_string();
-        assert_eq!(error, "it is of schema 9, and 1 is read: race anew");
-        let error = read(&RESULTS.replace("15.0", "0.0")).unwrap_err().to_string();
-        assert_eq!(error, "a forward of triton took 0 us");
     }
 }

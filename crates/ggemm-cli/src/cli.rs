@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use crate::Outcome;
+use crate::commands::bench::BenchArgs;
 use crate::commands::cache::CacheArgs;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::doctor::DoctorArgs;
@@ -35,12 +36,13 @@ Examples:
   ggemm emit --explain ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma
   ggemm trace ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma
   ggemm tune --model Qwen3-30B-A3B/config.json --tokens 512,8192
+  ggemm bench --suite --json today.json --svg today.svg --compare yesterday.json
   ggemm verify --interpret --variant 'ggemm_reduction_*_plain'
   ggemm doctor
   ggemm cache warm --arch sm_90a
 
-Exit codes: 0 all is well, 1 a result is wrong or doctor found a problem, 2 the command could not do
-its work.
+Exit codes: 0 all is well, 1 a result is wrong, doctor found a problem or bench a slowdown, 2 the
+command could not do its work.
 GGEMM_LOG=debug (or info, trace) shows on standard error what is chosen and why.";
 
 // What help says of a command stands at its flags.
@@ -51,6 +53,7 @@ enum Command {
     List(ListArgs),
     Trace(TraceArgs),
     Tune(Box<TuneArgs>),
+    Bench(Box<BenchArgs>),
     Verify(VerifyArgs),
     Doctor(DoctorArgs),
     Cache(CacheArgs),
@@ -81,6 +84,7 @@ impl Cli {
             Some(Command::List(args)) => args.run(),
             Some(Command::Trace(args)) => args.run(),
             Some(Command::Tune(args)) => args.run(),
+            Some(Command::Bench(args)) => args.run(),
             Some(Command::Verify(args)) => args.run(),
             Some(Command::Doctor(args)) => args.run(),
             Some(Command::Cache(args)) => args.run(),

@@ -5,12 +5,14 @@ use ggemm_codegen::ProblemError;
 use ggemm_codegen::trace::{ExampleError, TraceError};
 use ggemm_runtime::NoDevice;
 
+use crate::commands::bench::BenchError;
 use crate::commands::cache::CacheError;
 use crate::commands::emit::EmitError;
 use crate::commands::run::UsageError;
 use crate::commands::tune::TuneCommandError;
 use crate::commands::verify::VerifyError;
 use crate::files::{InputError, OutputError};
+use crate::workload::WorkloadError;
 
 /// Anything that ends a command with exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,12 @@ pub(crate) enum CliError {
     /// No timeline.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// No layers.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// Nothing that could be timed, or reported.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     /// Nothing that could be tuned.
     #[error(transparent)]
     Tune(#[from] TuneCommandError),

@@ -12,6 +12,7 @@ mod numbers;
 mod parsers;
 mod progress;
 mod table;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -28,13 +29,15 @@ enum Outcome {
     ComparisonFailed,
     /// Something stands in ggemm's way on this machine: exit code 1.
     ProblemFound,
+    /// Something takes more time than before: exit code 1.
+    Slower,
 }
 
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Success => ExitCode::SUCCESS,
-            Outcome::ComparisonFailed | Outcome::ProblemFound => ExitCode::from(1),
+            Outcome::ComparisonFailed | Outcome::ProblemFound | Outcome::Slower => ExitCode::from(1),
         }
     }
 }
@@ -59,7 +62,7 @@ mod tests {
     #[test]
     fn a_wrong_result_has_an_exit_code_of_its_own() {
         assert_eq!(format!("{:?}", ExitCode::from(Outcome::Success)), format!("{:?}", ExitCode::from(0)));
-        for wrong in [Outcome::ComparisonFailed, Outcome::ProblemFound] {
+        for wrong in [Outcome::ComparisonFailed, Outcome::ProblemFound, Outcome::Slower] {
             assert_eq!(format!("{:?}", ExitCode::from(wrong)), format!("{:?}", ExitCode::from(1)));
         }
     }

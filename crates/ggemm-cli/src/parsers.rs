@@ -61,6 +61,26 @@ pub(crate) fn count(text: &str) -> Result<usize, CountError> {
 #[error("expected a whole number, at least 0")]
 pub(crate) struct CountError;
 
+/// A factor between predicted times.
+pub(crate) fn factor(text: &str) -> Result<f64, FactorError> {
+    text.parse().ok().filter(|factor: &f64| *factor >= 1.0).ok_or(FactorError)
+}
+
+/// Not a factor.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("expected a number, at least 1: 1 times the best predicted variant alone, inf all of them")]
+pub(crate) struct FactorError;
+
+/// A rate, or a percentage.
+pub(crate) fn positive(text: &str) -> Result<f64, PositiveError> {
+    text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite()).ok_or(PositiveError)
+}
+
+/// Not above 0.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("expected a number above 0")]
+pub(crate) struct PositiveError;
+
 /// A time that has passed.
 pub(crate) fn age(text: &str) -> Result<Duration, AgeError> {
     humantime::parse_duration(text).map_err(|_| AgeError)

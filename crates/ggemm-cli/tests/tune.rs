@@ -101,7 +101,7 @@ fn what_cannot_be_tuned_is_refused_with_the_remedy() {
     );
     assert_eq!(
         refused(&["--suite", &decode, "--ops", "grad_x"]),
-        "nothing is left to tune: the suite has no case with one of these --ops"
+        "nothing is left to do: the suite has no case with one of these --ops"
     );
     assert!(refused(&["--suite", &dense]).starts_with("--suite: it is no suite: "));
     assert!(refused(&["--suite", "no/such/file"]).starts_with("--suite: the suite no/such/file cannot be read: "));

@@ -96,6 +96,7 @@ fn help_reads_well() {
         ("list", &["list", "-h"][..]),
         ("trace", &["trace", "--help"][..]),
         ("tune", &["tune", "--help"][..]),
+        ("bench", &["bench", "--help"][..]),
         ("verify", &["verify", "--help"][..]),
         ("doctor", &["doctor", "--help"][..]),
         ("cache", &["cache", "--help"][..]),

@@ -76,7 +76,7 @@ impl Rng {
 pub enum Spread {
     /// Every group the same, as far as the rows divide.
     Balanced,
-    /// Each row picks a group with probability in proportion to 1 / (i + 1)^0.6, i a group's rank; ranks are shuffled.
+    /// [`zipf`] with [`Spread::EXPONENT`].
     Zipf,
     /// One group has all rows.
     OneHot,
@@ -87,6 +87,9 @@ pub enum Spread {
 impl Spread {
     /// All of them.
     pub const ALL: [Spread; 4] = [Spread::Balanced, Spread::Zipf, Spread::OneHot, Spread::Ragged];
+
+    /// How unlike a router's groups are where nothing else is said.
+    pub const EXPONENT: f64 = 0.6;
 
     /// `balanced`, `zipf`, `one-hot` or `ragged`.
     pub const fn name(self) -> &'static str {
@@ -110,24 +113,7 @@ impl Spread {
                     *size = rows / groups + usize::from(g < rows % groups);
                 }
             }
-            Spread::Zipf => {
-                let mut ranks: Vec<usize> = (0..groups).collect();
-                for i in (1..groups).rev() {
-                    ranks.swap(i, rng.below(i + 1));
-                }
-                let mut total = 0.0;
-                let cumulative: Vec<f64> = (0..groups)
-                    .map(|i| {
-                        total += (i as f64 + 1.0).powf(-0.6);
-                        total
-                    })
-                    .collect();
-                for _ in 0..rows {
-                    let point = rng.unit() * total;
-                    let rank = cumulative.partition_point(|c| *c <= point).min(groups - 1);
-                    sizes[ranks[rank]] += 1;
-                }
-            }
+            Spread::Zipf => return zipf(groups, rows, Spread::EXPONENT, rng),
             Spread::OneHot => sizes[rng.below(groups)] = rows,
             Spread::Ragged => {
                 let mut live: Vec<usize> = (0..groups).filter(|_| rng.below(4) > 0).collect();
@@ -146,6 +132,32 @@ impl Spread {
         }
         sizes
     }
+}
+
+/// Sizes of `groups` groups of which each of `rows` rows picks one with probability in proportion to
+/// 1 / (i + 1)^`exponent`, i a group's rank; ranks are shuffled. An exponent of 0 gives every group the same chance.
+pub fn zipf(groups: usize, rows: usize, exponent: f64, rng: &mut Rng) -> Vec<usize> {
+    let mut sizes = vec![0; groups];
+    if groups == 0 {
+        return sizes;
+    }
+    let mut ranks: Vec<usize> = (0..groups).collect();
+    for i in (1..groups).rev() {
+        ranks.swap(i, rng.below(i + 1));
+    }
+    let mut total = 0.0;
+    let cumulative: Vec<f64> = (0..groups)
+        .map(|i| {
+            total += (i as f64 + 1.0).powf(-exponent);
+            total
+        })
+        .collect();
+    for _ in 0..rows {
+        let point = rng.unit() * total;
+        let rank = cumulative.partition_point(|c| *c <= point).min(groups - 1);
+        sizes[ranks[rank]] += 1;
+    }
+    sizes
 }
 
 impl fmt::Display for Spread {

@@ -35,7 +35,15 @@ pub trait Clock {
         Duration::ZERO
     }
 
-    /// Holds a candidate's results against the reference.
+    /// Runs a candidate once and holds samples of the task's own output against the reference.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn check(&mut self, candidate: usize) -> Result<(), Wrong> {
+        self.verify(candidate)
+    }
+
+    /// Holds a candidate's results against the reference, on the task and on other problems.
     ///
     /// # Errors
     /// What is wrong with them.

@@ -2,28 +2,24 @@
 
 use std::time::Duration;
 
-use ggemm_codegen::{GroupForm, IndexType, KernelSpec, Problem};
+use ggemm_codegen::KernelSpec;
 use ggemm_table::Machine;
 
 use super::bench::{Bench, Clock};
 use super::error::{TuneError, Wrong};
-use super::samples::Operands;
+use super::inputs::Inputs;
 use super::task::Task;
-use crate::args::Args;
 use crate::buffer::Buffer;
 use crate::cuda::{Event, Stream};
-use crate::device::Device;
 use crate::element::ElementType;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::planner::Planner;
-use crate::random::Rng;
-use crate::real::{Real, with_real};
 use crate::verify::{Case, Extent, Ground};
 
 /// A planner's GPU.
 #[derive(Debug)]
-pub struct GpuBench {
+pub(super) struct GpuBench {
     planner: Planner,
     machine: Machine,
     stream: Stream,
@@ -33,7 +29,7 @@ pub struct GpuBench {
 
 /// The candidates of one task on a GPU, loaded, with their tensors.
 #[derive(Debug)]
-pub struct GpuClock<'a> {
+struct GpuClock<'a> {
     bench: &'a mut GpuBench,
     plans: Vec<Plan>,
     candidates: Vec<KernelSpec>,
@@ -57,7 +53,7 @@ impl GpuBench {
     ///
     /// # Errors
     /// [`TuneError::NotAGpu`] where the planner's device is the CPU, [`TuneError::Runtime`] where the driver refuses.
-    pub fn new(planner: &Planner) -> Result<Self, TuneError> {
+    pub(super) fn new(planner: &Planner) -> Result<Self, TuneError> {
         let device = planner.device();
         let Some(machine) = super::machine(device) else {
             return Err(match device.why_not_gpu() {
@@ -70,19 +66,6 @@ impl GpuBench {
         let flush = Buffer::zeros(device, ElementType::F32, FLUSHED).map_err(failed)?;
         Ok(GpuBench { planner: planner.clone(), machine, stream, flush })
     }
-
-    /// As [`Bench::clock`], with all that a clock of a GPU can do.
-    ///
-    /// # Errors
-    /// What the device refuses.
-    pub fn prepare(&mut self, task: &Task, candidates: &[KernelSpec]) -> Result<GpuClock<'_>, Error> {
-        let device = self.planner.device();
-        let plan = |spec: &KernelSpec| self.planner.clone().pin(*spec).plan(task.problem());
-        let plans = candidates.iter().map(plan).collect::<Result<_, _>>()?;
-        let inputs = Inputs::new(device, task)?;
-        let out = inputs.output(device)?;
-        Ok(GpuClock { bench: self, plans, candidates: candidates.to_vec(), inputs, out, runs: 0 })
-    }
 }
 
 impl Bench for GpuBench {
@@ -91,22 +74,12 @@ impl Bench for GpuBench {
     }
 
     fn clock(&mut self, task: &Task, candidates: &[KernelSpec]) -> Result<Box<dyn Clock + '_>, Error> {
-        Ok(Box::new(self.prepare(task, candidates)?))
-    }
-}
-
-impl GpuClock<'_> {
-    /// Runs a candidate once and holds samples of the task's own output against sums in f64.
-    ///
-    /// # Errors
-    /// [`Wrong::Element`], and [`Wrong::Runtime`] where the device fails.
-    pub fn check(&mut self, candidate: usize) -> Result<(), Wrong> {
-        let device = self.bench.planner.device();
-        self.out = self.inputs.output(device)?;
-        if let Some(plan) = self.plans.get(candidate) {
-            plan.run(self.inputs.args(0, &mut self.out))?;
-        }
-        self.inputs.check(&self.out)
+        let device = self.planner.device();
+        let plan = |spec: &KernelSpec| self.planner.clone().pin(*spec).plan(task.problem());
+        let plans = candidates.iter().map(plan).collect::<Result<_, _>>()?;
+        let inputs = Inputs::new(device, task)?;
+        let out = inputs.output(device)?;
+        Ok(Box::new(GpuClock { bench: self, plans, candidates: candidates.to_vec(), inputs, out, runs: 0 }))
     }
 }
 
@@ -131,6 +104,14 @@ impl Clock for GpuClock<'_> {
         FLUSH
     }
 
+    fn check(&mut self, candidate: usize) -> Result<(), Wrong> {
+        self.out = self.inputs.output(self.bench.planner.device())?;
+        if let Some(plan) = self.plans.get(candidate) {
+            plan.run(self.inputs.args(0, &mut self.out))?;
+        }
+        self.inputs.check(&self.out)
+    }
+
     fn verify(&mut self, candidate: usize) -> Result<(), Wrong> {
         self.check(candidate)?;
         let Some(spec) = self.candidates.get(candidate) else { return Ok(()) };
@@ -139,102 +120,5 @@ impl Clock for GpuClock<'_> {
             Case::random(spec, seed, Extent::Hundreds).check(&ground).map_err(Wrong::Case)?;
         }
         Ok(())
-    }
-}
-
-/// Several sets of a task's operands on a GPU, so that no run finds the last one's in a cache, and the first in the
-/// host's memory.
-#[derive(Debug)]
-pub struct Inputs {
-    problem: Problem,
-    sets: Vec<[Buffer; 2]>,
-    groups: Buffer,
-    host: [Buffer; 3],
-}
-
-/// Sets beyond the first are made while they stay below this many bytes.
-const MOST_BYTES: usize = 3 << 30;
-const MOST_SETS: usize = 4;
-
-impl Inputs {
-    /// Random operands of the task.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`], and where the driver fails [`Error::Cuda`].
-    pub fn new(device: &Device, task: &Task) -> Result<Self, Error> {
-        let problem = task.problem();
-        let cpu = Device::cpu();
-        let [lhs, rhs, _] = problem.tensors();
-        let mut rng = Rng::new(problem.m as u64);
-        let [lhs, rhs] = with_real!(problem.operand, T => {
-            let block = block::<T>(&mut rng);
-            [repeated(&cpu, &block, lhs.elements())?, repeated(&cpu, &block, rhs.elements())?]
-        });
-        let bytes = (lhs.len() + rhs.len()) * problem.operand.size_bytes() as usize;
-        let sets = (MOST_BYTES / bytes.max(1)).clamp(1, MOST_SETS);
-        let sets = (0..sets).map(|_| Ok([lhs.to_device(device)?, rhs.to_device(device)?]));
-        let sets = sets.collect::<Result<_, Error>>()?;
-        let groups = group_array(task)?;
-        Ok(Inputs { problem: problem.clone(), sets, groups: groups.to_device(device)?, host: [lhs, rhs, groups] })
-    }
-
-    /// An output that holds NaN, or zeros where the product is added to it.
-    ///
-    /// # Errors
-    /// As [`Inputs::new`].
-    pub fn output(&self, device: &Device) -> Result<Buffer, Error> {
-        let [_, _, out] = self.problem.tensors();
-        with_real!(self.problem.output, T => {
-            let before = T::from_f32(if self.problem.accumulate { 0.0 } else { f32::NAN });
-            Buffer::from_slice(device, &vec![before; out.elements()])
-        })
-    }
-
-    /// The arguments of the run of this number.
-    pub fn args<'a>(&'a self, run: usize, out: &'a mut Buffer) -> Args<'a> {
-        // There is always a first set.
-        let [lhs, rhs] = &self.sets[run % self.sets.len()];
-        Args::new(self.problem.operation, lhs, rhs, &self.groups, out)
-    }
-
-    /// Holds samples of what a run left in an output of [`Inputs::output`] against sums in f64.
-    fn check(&self, out: &Buffer) -> Result<(), Wrong> {
-        let [lhs, rhs, groups] = &self.host;
-        let out = out.to_device(&Device::cpu())?;
-        let operands = Operands { problem: &self.problem, lhs, rhs, groups };
-        operands.check(&out, out.len() as u64)?.map_or(Ok(()), |found| Err(Wrong::Element(found)))
-    }
-}
-
-/// Long enough that no row repeats within a tile, and of a length that no row's divides.
-fn block<T: Real>(rng: &mut Rng) -> Vec<T> {
-    (0..(1 << 20) + 7).map(|_| T::from_f32(rng.normal())).collect()
-}
-
-fn repeated<T: Real>(device: &Device, block: &[T], len: usize) -> Result<Buffer, Error> {
-    let mut buffer = Buffer::zeros(device, T::TYPE, len)?;
-    for part in buffer.as_mut_slice::<T>().unwrap_or_default().chunks_mut(block.len()) {
-        part.copy_from_slice(&block[..part.len()]);
-    }
-    Ok(buffer)
-}
-
-/// Sizes or ends, as the problem says.
-fn group_array(task: &Task) -> Result<Buffer, Error> {
-    let problem = task.problem();
-    let mut end = 0;
-    let values = task.sizes().iter().map(|size| {
-        end += *size;
-        let value = if problem.group_form == GroupForm::Ends { end } else { *size };
-        // A task's sizes are within M.
-        i64::try_from(value).unwrap_or(i64::MAX)
-    });
-    let values: Vec<i64> = values.collect();
-    match problem.group_index {
-        IndexType::I64 => Buffer::from_slice(&Device::cpu(), &values),
-        IndexType::I32 => {
-            let narrow: Vec<i32> = values.iter().map(|value| i32::try_from(*value).unwrap_or(i32::MAX)).collect();
-            Buffer::from_slice(&Device::cpu(), &narrow)
-        }
     }
 }

@@ -4,7 +4,8 @@
 //! leaves out the variants that the cost model gives no chance, times the others in turns on a [`Bench`], verifies the
 //! winner and adds it to a [`Store`]. From then on a [`Planner`](crate::Planner) on that machine chooses it.
 //!
-//! A bench is a GPU ([`on_gpu`]), or in tests a simulation: only a [`Clock`] knows what time is.
+//! A bench is a GPU ([`on_gpu`]), or in tests a simulation: only a [`Clock`] knows what time is. The CPU backend has one
+//! way to compute and nothing to tune; its [`CpuClock`] is for benchmarks.
 //!
 //! ```no_run
 //! use ggemm_runtime::tune::{self, Settings, Store, TableLocation, Task, Tuner};
@@ -19,13 +20,14 @@
 //! ```
 
 mod bench;
+mod cpu;
 mod error;
 #[cfg(feature = "cuda")]
 mod gpu;
+mod inputs;
 mod machine;
 mod model;
 mod prune;
-#[cfg(any(feature = "cuda", test))]
 mod samples;
 mod suite;
 mod task;
@@ -33,9 +35,9 @@ mod tuner;
 mod turns;
 
 pub use bench::{Bench, Clock, on_gpu};
+pub use cpu::CpuClock;
 pub use error::{TuneError, Wrong};
-#[cfg(feature = "cuda")]
-pub use gpu::{GpuBench, GpuClock, Inputs};
+pub use inputs::Inputs;
 pub(crate) use machine::machine;
 pub use model::{Model, ModelError};
 pub use prune::worth_timing;

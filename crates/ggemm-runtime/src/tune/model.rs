@@ -44,7 +44,7 @@ pub enum ModelError {
         reason: String,
     },
     /// It says nothing about something.
-    #[error("the model's config.json has no {what}: looked for {}; is it a Mixture of Experts? Or tune by --groups, -n and -k", keys.join(", "))]
+    #[error("the model's config.json has no {what}: looked for {}; is it a Mixture of Experts? Or name a layer by G, M, N and K", keys.join(", "))]
     Missing {
         /// What is missing.
         what: &'static str,
@@ -135,6 +135,8 @@ impl Model {
             k,
             sizes: Vec::new(),
             spread: None,
+            skew: None,
+            source: None,
             operations: operations.to_vec(),
         };
         Ok(vec![

@@ -6,12 +6,12 @@ use ggemm_codegen::{Operation, Problem};
 use serde::Deserialize;
 
 use super::task::{Task, TaskError};
-use crate::random::{Rng, Spread, UnknownSpread};
+use crate::random::{Rng, Spread, UnknownSpread, zipf};
 
 /// A list of layers: `{ "cases": [{ "name": …, "groups": …, "m": …, "n": …, "k": … }] }`, where a case may also have
-/// `sizes` (the rows of each group), `spread` (how they are drawn: `balanced`, `zipf`, `one-hot` or `ragged`) and
-/// `operations`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// `sizes` (the rows of each group), `spread` (how they are drawn: `balanced`, `zipf`, `one-hot` or `ragged`), `skew` (the
+/// exponent of `zipf`), `operations`, and `source` (where its shape is from).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
     /// The layers.
@@ -20,7 +20,7 @@ pub struct Suite {
 }
 
 /// One layer.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
     /// What people call it.
@@ -36,12 +36,18 @@ pub struct Layer {
     /// Rows of each group; drawn where there are none.
     #[serde(default)]
     pub sizes: Vec<usize>,
-    /// How they are drawn; 1 / (i + 1)^0.6 where nothing is said.
+    /// How they are drawn; `zipf` where nothing is said.
     #[serde(default)]
     pub spread: Option<String>,
+    /// How unlike groups are that `zipf` draws: its exponent ([`zipf`]); 0.6 where nothing is said.
+    #[serde(default)]
+    pub skew: Option<f64>,
     /// What is computed.
     #[serde(default = "all")]
     pub operations: Vec<Operation>,
+    /// Where its shape is from, for people.
+    #[serde(default)]
+    pub source: Option<String>,
 }
 
 fn all() -> Vec<Operation> {
@@ -76,6 +82,18 @@ pub enum SuiteError {
         /// What it says.
         source: UnknownSpread,
     },
+    /// A skew that is none, or that something else contradicts.
+    #[error(
+        "the case {name}: a skew of {skew} with {with}: give a number, at least 0, to cases that are drawn by zipf"
+    )]
+    Skew {
+        /// The layer.
+        name: String,
+        /// What it says.
+        skew: f64,
+        /// How its rows are spread.
+        with: String,
+    },
     /// Sizes that are not the layer's.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -102,20 +120,40 @@ impl Suite {
 }
 
 impl Layer {
+    /// How its rows are spread, in a word or two: `listed`, or what draws them.
+    pub fn spread(&self) -> String {
+        match (&self.spread, self.skew) {
+            _ if !self.sizes.is_empty() => "listed".to_owned(),
+            (Some(name), None) => name.clone(),
+            (None, None) => Spread::Zipf.name().to_owned(),
+            (_, Some(skew)) => format!("{} {skew}", Spread::Zipf),
+        }
+    }
+
     /// The rows of each group: those that are listed, else as the spread draws them, the same in every run.
     ///
     /// # Errors
-    /// [`SuiteError::Spread`].
+    /// [`SuiteError::Spread`], [`SuiteError::Skew`].
     pub fn rows(&self) -> Result<Vec<usize>, SuiteError> {
-        if !self.sizes.is_empty() {
-            return Ok(self.sizes.clone());
-        }
         let spread: Spread = match &self.spread {
             Some(name) => name.parse().map_err(|source| SuiteError::Spread { name: self.name.clone(), source })?,
             None => Spread::Zipf,
         };
+        if let Some(skew) = self.skew {
+            let with = if self.sizes.is_empty() { spread.to_string() } else { "listed sizes".to_owned() };
+            if !(skew >= 0.0 && skew.is_finite() && spread == Spread::Zipf && self.sizes.is_empty()) {
+                return Err(SuiteError::Skew { name: self.name.clone(), skew, with });
+            }
+        }
+        if !self.sizes.is_empty() {
+            return Ok(self.sizes.clone());
+        }
         let seed = self.name.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(131).wrapping_add(byte.into()));
-        Ok(spread.sizes(self.groups, self.m, &mut Rng::new(seed)))
+        let mut rng = Rng::new(seed);
+        Ok(match self.skew {
+            Some(skew) => zipf(self.groups, self.m, skew, &mut rng),
+            None => spread.sizes(self.groups, self.m, &mut rng),
+        })
     }
 
     /// A task for each of its operations, of the problem that `form` makes of the one with the default types and
@@ -153,6 +191,22 @@ mod tests {
         assert_eq!(*tasks[2].problem(), Problem::grad_w(2, 10, 8, 16));
     }
 
+    /// The same name draws the same ranks, so that only the skew differs.
+    #[test]
+    fn the_largest_group_grows_with_the_skew() {
+        let layer = |more: &str| {
+            let text =
+                format!(r#"{{ "cases": [{{ "name": "a", "groups": 16, "m": 16000, "n": 8, "k": 8 {more} }}] }}"#);
+            Suite::parse(&text).unwrap().layers.remove(0)
+        };
+        let largest = |more: &str| layer(more).rows().unwrap().into_iter().max().unwrap();
+        assert!(largest(r#", "skew": 0"#) < 1200);
+        assert_eq!(layer(r#", "skew": 0.6"#).rows().unwrap(), layer("").rows().unwrap());
+        assert!(largest("") > 2000 && largest(r#", "skew": 1.5"#) > 2 * largest(""));
+        let spreads = ["", r#", "spread": "balanced""#, r#", "skew": 1.5"#].map(|more| layer(more).spread());
+        assert_eq!(spreads, ["zipf", "balanced", "zipf 1.5"]);
+    }
+
     #[test]
     fn what_is_no_suite_says_what_is_wrong() {
         let message = |text: &str| match Suite::parse(text) {
@@ -166,5 +220,13 @@ mod tests {
         assert!(message(&layer(r#", "tile": 3"#)).contains("unknown field `tile`"));
         assert_eq!(message(&layer(r#", "sizes": [9]"#)), "a forward: 1 sizes for 2 groups: list 2");
         assert!(message(&layer(r#", "spread": "zip""#)).starts_with("the case a: `zip` is not a spread"));
+        let remedy = "give a number, at least 0, to cases that are drawn by zipf";
+        for (more, found) in [
+            (r#", "skew": -1"#, "-1 with zipf"),
+            (r#", "skew": 1.5, "spread": "balanced""#, "1.5 with balanced"),
+            (r#", "skew": 1, "sizes": [4, 5]"#, "1 with listed sizes"),
+        ] {
+            assert_eq!(message(&layer(more)), format!("the case a: a skew of {found}: {remedy}"));
+        }
     }
 }

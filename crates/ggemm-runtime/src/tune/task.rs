@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ggemm_codegen::Problem;
+use ggemm_codegen::{Operation, Problem, Tail, WeightSharing};
 use ggemm_table::{Key, Routing};
 
 use crate::error::Error;
@@ -73,6 +73,33 @@ impl Task {
         &self.sizes
     }
 
+    /// Operations that it takes, a multiply-add being two; rows of no group take none.
+    pub fn flops(&self) -> f64 {
+        let rows: usize = self.sizes.iter().sum();
+        2.0 * rows as f64 * self.problem.n as f64 * self.problem.k as f64
+    }
+
+    /// Bytes of matrices that it must at least move. The weights of groups without rows are not read; grad_w writes
+    /// their zeros, but where it accumulates.
+    pub fn bytes(&self) -> f64 {
+        let Problem { operation, groups, m, n, k, .. } = self.problem;
+        let rows: usize = self.sizes.iter().sum();
+        let live = self.sizes.iter().filter(|size| **size > 0).count();
+        let shared = self.problem.weight_sharing == WeightSharing::Shared;
+        let weights = |groups: usize| if shared { groups.min(1) } else { groups } as f64 * n as f64 * k as f64;
+        let matrix = |rows: usize, cols: usize| rows as f64 * cols as f64;
+        // The tail's zeros are written too.
+        let written = if self.problem.tail == Tail::Untouched { rows } else { m };
+        let (first, second, out) = match operation {
+            Operation::Forward => (matrix(rows, k), weights(live), matrix(written, n)),
+            Operation::GradX => (matrix(rows, n), weights(live), matrix(written, k)),
+            Operation::GradW if self.problem.accumulate => (matrix(rows, n), matrix(rows, k), 2.0 * weights(live)),
+            Operation::GradW => (matrix(rows, n), matrix(rows, k), weights(groups)),
+        };
+        let [of_first, of_second, of_out] = self.problem.tensors().map(|tensor| f64::from(tensor.dtype.size_bytes()));
+        first * of_first + second * of_second + out * of_out
+    }
+
     /// How they are spread.
     pub fn routing(&self) -> Routing {
         Routing::of(&self.sizes)
@@ -92,7 +119,26 @@ impl fmt::Display for Task {
 
 #[cfg(test)]
 mod tests {
+    use ggemm_codegen::Dtype;
+
     use super::*;
+
+    #[test]
+    fn bytes_are_those_of_what_is_read_and_written() {
+        let bytes = |problem: Problem| Task::new("t", problem, vec![4, 0, 6]).unwrap().bytes();
+        // x or dy of 10 rows, two weights that are read or three that are written, y or dx.
+        let (x, y, w) = (10.0 * 16.0, 10.0 * 8.0, 8.0 * 16.0);
+        assert_eq!(bytes(Problem::forward(3, 10, 8, 16)), 2.0 * (x + y + 2.0 * w));
+        assert_eq!(bytes(Problem::grad_x(3, 10, 8, 16)), 2.0 * (x + y + 2.0 * w));
+        assert_eq!(bytes(Problem::grad_w(3, 10, 8, 16)), 2.0 * (x + y + 3.0 * w));
+        assert_eq!(bytes(Problem::forward(3, 10, 8, 16).output(Dtype::F32)), 2.0 * (x + 2.0 * w) + 4.0 * y);
+        let accumulating = Problem::grad_w(3, 10, 8, 16).output(Dtype::F32).accumulate(true);
+        assert_eq!(bytes(accumulating), 2.0 * (x + y) + 4.0 * 2.0 * 2.0 * w);
+        let shared = Problem::forward(3, 10, 8, 16).weight_sharing(WeightSharing::Shared);
+        assert_eq!(bytes(shared), 2.0 * (x + y + w));
+        let tailed = Task::new("t", Problem::forward(3, 12, 8, 16).tail(Tail::Zero), vec![4, 0, 6]).unwrap();
+        assert_eq!((tailed.bytes(), tailed.flops()), (2.0 * (x + y + 2.0 * 8.0 + 2.0 * w), 2.0 * 10.0 * w));
+    }
 
     #[test]
     fn sizes_must_be_the_problems() {

@@ -17,21 +17,27 @@ pub struct Turns {
     pub rounds: usize,
     /// How long a turn lasts before it counts.
     pub warm_up: Duration,
-    /// How long it then counts; a launch that takes longer counts [`Turns::FEWEST`] times.
+    /// How long it then counts.
     pub counted: Duration,
+    /// Launches that each of both parts has at least, however long they take. No time to warm up is no launch.
+    pub fewest: usize,
     /// Seed of the order.
     pub seed: u64,
 }
 
 impl Turns {
-    /// Launches that a turn has at least.
-    pub const FEWEST: usize = 3;
     const MOST: usize = 10_000;
+
+    /// Launches that fill a span.
+    fn launches(&self, span: Duration, each: Duration) -> usize {
+        let count = span.as_secs_f64() / each.as_secs_f64().max(1e-9);
+        (count.round() as usize).clamp(self.fewest.clamp(1, Turns::MOST), Turns::MOST)
+    }
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Turns { rounds: 9, warm_up: Duration::from_millis(4), counted: Duration::from_millis(24), seed: 0 }
+        Turns { rounds: 9, warm_up: Duration::from_millis(4), counted: Duration::from_millis(24), fewest: 3, seed: 0 }
     }
 }
 
@@ -48,7 +54,7 @@ pub fn take_turns(
 ) -> Result<Vec<Vec<Duration>>, Error> {
     let mut spans = Vec::with_capacity(candidates);
     for candidate in 0..candidates {
-        spans.push(clock.overhead() + middle(clock.block(candidate, Turns::FEWEST)?));
+        spans.push(clock.overhead() + middle(clock.block(candidate, turns.fewest.max(1))?));
     }
     let rounds = turns.rounds.max(1);
     let mut rng = Rng::new(turns.seed);
@@ -59,8 +65,10 @@ pub fn take_turns(
             order.swap(i, rng.below(i + 1));
         }
         for (place, &candidate) in order.iter().enumerate() {
-            clock.block(candidate, launches(turns.warm_up, spans[candidate]))?;
-            let counted = clock.block(candidate, launches(turns.counted, spans[candidate]))?;
+            if !turns.warm_up.is_zero() {
+                clock.block(candidate, turns.launches(turns.warm_up, spans[candidate]))?;
+            }
+            let counted = clock.block(candidate, turns.launches(turns.counted, spans[candidate]))?;
             times[candidate].push(middle(counted));
             progress((round * candidates + place + 1) as f64 / (rounds * candidates) as f64);
         }
@@ -77,12 +85,6 @@ pub fn median(times: &[Duration]) -> Duration {
 fn middle(mut times: Vec<Duration>) -> Duration {
     times.sort();
     median(&times)
-}
-
-/// Launches that fill a span.
-fn launches(span: Duration, each: Duration) -> usize {
-    let count = span.as_secs_f64() / each.as_secs_f64().max(1e-9);
-    (count.round() as usize).clamp(Turns::FEWEST, Turns::MOST)
 }
 
 #[cfg(test)]
@@ -159,10 +161,15 @@ mod tests {
 
     #[test]
     fn a_turn_lasts_as_long_whatever_a_launch_takes() {
-        let span = Duration::from_millis(24);
-        assert_eq!(launches(span, Duration::from_micros(24)), 1000);
-        assert_eq!(launches(span, Duration::from_secs(1)), Turns::FEWEST);
-        assert_eq!(launches(span, Duration::ZERO), Turns::MOST);
+        let (turns, span) = (Turns::default(), Duration::from_millis(24));
+        assert_eq!(turns.launches(span, Duration::from_micros(24)), 1000);
+        assert_eq!(turns.launches(span, Duration::from_secs(1)), turns.fewest);
+        assert_eq!(turns.launches(span, Duration::ZERO), Turns::MOST);
+        let mut card = Card::new(&[1e-3], &[0.5]);
+        let cold = Turns { rounds: 2, warm_up: Duration::ZERO, counted: span, fewest: 1, seed: 0 };
+        take_turns(&mut card, 1, &cold, &mut |_| ()).unwrap();
+        // One launch to find out how long it takes, and two turns without a part to warm up.
+        assert_eq!(card.order.len(), 3);
         assert_eq!(median(&[]), Duration::ZERO);
         assert!(take_turns(&mut Card::new(&[], &[]), 0, &Turns::default(), &mut |_| ()).unwrap().is_empty());
     }

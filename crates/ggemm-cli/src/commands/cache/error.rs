@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use ggemm_compile::{Bypass, NvccError, NvrtcError, TargetError};
 use ggemm_runtime::NoDevice;
-use ggemm_runtime::tune::SuiteError;
 
 /// Why `ggemm cache` could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -35,14 +34,6 @@ pub(crate) enum CacheError {
     /// An architecture that no compiler knows by this name.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// A file that is no suite.
-    #[error("--suite {}: {source}", path.display())]
-    Suite {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: SuiteError,
-    },
     /// Kernels that were not compiled.
     #[error("{failed} of {total} kernels could not be compiled; {kernel} for {arch}: {reason}")]
     NotCompiled {

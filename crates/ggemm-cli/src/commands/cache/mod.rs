@@ -3,7 +3,6 @@
 mod error;
 mod list;
 mod prune;
-mod suite;
 mod wanted;
 mod warm;
 

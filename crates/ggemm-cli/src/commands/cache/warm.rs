@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -13,13 +13,14 @@ use ggemm_compile::{Bypass, Cache, CacheLocation, CompileError, Compiler, Condit
 use ggemm_runtime::{Device, NoDevice};
 use serde::Serialize;
 
+use super::CacheError;
 use super::wanted::{self, Wanted};
-use super::{CacheError, suite};
 use crate::Outcome;
 use crate::commands::run::{MemoryArgs, ProblemArgs, RunArgs, problems};
 use crate::error::CliError;
 use crate::parsers;
 use crate::progress::Progress;
+use crate::workload::{SuiteArg, WorkloadError};
 
 /// Compile kernels into the cache, so that no program has to wait for the compiler
 ///
@@ -31,9 +32,13 @@ pub(crate) struct WarmArgs {
     /// Architectures to compile for, separated by commas [default: that of the first GPU]
     #[arg(long, value_delimiter = ',', value_name = "ARCH,…", value_parser = parsers::arch())]
     arch: Vec<Arch>,
-    /// Warm for the layers in this file, in the form of benches/gpu/suite.json
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["ProblemArgs", "MemoryArgs"])]
-    suite: Option<PathBuf>,
+    /// Warm for the layers of a file in the form of benches/gpu/suite.json, or of a suite that is built in: public, which
+    /// it is without a word, or held-out
+    #[arg(
+        long, value_name = "FILE", num_args = 0..=1, default_missing_value = SuiteArg::DEFAULT,
+        conflicts_with_all = ["ProblemArgs", "MemoryArgs"]
+    )]
+    suite: Option<SuiteArg>,
     /// Whose entries to make
     #[arg(long, value_enum, default_value = "nvrtc")]
     compiler: CompilerArg,
@@ -125,8 +130,13 @@ impl WarmArgs {
     }
 
     fn wanted(&self, arches: &[Arch]) -> Result<Vec<Wanted>, CliError> {
-        if let Some(path) = &self.suite {
-            return wanted::of(&suite::read(path)?, arches);
+        if let Some(suite) = &self.suite {
+            // How rows are spread over groups decides no kernel.
+            let layers = suite.read().map_err(WorkloadError::from)?.layers;
+            let tasks: Result<Vec<_>, _> = layers.iter().map(|layer| layer.tasks(&|problem| problem)).collect();
+            let tasks = tasks.map_err(WorkloadError::from)?.concat();
+            let problems: Vec<_> = tasks.iter().map(|task| task.problem().clone()).collect();
+            return wanted::of(&problems, arches);
         }
         if self.problem.is_some() || self.memory.is_some() {
             let default = RunArgs::parse_flags(&[])?;

@@ -21,7 +21,7 @@ use ggemm_codegen::{Arch, KernelSpec, Operation, Problem, WeightLayout};
 use ggemm_runtime::interpret::{Interpretation, Settings};
 use ggemm_runtime::{Device, Planner};
 
-pub(crate) use args::{MemoryArgs, ProblemArgs, RunArgs};
+pub(crate) use args::{BackendArg, MemoryArgs, ProblemArgs, RunArgs};
 pub(crate) use router::Router;
 pub(crate) use synthetic::problems;
 pub(crate) use usage::UsageError;
@@ -31,7 +31,7 @@ use crate::commands::emit;
 use crate::error::CliError;
 use crate::files::{OutputError, OutputFile, same_file};
 use crate::parsers::Layout;
-use args::{BackendArg, defaults};
+use args::defaults;
 use measure::{Repeat, measure};
 use report::{OperationReport, Report};
 

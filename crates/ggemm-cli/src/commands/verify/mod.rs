@@ -16,6 +16,7 @@ use ggemm_runtime::verify::{Extent, Ground};
 
 pub(crate) use args::VerifyArgs;
 pub(crate) use error::VerifyError;
+pub(crate) use select::variants as shipped;
 
 use crate::Outcome;
 use crate::error::CliError;

@@ -1,4 +1,4 @@
-//! Which variants are verified.
+//! Which variants patterns name.
 
 use ggemm_codegen::{Arch, KernelSpec, catalogue};
 
@@ -8,7 +8,7 @@ use crate::error::CliError;
 use crate::names::{likely, matches};
 
 /// The variants that ship for `arch` and that a pattern names, in the order of names; all where there is no pattern.
-pub(super) fn variants(patterns: &[String], arch: Arch) -> Result<Vec<KernelSpec>, CliError> {
+pub(crate) fn variants(patterns: &[String], arch: Arch) -> Result<Vec<KernelSpec>, CliError> {
     let mut shipped: Vec<(String, KernelSpec)> =
         catalogue::shipped_for(arch).iter().map(|s| (s.spec().to_string(), *s.spec())).collect();
     shipped.sort();

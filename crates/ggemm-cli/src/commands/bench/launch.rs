@@ -2,32 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use ggemm::cuda::{Event, Stream};
-use ggemm::tune::{Inputs, median};
-use ggemm::{Device, Operation, Planner};
-use serde::Serialize;
-
-use crate::{Result, case};
-
-/// Times of the suite's first case, forward, in microseconds.
-#[derive(Debug, Serialize)]
-pub(crate) struct HostTimes {
-    /// The host's time for a launch that does not wait.
-    pub(crate) launch_us: f64,
-    /// The GPU's time for a launch in a graph of many.
-    pub(crate) in_graph_us: f64,
-    /// The host's time to plan with the kernel loaded.
-    pub(crate) plan_us: f64,
-}
+use ggemm_report::LaunchCost;
+use ggemm_runtime::cuda::{Event, Stream};
+use ggemm_runtime::tune::{Inputs, Task, median};
+use ggemm_runtime::{Device, Error, Planner};
 
 /// Launches that are asked for without a wait: far fewer than the driver queues.
 const LAUNCHES: u32 = 100;
 const ROUNDS: usize = 21;
 
-pub(crate) fn measure(device: &Device) -> Result<HostTimes> {
-    let layer = case::suite()?.into_iter().next().ok_or("the suite is empty")?;
-    let task = case::task(&layer, Operation::Forward)?;
-    let inputs = Inputs::new(device, &task)?;
+/// Measures it on a task.
+pub(super) fn measure(device: &Device, task: &Task) -> Result<LaunchCost, Error> {
+    let inputs = Inputs::new(device, task)?;
     let planner = Planner::new(device.clone());
     let plan = planner.plan(task.problem())?;
     let mut out = inputs.output(device)?;
@@ -66,5 +52,5 @@ pub(crate) fn measure(device: &Device) -> Result<HostTimes> {
         times.sort();
         median(&times).as_secs_f64() * 1e6
     };
-    Ok(HostTimes { launch_us: us(launches), in_graph_us: us(replays), plan_us: us(plans) })
+    Ok(LaunchCost { launch_us: us(launches), in_graph_us: us(replays), plan_us: us(plans) })
 }

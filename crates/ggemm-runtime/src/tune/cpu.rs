@@ -1,0 +1,79 @@
+//! The CPU backend, timed by the host's clock. Caches are as the last run left them.
+
+use std::time::{Duration, Instant};
+
+use super::bench::Clock;
+use super::error::Wrong;
+use super::inputs::Inputs;
+use super::task::Task;
+use crate::buffer::Buffer;
+use crate::device::Device;
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::planner::Planner;
+
+/// One task on the CPU, which has one way to compute: the only candidate.
+#[derive(Debug)]
+pub struct CpuClock {
+    plan: Plan,
+    inputs: Inputs,
+    out: Buffer,
+}
+
+impl CpuClock {
+    /// The task with its tensors.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], and what [`Planner::plan`] refuses.
+    pub fn new(task: &Task) -> Result<Self, Error> {
+        let cpu = Device::cpu();
+        let plan = Planner::new(cpu.clone()).plan(task.problem())?;
+        let inputs = Inputs::new(&cpu, task)?;
+        let out = inputs.output(&cpu)?;
+        Ok(CpuClock { plan, inputs, out })
+    }
+}
+
+impl Clock for CpuClock {
+    fn block(&mut self, _: usize, launches: usize) -> Result<Vec<Duration>, Error> {
+        let mut times = Vec::with_capacity(launches);
+        for run in 0..launches {
+            let args = self.inputs.args(run, &mut self.out);
+            let start = Instant::now();
+            self.plan.run(args)?;
+            times.push(start.elapsed());
+        }
+        Ok(times)
+    }
+
+    fn verify(&mut self, _: usize) -> Result<(), Wrong> {
+        self.out = self.inputs.output(&Device::cpu())?;
+        self.plan.run(self.inputs.args(0, &mut self.out))?;
+        self.inputs.check(&self.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ggemm_codegen::{Dtype, Problem};
+
+    use super::*;
+    use crate::tune::{Turns, take_turns};
+
+    #[test]
+    fn every_operation_is_timed_and_right() {
+        for problem in [
+            Problem::forward(3, 40, 24, 16),
+            Problem::grad_x(3, 40, 24, 16),
+            Problem::grad_w(3, 40, 24, 16).output(Dtype::F32).accumulate(true),
+        ] {
+            let task = Task::new("t", problem, vec![30, 0, 10]).unwrap();
+            let mut clock = CpuClock::new(&task).unwrap();
+            clock.check(0).unwrap();
+            let turns =
+                Turns { rounds: 3, warm_up: Duration::ZERO, counted: Duration::from_micros(10), ..Turns::default() };
+            let times = take_turns(&mut clock, 1, &turns, &mut |_| ()).unwrap();
+            assert!(times[0].len() == 3 && times[0].iter().all(|time| !time.is_zero()), "{times:?}");
+        }
+    }
+}

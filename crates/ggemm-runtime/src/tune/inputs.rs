@@ -1,0 +1,130 @@
+//! What a task is timed on.
+
+use ggemm_codegen::{GroupForm, IndexType, Problem};
+
+use super::error::Wrong;
+use super::samples::Operands;
+use super::task::Task;
+use crate::args::Args;
+use crate::buffer::Buffer;
+use crate::device::{Device, DeviceKind};
+use crate::error::Error;
+use crate::random::Rng;
+use crate::real::{Real, with_real};
+
+/// A task's operands in the host's memory, and on a GPU several sets of them, so that no run finds the last one's in a
+/// cache.
+#[derive(Debug)]
+pub struct Inputs {
+    problem: Problem,
+    /// Operands and groups.
+    host: [Buffer; 3],
+    on_gpu: Option<OnGpu>,
+}
+
+#[derive(Debug)]
+struct OnGpu {
+    /// At least one.
+    sets: Vec<[Buffer; 2]>,
+    groups: Buffer,
+}
+
+/// Sets beyond the first are made while they stay below this many bytes.
+const MOST_BYTES: usize = 3 << 30;
+const MOST_SETS: usize = 4;
+
+impl Inputs {
+    /// Random operands of the task.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], and where the driver fails [`Error::Cuda`].
+    pub fn new(device: &Device, task: &Task) -> Result<Self, Error> {
+        let problem = task.problem();
+        let cpu = Device::cpu();
+        let [lhs, rhs, _] = problem.tensors();
+        let mut rng = Rng::new(problem.m as u64);
+        let [lhs, rhs] = with_real!(problem.operand, T => {
+            let block = block::<T>(&mut rng);
+            [repeated(&cpu, &block, lhs.elements())?, repeated(&cpu, &block, rhs.elements())?]
+        });
+        let groups = group_array(task)?;
+        let on_gpu = match device.kind() {
+            DeviceKind::Cpu => None,
+            DeviceKind::Cuda(_) => {
+                let bytes = (lhs.len() + rhs.len()) * problem.operand.size_bytes() as usize;
+                let sets = (MOST_BYTES / bytes.max(1)).clamp(1, MOST_SETS);
+                let sets = (0..sets).map(|_| Ok([lhs.to_device(device)?, rhs.to_device(device)?]));
+                Some(OnGpu { sets: sets.collect::<Result<_, Error>>()?, groups: groups.to_device(device)? })
+            }
+        };
+        Ok(Inputs { problem: problem.clone(), host: [lhs, rhs, groups], on_gpu })
+    }
+
+    /// An output that holds NaN, or zeros where the product is added to it.
+    ///
+    /// # Errors
+    /// As [`Inputs::new`].
+    pub fn output(&self, device: &Device) -> Result<Buffer, Error> {
+        let [_, _, out] = self.problem.tensors();
+        with_real!(self.problem.output, T => {
+            let before = T::from_f32(if self.problem.accumulate { 0.0 } else { f32::NAN });
+            Buffer::from_slice(device, &vec![before; out.elements()])
+        })
+    }
+
+    /// The arguments of the run of this number.
+    pub fn args<'a>(&'a self, run: usize, out: &'a mut Buffer) -> Args<'a> {
+        let (lhs, rhs, groups) = match &self.on_gpu {
+            None => {
+                let [lhs, rhs, groups] = &self.host;
+                (lhs, rhs, groups)
+            }
+            Some(OnGpu { sets, groups }) => {
+                let [lhs, rhs] = &sets[run % sets.len()];
+                (lhs, rhs, groups)
+            }
+        };
+        Args::new(self.problem.operation, lhs, rhs, groups, out)
+    }
+
+    /// Holds samples of what a run left in an output of [`Inputs::output`] against sums in f64.
+    pub(super) fn check(&self, out: &Buffer) -> Result<(), Wrong> {
+        let [lhs, rhs, groups] = &self.host;
+        let out = out.to_device(&Device::cpu())?;
+        let operands = Operands { problem: &self.problem, lhs, rhs, groups };
+        operands.check(&out, out.len() as u64)?.map_or(Ok(()), |found| Err(Wrong::Element(found)))
+    }
+}
+
+/// Long enough that no row repeats within a tile, and of a length that no row's divides.
+fn block<T: Real>(rng: &mut Rng) -> Vec<T> {
+    (0..(1 << 20) + 7).map(|_| T::from_f32(rng.normal())).collect()
+}
+
+fn repeated<T: Real>(device: &Device, block: &[T], len: usize) -> Result<Buffer, Error> {
+    let mut buffer = Buffer::zeros(device, T::TYPE, len)?;
+    for part in buffer.as_mut_slice::<T>().unwrap_or_default().chunks_mut(block.len()) {
+        part.copy_from_slice(&block[..part.len()]);
+    }
+    Ok(buffer)
+}
+
+/// Sizes or ends, as the problem says.
+fn group_array(task: &Task) -> Result<Buffer, Error> {
+    let problem = task.problem();
+    let mut end = 0;
+    let values = task.sizes().iter().map(|size| {
+        end += *size;
+        let value = if problem.group_form == GroupForm::Ends { end } else { *size };
+        // A task's sizes are within M.
+        i64::try_from(value).unwrap_or(i64::MAX)
+    });
+    let values: Vec<i64> = values.collect();
+    match problem.group_index {
+        IndexType::I64 => Buffer::from_slice(&Device::cpu(), &values),
+        IndexType::I32 => {
+            let narrow: Vec<i32> = values.iter().map(|value| i32::try_from(*value).unwrap_or(i32::MAX)).collect();
+            Buffer::from_slice(&Device::cpu(), &narrow)
+        }
+    }
+}
