@@ -14,6 +14,7 @@ fn addresses(device: &Device) {
         rhs: case.rhs.view().address(),
         groups: case.groups.view().address(),
         out: case.out.view().address(),
+        scales: [0; 2],
     };
     let stream = device.stream().unwrap();
     // SAFETY: the buffers live until the check has read the output, and are ordered by the device's own stream.
