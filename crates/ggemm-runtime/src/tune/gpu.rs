@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ggemm_codegen::{GroupForm, IndexType, KernelSpec, Problem};
+use ggemm_codegen::{GroupForm, IndexType, KernelSpec, Problem, ScaleShape, TensorShape};
 use ggemm_table::Machine;
 
 use super::bench::{Bench, Clock};
@@ -15,6 +15,7 @@ use crate::cuda::{Event, Stream};
 use crate::device::Device;
 use crate::element::ElementType;
 use crate::error::Error;
+use crate::operand::Operand;
 use crate::plan::Plan;
 use crate::planner::Planner;
 use crate::random::Rng;
@@ -148,8 +149,11 @@ impl Clock for GpuClock<'_> {
 pub struct Inputs {
     problem: Problem,
     sets: Vec<[Buffer; 2]>,
+    /// Those of fp8 operands, small enough to be the same for every set.
+    scales: Option<[Buffer; 2]>,
     groups: Buffer,
     host: [Buffer; 3],
+    host_scales: Option<[Buffer; 2]>,
 }
 
 /// Sets beyond the first are made while they stay below this many bytes.
@@ -166,16 +170,36 @@ impl Inputs {
         let cpu = Device::cpu();
         let [lhs, rhs, _] = problem.tensors();
         let mut rng = Rng::new(problem.m as u64);
-        let [lhs, rhs] = with_real!(problem.operand, T => {
-            let block = block::<T>(&mut rng);
-            [repeated(&cpu, &block, lhs.elements())?, repeated(&cpu, &block, rhs.elements())?]
-        });
+        let mut operand = |shape: &TensorShape| {
+            with_real!(shape.dtype, T => {
+                let block = block::<T>(&mut rng);
+                let mut buffer = repeated(&cpu, &block, shape.elements())?;
+                if problem.reduction_blocks {
+                    clear_between_groups(buffer.as_mut_slice::<T>().unwrap_or_default(), shape, task);
+                }
+                Ok::<_, Error>(buffer)
+            })
+        };
+        let [lhs, rhs] = [operand(&lhs)?, operand(&rhs)?];
+        let scales = |shape: &ScaleShape| {
+            let values: Vec<f32> = (0..shape.elements()).map(|i| 0.5 + (i % 61) as f32 / 61.0).collect();
+            Buffer::from_slice(&cpu, &values)
+        };
+        let host_scales = match problem.scales() {
+            None => None,
+            Some([a, b]) => Some([scales(&a)?, scales(&b)?]),
+        };
+        let scales = match &host_scales {
+            None => None,
+            Some([a, b]) => Some([a.to_device(device)?, b.to_device(device)?]),
+        };
         let bytes = (lhs.len() + rhs.len()) * problem.operand.size_bytes() as usize;
         let sets = (MOST_BYTES / bytes.max(1)).clamp(1, MOST_SETS);
         let sets = (0..sets).map(|_| Ok([lhs.to_device(device)?, rhs.to_device(device)?]));
         let sets = sets.collect::<Result<_, Error>>()?;
         let groups = group_array(task)?;
-        Ok(Inputs { problem: problem.clone(), sets, groups: groups.to_device(device)?, host: [lhs, rhs, groups] })
+        let (problem, host) = (problem.clone(), [lhs, rhs, groups]);
+        Ok(Inputs { problem, sets, scales, groups: host[2].to_device(device)?, host, host_scales })
     }
 
     /// An output that holds NaN, or zeros where the product is added to it.
@@ -194,15 +218,40 @@ impl Inputs {
     pub fn args<'a>(&'a self, run: usize, out: &'a mut Buffer) -> Args<'a> {
         // There is always a first set.
         let [lhs, rhs] = &self.sets[run % self.sets.len()];
-        Args::new(self.problem.operation, lhs, rhs, &self.groups, out)
+        let operation = self.problem.operation;
+        match &self.scales {
+            None => Args::new(operation, lhs, rhs, &self.groups, out),
+            Some([of_lhs, of_rhs]) => {
+                let (lhs, rhs) = (Operand::scaled(lhs, of_lhs), Operand::scaled(rhs, of_rhs));
+                Args::new(operation, lhs, rhs, &self.groups, out)
+            }
+        }
     }
 
     /// Holds samples of what a run left in an output of [`Inputs::output`] against sums in f64.
     fn check(&self, out: &Buffer) -> Result<(), Wrong> {
         let [lhs, rhs, groups] = &self.host;
         let out = out.to_device(&Device::cpu())?;
-        let operands = Operands { problem: &self.problem, lhs, rhs, groups };
+        let operands = Operands { problem: &self.problem, lhs, rhs, scales: self.host_scales.as_ref(), groups };
         operands.check(&out, out.len() as u64)?.map_or(Ok(()), |found| Err(Wrong::Element(found)))
+    }
+}
+
+/// Zeros in the columns of an operand that lies along the reduction that are no group's rows.
+fn clear_between_groups<T: Real>(elements: &mut [T], shape: &TensorShape, task: &Task) {
+    let c = task.problem().contraction();
+    let mut sizes: Vec<usize> = task.sizes().to_vec();
+    if c.weight_shared {
+        sizes = vec![sizes.iter().sum()];
+    }
+    let (mut start, mut free) = (0, vec![true; shape.cols]);
+    for (group, size) in sizes.into_iter().enumerate() {
+        let first = c.reduction_start(start, group);
+        free[first..first + size].fill(false);
+        start += size;
+    }
+    for row in elements.chunks_mut(shape.row_stride.max(1)) {
+        row.iter_mut().zip(&free).filter(|(_, free)| **free).for_each(|(element, _)| *element = T::from_f32(0.0));
     }
 }
 
