@@ -16,6 +16,7 @@ pub(crate) fn fault(device: &Device) {
         rhs: case.rhs.view().address(),
         groups: case.groups.view().address(),
         out: case.out.view().address(),
+        scales: [0; 2],
     };
     // SAFETY: not what is asked for: the address is of nothing, and the GPU's memory protection notices. The process has
     // nothing on the device that it needs afterwards.

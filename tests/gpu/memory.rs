@@ -127,5 +127,5 @@ fn odd_addresses(device: &Device) {
 
     let pinned = planner.pin(plan.variant().name().parse().unwrap()).plan(&problem).unwrap();
     let error = pinned.run(Args::forward(x, w, &aligned.groups, &mut aligned.out)).unwrap_err();
-    assert!(matches!(error, Error::PinnedAlignment { argument: "x", needed: 16, .. }), "{error}");
+    assert!(matches!(error, Error::AddressAlignment { argument: "x", needed: 16, .. }), "{error}");
 }

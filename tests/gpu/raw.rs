@@ -18,6 +18,7 @@ fn addresses(device: &Device) {
         rhs: case.rhs.view().address(),
         groups: case.groups.view().address(),
         out: case.out.view().address(),
+        scales: [0; 2],
     };
     let stream = device.stream().unwrap();
     // SAFETY: the buffers live until the check has read the output, and are ordered by the device's own stream.
@@ -38,11 +39,12 @@ fn nowhere(device: &Device) {
     let weights = Buffer::from_slice(device, &vec![1.0_f32; 2 * n * k]).unwrap();
     let planner = Planner::new(device.clone());
     let plan = planner.plan(&Problem::grad_w(2, 0, n, k).output(ggemm::Dtype::F32)).unwrap();
-    let args = RawArgs { lhs: 0, rhs: 0, groups: groups.view().address(), out: weights.view().address() };
+    let groups_at = groups.view().address();
+    let args = RawArgs { lhs: 0, rhs: 0, scales: [0; 2], groups: groups_at, out: weights.view().address() };
     // SAFETY: the buffers live until the stream is done; the others have no elements.
     unsafe { plan.run_raw(&stream, args) }.unwrap();
     let plan = planner.plan(&Problem::forward(2, 0, n, k)).unwrap();
-    let args = RawArgs { lhs: 0, rhs: weights.view().address(), groups: groups.view().address(), out: 0 };
+    let args = RawArgs { lhs: 0, rhs: weights.view().address(), scales: [0; 2], groups: groups_at, out: 0 };
     // SAFETY: as above.
     unsafe { plan.run_raw(&stream, args) }.unwrap();
     stream.synchronize().unwrap();

@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode, Output};
 
 use ggemm::cuda::Stream;
 use ggemm::random::{Tensors, Values};
-use ggemm::{Args, Buffer, Comparison, Device, Mode, Plan, Planner, Problem, Reference};
+use ggemm::{Args, Buffer, Comparison, Device, Mode, Operand, Plan, Planner, Problem, Reference};
 
 /// A test by its name.
 pub(crate) type Test = (&'static str, fn(&Device));
@@ -38,6 +38,8 @@ pub(crate) struct OnGpu {
     pub(crate) host: Tensors,
     pub(crate) lhs: Buffer,
     pub(crate) rhs: Buffer,
+    /// The scales of both operands, for fp8.
+    pub(crate) scales: Option<[Buffer; 2]>,
     pub(crate) groups: Buffer,
     pub(crate) out: Buffer,
 }
@@ -49,6 +51,7 @@ impl OnGpu {
         OnGpu {
             lhs: to(&host.lhs),
             rhs: to(&host.rhs),
+            scales: host.scales.as_ref().map(|scales| scales.each_ref().map(to)),
             groups: to(&host.groups),
             out: to(&host.out),
             problem: problem.clone(),
@@ -57,7 +60,14 @@ impl OnGpu {
     }
 
     pub(crate) fn args(&mut self) -> Args<'_> {
-        Args::new(self.problem.operation, &self.lhs, &self.rhs, &self.groups, &mut self.out)
+        let operation = self.problem.operation;
+        match &self.scales {
+            None => Args::new(operation, &self.lhs, &self.rhs, &self.groups, &mut self.out),
+            Some([of_lhs, of_rhs]) => {
+                let (lhs, rhs) = (Operand::scaled(&self.lhs, of_lhs), Operand::scaled(&self.rhs, of_rhs));
+                Args::new(operation, lhs, rhs, &self.groups, &mut self.out)
+            }
+        }
     }
 
     pub(crate) fn run(&mut self, plan: &Plan) {
@@ -70,19 +80,14 @@ impl OnGpu {
 
     /// The output as it is now, held against the reference for the sizes that it was made with.
     pub(crate) fn compare(&self, mode: Mode) -> Comparison {
-        let Tensors { lhs, rhs, groups, out: before, .. } = &self.host;
-        self.compare_with(lhs, rhs, groups, before, mode)
+        self.compare_for(&self.host.groups, mode)
     }
 
     /// The same for other sizes or ends.
     pub(crate) fn compare_for(&self, groups: &Buffer, mode: Mode) -> Comparison {
-        let Tensors { lhs, rhs, out: before, .. } = &self.host;
-        self.compare_with(lhs, rhs, groups, before, mode)
-    }
-
-    fn compare_with(&self, lhs: &Buffer, rhs: &Buffer, groups: &Buffer, before: &Buffer, mode: Mode) -> Comparison {
+        let ([lhs, rhs], before) = (self.host.operands(), &self.host.out);
         let reference = Reference::compute(&self.problem, lhs, rhs, groups, before, &|_| ()).unwrap();
-        reference.compare(before, &self.out.to_device(&Device::cpu()).unwrap(), mode).unwrap()
+        reference.of_tensor_cores(true).compare(before, &self.out.to_device(&Device::cpu()).unwrap(), mode).unwrap()
     }
 
     #[track_caller]

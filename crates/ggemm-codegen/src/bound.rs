@@ -1,7 +1,9 @@
 //! How far an element of an output may be from its exact value.
 
+use crate::descriptor::wgmma_k;
 use crate::dtype::Dtype;
-use crate::scaling::Scaling;
+use crate::scaling::{SCALE_BLOCK, Scaling};
+use crate::spec::Accumulation;
 
 /// The rounding errors that a sum of `length` products may gather, each of at most 2⁻²⁴ Σ|a||b|: one a term, and where
 /// operands have scales two more, of a block's sum multiplied by one scale and then by the other. a and b are what the
@@ -12,6 +14,17 @@ pub fn roundings(length: usize, scaling: Scaling) -> usize {
         Scaling::Row | Scaling::Block if length == 0 => 0,
         Scaling::Row | Scaling::Block => length.saturating_add(2),
     }
+}
+
+/// The same for what the accumulator of fp8 tensor cores loses. It keeps 13 bits of fraction: whatever a product of 32
+/// elements adds up is cut off at 2⁻¹³ of the largest of the terms, which are the sum so far among them. So each is taken
+/// to lose 2⁻¹³ Σ|a||b| of what the accumulator has seen: all of the reduction, or where sums are promoted, 128 elements.
+pub fn tensor_core_roundings(length: usize, accumulation: Accumulation) -> usize {
+    let seen = match accumulation {
+        Accumulation::Fast => length,
+        Accumulation::Promoted => length.min(SCALE_BLOCK),
+    };
+    seen.div_ceil(wgmma_k(1) as usize).saturating_mul(1 << (24 - 13))
 }
 
 /// The bound on an element's error, and whether it holds.
@@ -109,6 +122,15 @@ mod tests {
         assert!(right(1.0, 1.0 + ulp * 1.5, 8.0 * 2.0_f64.powi(0), 1 << 14));
         assert!(!right(1.0, 1.0 + ulp * 1.51, 1.0, 1 << 14));
         assert!(!right(0.0, 1.0, 1.0, 1));
+    }
+
+    #[test]
+    fn promoted_sums_lose_no_more_where_reductions_are_long() {
+        use Accumulation::{Fast, Promoted};
+        assert_eq!(tensor_core_roundings(0, Fast), 0);
+        assert_eq!(tensor_core_roundings(33, Promoted), 2 << 11);
+        assert_eq!(tensor_core_roundings(7168, Promoted), 4 << 11);
+        assert_eq!(tensor_core_roundings(7168, Fast), 224 << 11);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The variants that ship.
 //!
 //! A family is a ragged dimension with the majorness of B and an input and output type. Each has tiles for groups of
-//! different sizes, and plain variants that take any stride, so that no shape is refused.
+//! different sizes, and plain variants that take any stride, so that no shape is refused. Those of fp8 operands, whose
+//! families have their types and scaling besides, are Hopper's alone and take what the copy engine takes.
 
 use crate::arch::Arch;
 use crate::constraints::ValidSpec;
 use crate::dtype::Dtype;
-use crate::spec::{Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule, Tile, Warps};
+use crate::scaling::Scaling;
+use crate::spec::{Accumulation, Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule, Tile, Warps};
 
 /// The largest number of variants that may ship for one target.
 pub const MOST_PER_TARGET: usize = 96;
@@ -110,6 +112,28 @@ const HOPPER_REDUCTION: [TileConfig; 5] = [
     cooperative(128, 256, 4),
 ];
 
+/// Hopper's ragged rows of fp8 operands, each with its way to scale and to accumulate: those of few rows, and of many.
+/// Promoted sums serve whoever asks for fast ones as well.
+const FP8_ROWS: [(TileConfig, Scaling, Accumulation); 5] = [
+    (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Block, Accumulation::Promoted),
+    (fp8(cooperative(128, 128, 6)), Scaling::Block, Accumulation::Promoted),
+    (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Row, Accumulation::Promoted),
+    (fp8(cooperative(128, 192, 5)), Scaling::Row, Accumulation::Promoted),
+    (fp8(cooperative(128, 256, 4)), Scaling::Row, Accumulation::Fast),
+];
+
+/// Its ragged reductions.
+const FP8_REDUCTION: [(TileConfig, Scaling, Accumulation); 3] = [
+    (fp8(cooperative(128, 128, 6)), Scaling::Block, Accumulation::Promoted),
+    (fp8(cooperative(128, 192, 5)), Scaling::Row, Accumulation::Promoted),
+    (fp8(cooperative(128, 256, 4)), Scaling::Row, Accumulation::Fast),
+];
+
+/// The same stages of elements of 8 bits.
+const fn fp8(config: TileConfig) -> TileConfig {
+    TileConfig { tile: Tile { k: 2 * config.tile.k, ..config.tile }, ..config }
+}
+
 /// Every variant that ships, in the order in which tables list them.
 pub fn shipped() -> Vec<KernelSpec> {
     let mut specs = Vec::new();
@@ -119,6 +143,7 @@ pub fn shipped() -> Vec<KernelSpec> {
         }
         reduction_family(&mut specs, operand);
     }
+    fp8_families(&mut specs);
     specs
 }
 
@@ -147,6 +172,7 @@ pub fn variant(
         a_major: if ragged == Ragged::Rows { Major::K } else { Major::Mn },
         b_major,
         operand,
+        b_operand: operand,
         accumulator: Dtype::F32,
         output,
         arch: if config.schedule.is_warp_specialized() { Arch::Sm90a } else { Arch::Sm80 },
@@ -158,6 +184,8 @@ pub fn variant(
         even_k,
         cluster: config.cluster,
         dynamic: config.dynamic,
+        scaling: Scaling::None,
+        accumulation: Accumulation::Fast,
     }
 }
 
@@ -199,6 +227,27 @@ fn reduction_family(specs: &mut Vec<KernelSpec>, operand: Dtype) {
             specs.push(with(CopyPath::Plain)(HOPPER_PLAIN));
         }
         specs.push(plain(family, (operand, output)));
+    }
+}
+
+/// Activations and weights are e4m3, gradients e4m3 or e5m2. Gradients of weights have them as A, or where the weight is
+/// [G, K, N] as B.
+fn fp8_families(specs: &mut Vec<KernelSpec>) {
+    use Dtype::{Bf16, E4m3, E5m2, F32};
+    let mut add = |ragged, operands: [Dtype; 2], output, (config, scaling, accumulation)| {
+        let [operand, b_operand] = operands;
+        let spec = variant((ragged, Major::K), (operand, output), config, CopyPath::Tma, false);
+        specs.push(KernelSpec { a_major: Major::K, b_operand, scaling, accumulation, ..spec });
+    };
+    for operands in [[E4m3, E4m3], [E5m2, E4m3]] {
+        FP8_ROWS.into_iter().for_each(|how| add(Ragged::Rows, operands, Bf16, how));
+    }
+    for output in [F32, Bf16] {
+        FP8_REDUCTION.into_iter().for_each(|how| add(Ragged::Reduction, [E4m3, E4m3], output, how));
+        let exact = |how: &&(TileConfig, Scaling, Accumulation)| how.2 == Accumulation::Promoted;
+        for operands in [[E5m2, E4m3], [E4m3, E5m2]] {
+            FP8_REDUCTION.iter().filter(exact).for_each(|how| add(Ragged::Reduction, operands, output, *how));
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use crate::descriptor::WGMMA_MAX_N;
 use crate::dtype::Dtype;
 use crate::geometry::{self, MMA_K, MMA_M, WARPS_OF_WARPGROUP};
 use crate::layout::CHUNK_BYTES;
-use crate::spec::{Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule};
+use crate::scaling::{SCALE_BLOCK, Scaling};
+use crate::spec::{Accumulation, Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule};
 
 /// The field of a spec that a rule is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,9 @@ pub enum Field {
     EvenK,
     Cluster,
     Dynamic,
+    BOperand,
+    Scaling,
+    Accumulation,
 }
 
 /// A rule that a spec breaks.
@@ -93,15 +97,18 @@ rules! {
     ScheduleArch "schedule-arch" "The multistage schedule uses no instruction newer than sm_80's; schedules with a copying role use sm_90a's own."
     CopySchedule "copy-schedule" "Every warp copies by itself in the multistage schedule, by cp.async or plain loads; a copying role copies by TMA or plain loads."
     Cluster "cluster" "Only TMA copies one tile for several CTAs; clusters are 2 or 4 CTAs along D's rows or along its columns."
-    Majors "majors" "Ragged rows read A along the reduction; a ragged reduction reads A and B along their other dimension, because tokens are rows."
+    Majors "majors" "Ragged rows read A along the reduction; a ragged reduction reads A and B along their other dimension, because tokens are rows. fp8 tensor cores read both along the reduction."
     DynamicWalk "dynamic-walk" "A copying role takes tiles from a counter; the CTAs of a cluster, which must agree, and multistage kernels go by strides."
-    OperandType "operand-type" "Tensor cores multiply bf16 or f16 here."
+    OperandType "operand-type" "Tensor cores multiply bf16 or f16 here, both operands of one type; behind a role that copies by TMA also e4m3 and e5m2, mixed or not."
+    Scaling "scaling" "Operands of e4m3 and e5m2 have scales, one for a row or one for a block; those of bf16 and f16 have none."
+    Accumulation "accumulation" "Sums of e4m3 and e5m2 products may be promoted, and are where each block has a scale; those of bf16 and f16 are f32 as they are."
     AccumulatorType "accumulator-type" "Sums are kept in f32."
     OutputType "output-type" "D is bf16, f16 or f32."
-    TileK "tile-k" "A stage holds 32 or 64 elements of the reduction: two or four k16 steps, in rows of 64 or 128 bytes; wgmma's swizzle asks for 64."
+    TileK "tile-k" "A stage holds 32 or 64 elements of the reduction: two or four k16 steps, in rows of 64 or 128 bytes; wgmma's swizzle asks for 128 bytes, which are 64 elements, or 128 of fp8."
     WarpTile "warp-tile" "Every warp owns a multiple of 16 rows and of 16 columns of the tile."
     WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide."
     PanelSide "panel-side" "The side of a tile along which an operand is contiguous is a multiple of 64 elements, one 128-byte panel, unless it is the reduction; so are the columns of a warpgroup's tile."
+    ScaleBlock "scale-block" "Where blocks of 128 columns of B share a scale, a tile has 64 columns or whole blocks."
     CopyShare "copy-share" "The threads of a CTA share each tile's 16-byte pieces evenly, whole rows at a time; for plain loads 8 rows or a multiple, so that a thread's pieces all start at the same offset from 16 bytes."
     Stages "stages" "Rings hold 2 to 8 stages; plain loads without a role of their own alternate between 2."
     EvenK "even-k" "Only cp.async ragged rows have a variant without masks on the reduction; a ragged reduction ends anywhere."
@@ -212,21 +219,23 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         let message = format!("the {:?} schedule in clusters of {m} x {n} takes tiles from a counter", spec.schedule);
         found.add(Rule::DynamicWalk, Field::Dynamic, message, Some("false".into()));
     }
-    let a_major = if spec.ragged == Ragged::Rows { Major::K } else { Major::Mn };
+    let is_fp8 = spec.operand.is_fp8();
+    operand_types(spec, found);
+    let a_major = if spec.ragged == Ragged::Rows || is_fp8 { Major::K } else { Major::Mn };
     if spec.a_major != a_major {
         let (message, nearest) = match spec.ragged {
             Ragged::Rows => ("ragged rows read A along the reduction", "ak"),
+            Ragged::Reduction if is_fp8 => ("fp8 tensor cores read A along the reduction", "ak"),
             Ragged::Reduction => ("a ragged reduction reads A along m", "am"),
         };
         found.add(Rule::Majors, Field::AMajor, message.into(), Some(nearest.into()));
     }
-    if spec.ragged == Ragged::Reduction && spec.b_major != Major::Mn {
+    if is_fp8 && spec.b_major != Major::K {
+        let message = "fp8 tensor cores read B along the reduction";
+        found.add(Rule::Majors, Field::BMajor, message.into(), Some("bk".into()));
+    } else if !is_fp8 && spec.ragged == Ragged::Reduction && spec.b_major != Major::Mn {
         let message = "a ragged reduction reads B along n";
         found.add(Rule::Majors, Field::BMajor, message.into(), Some("bn".into()));
-    }
-    if !matches!(spec.operand, Dtype::Bf16 | Dtype::F16) {
-        let message = format!("operands are {}", spec.operand);
-        found.add(Rule::OperandType, Field::Operand, message, Some(Dtype::Bf16.to_string()));
     }
     if spec.accumulator != Dtype::F32 {
         let message = format!("the accumulator is {}", spec.accumulator);
@@ -248,6 +257,39 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
     if spec.even_k && (spec.ragged == Ragged::Reduction || spec.copy != CopyPath::CpAsync) {
         let message = format!("even_k is set for {:?} with {:?} copies", spec.ragged, spec.copy);
         found.add(Rule::EvenK, Field::EvenK, message, Some("false".into()));
+    }
+}
+
+/// Which operands are multiplied, how they are scaled, and where their sums are kept.
+fn operand_types(spec: &KernelSpec, found: &mut Findings) {
+    let [a, b] = spec.operands();
+    let by_copy_engine = spec.schedule.is_warp_specialized() && spec.copy == CopyPath::Tma;
+    let multiplied = |dtype: Dtype| matches!(dtype, Dtype::Bf16 | Dtype::F16) || dtype.is_fp8() && by_copy_engine;
+    if !multiplied(a) {
+        let message = format!("A is {a} in the {:?} schedule with {:?} copies", spec.schedule, spec.copy);
+        found.add(Rule::OperandType, Field::Operand, message, Some(Dtype::Bf16.to_string()));
+        return;
+    }
+    if a != b && !(a.is_fp8() && b.is_fp8()) {
+        let message = format!("A is {a} and B is {b}");
+        found.add(Rule::OperandType, Field::BOperand, message, Some(a.to_string()));
+        return;
+    }
+    if a.is_fp8() != (spec.scaling != Scaling::None) {
+        let message = format!("scales of operands of {a} are {}", spec.scaling);
+        let nearest = if a.is_fp8() { Scaling::Row } else { Scaling::None };
+        found.add(Rule::Scaling, Field::Scaling, message, Some(nearest.to_string()));
+        return;
+    }
+    let right = match spec.scaling {
+        Scaling::None => spec.accumulation == Accumulation::Fast,
+        Scaling::Row => true,
+        Scaling::Block => spec.accumulation == Accumulation::Promoted,
+    };
+    if !right {
+        let message = format!("{:?} accumulation of {a} with scales: {}", spec.accumulation, spec.scaling);
+        let nearest = if a.is_fp8() { "promoted" } else { "fast" };
+        found.add(Rule::Accumulation, Field::Accumulation, message, Some(nearest.into()));
     }
 }
 
@@ -282,8 +324,10 @@ fn shape(spec: &KernelSpec, target: Arch, found: &mut Findings) {
 /// The same for warpgroups, whose products and copies have shapes of their own.
 fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
     let KernelSpec { tile, warps, .. } = *spec;
-    if tile.k != PANEL {
-        found.add(Rule::TileK, Field::TileK, format!("tile k is {}", tile.k), Some(PANEL.to_string()));
+    let depth = PANEL_BYTES / spec.operand.size_bytes();
+    if tile.k != depth {
+        let message = format!("tile k is {} of {}", tile.k, spec.operand);
+        found.add(Rule::TileK, Field::TileK, message, Some(depth.to_string()));
     }
     let most = if spec.schedule == Schedule::Pingpong { 1 } else { 2 };
     let (warpgroups, rows) = (warps.m / WARPS_OF_WARPGROUP, WARPS_OF_WARPGROUP * MMA_M);
@@ -304,9 +348,15 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
     if !tile.n.is_multiple_of(PANEL) {
         let message = format!("tile n is {}, no multiple of a panel's {PANEL}", tile.n);
         found.add(Rule::PanelSide, Field::TileN, message, Some(nearest_multiple(tile.n, PANEL).to_string()));
+    } else if !geometry::has_whole_scale_blocks(spec) {
+        let message = format!("tile n is {}, part of a block and more", tile.n);
+        let nearest = nearest_multiple(tile.n, SCALE_BLOCK as u32).min(WGMMA_MAX_N);
+        found.add(Rule::ScaleBlock, Field::TileN, message, Some(nearest.to_string()));
     }
 }
 
+/// Bytes of a row of a panel.
+const PANEL_BYTES: u32 = 128;
 /// Elements of a 128-byte panel of 16-bit operands.
 const PANEL: u32 = 64;
 
@@ -375,6 +425,9 @@ mod tests {
         assert_eq!(check(&reduction, Arch::Sm80), []);
         let hopper: KernelSpec = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma".parse().unwrap();
         assert_eq!(check(&hopper, Arch::Sm90a), []);
+        let fp8 = "ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s5_cooperative_tma_block_promoted";
+        let fp8: KernelSpec = fp8.parse().unwrap();
+        assert_eq!(check(&fp8, Arch::Sm90a), []);
         let tile = |m, n, k| KernelSpec { tile: Tile { m, n, k }, ..hopper };
         let broken = [
             (Rule::ScheduleArch, KernelSpec { arch: Arch::Sm80, ..hopper }, Arch::Sm90a),
@@ -386,6 +439,18 @@ mod tests {
             (Rule::DynamicWalk, KernelSpec { dynamic: true, ..s }, Arch::Sm80),
             (Rule::EvenK, KernelSpec { even_k: true, ..hopper }, Arch::Sm90a),
             (Rule::TileK, tile(64, 256, 32), Arch::Sm90a),
+            (Rule::TileK, KernelSpec { tile: Tile { k: 64, ..fp8.tile }, ..fp8 }, Arch::Sm90a),
+            (Rule::OperandType, KernelSpec { copy: CopyPath::Plain, ..fp8 }, Arch::Sm90a),
+            (Rule::OperandType, KernelSpec { b_operand: Dtype::F16, ..fp8 }, Arch::Sm90a),
+            (Rule::OperandType, KernelSpec { b_operand: Dtype::F16, ..hopper }, Arch::Sm90a),
+            (Rule::Scaling, KernelSpec { scaling: Scaling::None, ..fp8 }, Arch::Sm90a),
+            (Rule::Scaling, KernelSpec { scaling: Scaling::Row, ..hopper }, Arch::Sm90a),
+            (Rule::Accumulation, KernelSpec { accumulation: Accumulation::Fast, ..fp8 }, Arch::Sm90a),
+            (Rule::Accumulation, KernelSpec { accumulation: Accumulation::Promoted, ..hopper }, Arch::Sm90a),
+            (Rule::Majors, KernelSpec { b_major: Major::Mn, ..fp8 }, Arch::Sm90a),
+            (Rule::Majors, KernelSpec { ragged: Ragged::Reduction, a_major: Major::Mn, ..fp8 }, Arch::Sm90a),
+            (Rule::ScaleBlock, KernelSpec { tile: Tile { n: 192, ..fp8.tile }, stages: 3, ..fp8 }, Arch::Sm90a),
+            (Rule::Registers, KernelSpec { tile: Tile { n: 256, ..fp8.tile }, stages: 2, ..fp8 }, Arch::Sm90a),
             (Rule::WarpgroupTile, KernelSpec { warps: Warps { m: 8, n: 1 }, ..hopper }, Arch::Sm90a),
             (Rule::WarpgroupTile, KernelSpec { warps: Warps { m: 4, n: 2 }, ..hopper }, Arch::Sm90a),
             (Rule::WarpgroupTile, tile(96, 128, 64), Arch::Sm90a),
@@ -400,8 +465,8 @@ mod tests {
             (Rule::ScheduleArch, KernelSpec { arch: Arch::Sm90a, ..s }, Arch::Sm90a),
             (Rule::Majors, KernelSpec { a_major: Major::Mn, ..s }, Arch::Sm80),
             (Rule::Majors, KernelSpec { b_major: Major::K, ..reduction }, Arch::Sm80),
-            (Rule::OperandType, KernelSpec { operand: Dtype::F32, ..s }, Arch::Sm80),
-            (Rule::OperandType, KernelSpec { operand: Dtype::E4m3, ..s }, Arch::Sm80),
+            (Rule::OperandType, KernelSpec { operand: Dtype::F32, b_operand: Dtype::F32, ..s }, Arch::Sm80),
+            (Rule::OperandType, KernelSpec { operand: Dtype::E4m3, b_operand: Dtype::E4m3, ..s }, Arch::Sm80),
             (Rule::AccumulatorType, KernelSpec { accumulator: Dtype::F16, ..s }, Arch::Sm80),
             (Rule::OutputType, KernelSpec { output: Dtype::E5m2, ..s }, Arch::Sm80),
             (Rule::TileK, KernelSpec { tile: Tile { k: 48, ..s.tile }, ..s }, Arch::Sm80),

@@ -7,7 +7,7 @@
 use crate::dtype::Dtype;
 use crate::problem::{GroupForm, IndexType, Operation, Problem, Tail, TensorShape, WeightLayout, WeightSharing};
 use crate::scaling::{SCALE_BLOCK, ScaleShape, first_row_block};
-use crate::spec::{Major, Ragged};
+use crate::spec::{Accumulation, Major, Ragged};
 
 /// The one form in which a kernel sees a problem.
 ///
@@ -45,6 +45,8 @@ pub struct Contraction {
     /// Ragged reduction: A and B start every group at a multiple of 128 elements along the reduction, padded with zeros
     /// ([`Contraction::reduction_start`]).
     pub reduction_blocks: bool,
+    /// The least exact way in which sums may be kept.
+    pub accumulation: Accumulation,
     /// A is the operation's second operand and B its first.
     pub operands_exchanged: bool,
     /// All groups share one weight: B's group stride is 0, or all groups sum into one D.
@@ -116,6 +118,10 @@ impl Problem {
             d,
             scales,
             reduction_blocks: self.reduction_blocks,
+            accumulation: match self.fast_accumulation || !self.operand.is_fp8() {
+                true => Accumulation::Fast,
+                false => Accumulation::Promoted,
+            },
             operands_exchanged: exchanged,
             weight_shared: shared,
             group_form: self.group_form,

@@ -7,10 +7,15 @@ use crate::layout::{Layout, Swizzle};
 
 /// Rows of one product of a warpgroup.
 pub const WGMMA_M: u32 = 64;
-/// Depth of one product of 16-bit operands.
-pub const WGMMA_K: u32 = 16;
+/// Bytes of the reduction that one product takes.
+pub const WGMMA_K_BYTES: u32 = 32;
 /// The widest product.
 pub const WGMMA_MAX_N: u32 = 256;
+/// Depth of one product of operands whose elements have so many bytes.
+pub const fn wgmma_k(element_bytes: u32) -> u32 {
+    WGMMA_K_BYTES / element_bytes
+}
+
 /// Rows after which a swizzled tile's pattern repeats.
 const ATOM_ROWS: u32 = 8;
 
@@ -21,7 +26,7 @@ pub struct Descriptor {
     pub leading: u32,
     /// Between groups of eight rows.
     pub stride: u32,
-    /// From one k16 step to the next.
+    /// From one step along the reduction to the next.
     pub step: u32,
     /// From one block of 64 along the side to the next.
     pub side_block: u32,
@@ -36,12 +41,15 @@ pub enum NoDescriptor {
         /// Bytes of a panel's row.
         bytes: u32,
     },
-    /// Elements are not of 2 bytes.
-    #[error("its elements are {bytes} bytes, and products of 16-bit operands are all there is")]
+    /// Elements are neither of 1 nor of 2 bytes.
+    #[error("its elements are {bytes} bytes, and products of 8-bit and 16-bit operands are all there is")]
     Element {
         /// Bytes of an element.
         bytes: u32,
     },
+    /// The rows of 8-bit operands are the reduction.
+    #[error("its elements are 1 byte and lie across the reduction, along which products of 8-bit operands read")]
+    Across,
     /// A K-major tile whose reduction takes more than a panel, or rows that are no groups of eight.
     #[error("a tile of {rows} x {cols} is not made of whole groups of eight rows in one panel")]
     Shape {
@@ -59,24 +67,26 @@ pub enum NoDescriptor {
 pub fn of(layout: &Layout, mn_major: bool) -> Result<Descriptor, NoDescriptor> {
     let (rows, cols) = layout.shape();
     let row_bytes = layout.rows.0.first().map_or(0, |d| d.stride);
-    if layout.element_bytes != 2 {
-        return Err(NoDescriptor::Element { bytes: layout.element_bytes });
+    match (layout.element_bytes, mn_major) {
+        (1, true) => return Err(NoDescriptor::Across),
+        (1 | 2, _) => {}
+        (bytes, _) => return Err(NoDescriptor::Element { bytes }),
     }
+    let depth = wgmma_k(layout.element_bytes);
     if layout.swizzle != Swizzle::for_rows_of(128) || row_bytes != 128 {
         return Err(NoDescriptor::NarrowPanels { bytes: row_bytes });
     }
     let panels = layout.cols.0.get(1).map_or(1, |d| d.extent);
-    let steps_fit = if mn_major { rows % WGMMA_K == 0 } else { panels == 1 };
+    let steps_fit = if mn_major { rows % depth == 0 } else { panels == 1 };
     if rows % ATOM_ROWS != 0 || !steps_fit {
         return Err(NoDescriptor::Shape { rows, cols });
     }
     let stride = ATOM_ROWS * row_bytes;
     Ok(if mn_major {
         let panel = layout.cols.0.get(1).map_or(0, |d| d.stride);
-        Descriptor { leading: panel, stride, step: WGMMA_K * row_bytes, side_block: panel }
+        Descriptor { leading: panel, stride, step: depth * row_bytes, side_block: panel }
     } else {
-        let step = WGMMA_K * layout.element_bytes;
-        Descriptor { leading: 16, stride, step, side_block: WGMMA_M * row_bytes }
+        Descriptor { leading: 16, stride, step: WGMMA_K_BYTES, side_block: WGMMA_M * row_bytes }
     })
 }
 
@@ -110,7 +120,7 @@ mod tests {
                     continue;
                 };
                 for (s, k) in (0..side).flat_map(|s| (0..depth).map(move |k| (s, k))) {
-                    let (step, within) = (k / WGMMA_K, k % WGMMA_K);
+                    let (step, within) = (k / wgmma_k(2), k % wgmma_k(2));
                     let start = step * d.step;
                     let linear = if mn_major {
                         start + s % 64 * 2 + s / 64 * d.leading + within % 8 * 128 + within / 8 * d.stride
@@ -123,6 +133,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The same for 8-bit operands, whose k32 steps lie along the rows.
+    #[test]
+    fn eight_bit_operands_lie_along_the_reduction() {
+        for side in [8, 64, 256] {
+            let layout = Layout::swizzled_panels(side, 128, 1);
+            let d = of(&layout, false).unwrap();
+            assert_eq!((d.step, d.stride, d.side_block), (32, 1024, 64 * 128));
+            for (s, k) in (0..side).flat_map(|s| (0..128).map(move |k| (s, k))) {
+                let (step, within) = (k / wgmma_k(1), k % wgmma_k(1));
+                let linear = step * d.step + within + s % 8 * 128 + s / 8 * d.stride;
+                assert_eq!(Swizzle::for_rows_of(128).apply(linear), layout.offset(s, k), "side {s}, k {k}");
+            }
+        }
+        assert_eq!(of(&Layout::swizzled_panels(128, 64, 1), true), Err(NoDescriptor::Across));
+        assert!(of(&Layout::swizzled_panels(64, 64, 1), false).is_err(), "64-byte rows");
     }
 
     /// As hopper's kernels have them: K-major 1,024 bytes between groups, MN-major a panel of BK · 128 bytes.

@@ -6,7 +6,8 @@ use std::ops::Range;
 use crate::descriptor::WGMMA_M;
 use crate::dtype::Dtype;
 use crate::layout::{CHUNK_BYTES, Layout, Mode, ThreadValueMap};
-use crate::spec::{CopyPath, KernelSpec, Major, Schedule, Tile, Warps};
+use crate::scaling::{SCALE_BLOCK, Scaling};
+use crate::spec::{Accumulation, CopyPath, KernelSpec, Major, Ragged, Schedule, Tile, Warps};
 
 /// Rows of one `mma.sync` product.
 pub const MMA_M: u32 = 16;
@@ -26,6 +27,7 @@ pub fn b_tile(spec: &KernelSpec) -> Layout {
 }
 
 fn operand_tile(major: Major, side: u32, spec: &KernelSpec) -> Layout {
+    // Operands of different types are of one size.
     let bytes = spec.operand.size_bytes();
     match major {
         Major::K => Layout::swizzled_panels(side, spec.tile.k, bytes),
@@ -117,6 +119,42 @@ pub fn warpgroup_map(blocks: u32, n: u32, warpgroups: u32) -> ThreadValueMap {
             Mode { extent: blocks, row: WGMMA_M, col: 0 },
         ],
     }
+}
+
+/// The scales of the rows that [`warpgroup_map`] gives each thread.
+///
+/// Values: row half, blocks of 64 rows.
+pub fn row_scale_map(blocks: u32, warpgroups: u32) -> ThreadValueMap {
+    let sums = warpgroup_map(blocks, MMA_N, warpgroups);
+    let threads = sums.threads.iter().map(|mode| Mode { col: 0, ..*mode }).collect();
+    ThreadValueMap { threads, values: vec![sums.values[1], sums.values[3]] }
+}
+
+/// The scales of `n` columns of those that [`warpgroup_map`] gives each thread; `shared`: 128 neighbours have one.
+///
+/// Values: column pair, 8 columns at a time; or blocks of 128 columns.
+pub fn col_scale_map(n: u32, warpgroups: u32, shared: bool) -> ThreadValueMap {
+    let sums = warpgroup_map(1, n, warpgroups);
+    let threads = |along: &dyn Fn(u32) -> u32| {
+        sums.threads.iter().map(|mode| Mode { row: 0, col: along(mode.col), ..*mode }).collect()
+    };
+    if shared {
+        let block = SCALE_BLOCK as u32;
+        let blocks = Mode { extent: n.div_ceil(block), row: 0, col: block };
+        return ThreadValueMap { threads: threads(&|_| 0), values: vec![Mode { extent: 1, row: 0, col: 0 }, blocks] };
+    }
+    ThreadValueMap { threads: threads(&|col| col), values: vec![sums.values[0], sums.values[2]] }
+}
+
+/// Whether 128 neighbouring columns of B have one scale.
+pub fn columns_share_scales(spec: &KernelSpec) -> bool {
+    spec.scaling == Scaling::Block && spec.ragged == Ragged::Rows
+}
+
+/// Whether no tile has a part of a block of columns that share a scale and more.
+pub fn has_whole_scale_blocks(spec: &KernelSpec) -> bool {
+    let block = SCALE_BLOCK as u32;
+    !columns_share_scales(spec) || spec.tile.n.is_multiple_of(block) || block.is_multiple_of(spec.tile.n)
 }
 
 /// One k16 step of A, [tile.m, 16], as `mma.m16n8k16` takes it.
@@ -250,9 +288,24 @@ pub fn register_budget(spec: &KernelSpec) -> Option<RegisterShares> {
     (spec.schedule.is_warp_specialized() && consumers(spec) > 1).then_some(shares)
 }
 
-/// Sums that a thread of a warpgroup keeps.
+/// Sums that a thread of a warpgroup keeps: where they are promoted, those of a block and those of all.
 fn sums_of_thread(spec: &KernelSpec) -> u32 {
-    spec.tile.m.saturating_mul(spec.tile.n) / spec.warps.m.max(1) / 32
+    let sums = spec.tile.m.saturating_mul(spec.tile.n) / spec.warps.m.max(1) / 32;
+    match spec.accumulation {
+        Accumulation::Fast => sums,
+        Accumulation::Promoted => sums.saturating_mul(2),
+    }
+}
+
+/// Scales that a thread keeps beside its sums: those of a block. Those of whole rows are read when a tile leaves, a panel's
+/// columns at a time; where sums are promoted, they take the place of a block's.
+fn scales_of_thread(spec: &KernelSpec) -> u32 {
+    let cols = match (spec.scaling, spec.accumulation) {
+        (Scaling::None, _) | (Scaling::Row, Accumulation::Promoted) => return 0,
+        (Scaling::Row, Accumulation::Fast) => col_scale_map(output_panel(spec).shape().1, 1, false),
+        (Scaling::Block, _) => col_scale_map(spec.tile.n, 1, columns_share_scales(spec)),
+    };
+    row_scale_map(warpgroup_blocks(spec), 1).value_count() + cols.value_count()
 }
 
 /// Rows of D that one warpgroup computes, in blocks of [`WGMMA_M`].
@@ -321,6 +374,10 @@ pub fn register_estimate(spec: &KernelSpec) -> u32 {
         CopyPath::Plain => stage_bytes(spec) / spec.warps.threads() / CHUNK_BYTES * STAGED_REGISTERS,
         CopyPath::CpAsync | CopyPath::Tma => 0,
     };
-    let needs = if specialized { accumulator.max(staging) } else { accumulator + fragments + staging };
+    let needs = if specialized {
+        (sums_of_thread(spec) + scales_of_thread(spec)).max(staging)
+    } else {
+        accumulator + fragments + staging
+    };
     needs + crate::resources::ADDRESS_REGISTERS
 }

@@ -3,6 +3,7 @@
 use crate::contraction::Contraction;
 use crate::ir::{GridRule, ParamRole};
 use crate::problem::{GroupForm, IndexType};
+use crate::scaling::ScaleShape;
 use crate::spec::{KernelSpec, Ragged};
 
 /// The value of a parameter.
@@ -23,6 +24,10 @@ pub enum Operand {
     B,
     /// D.
     D,
+    /// The scales of A.
+    AScales,
+    /// The scales of B.
+    BScales,
     /// The array of sizes or ends.
     Groups,
     /// Words that the launch finds at 0.
@@ -65,6 +70,7 @@ pub fn argument(role: ParamRole, problem: &Contraction) -> Argument {
     let merged = c.ragged == Ragged::Reduction && c.weight_shared;
     let size = |n: usize| Argument::Integer(n as i64);
     let flag = |on: bool| Argument::Integer(i64::from(on));
+    let scale = |operand: usize, stride: fn(&ScaleShape) -> usize| size(c.scales.map_or(0, |s| stride(&s[operand])));
     match role {
         ParamRole::A => Argument::Pointer(Operand::A),
         ParamRole::B => Argument::Pointer(Operand::B),
@@ -82,6 +88,14 @@ pub fn argument(role: ParamRole, problem: &Contraction) -> Argument {
         ParamRole::BGroupStride => size(c.b.group_stride),
         ParamRole::DRowStride => size(c.d.row_stride),
         ParamRole::DGroupStride => size(c.d.group_stride),
+        ParamRole::AScales => Argument::Pointer(Operand::AScales),
+        ParamRole::BScales => Argument::Pointer(Operand::BScales),
+        ParamRole::AScaleGroupStride => scale(0, |s| s.group_stride),
+        ParamRole::AScaleOuterStride => scale(0, |s| s.outer_stride),
+        ParamRole::AScaleReductionStride => scale(0, |s| s.reduction_stride),
+        ParamRole::BScaleGroupStride => scale(1, |s| s.group_stride),
+        ParamRole::BScaleOuterStride => scale(1, |s| s.outer_stride),
+        ParamRole::BScaleReductionStride => scale(1, |s| s.reduction_stride),
         ParamRole::ZeroTail => flag(c.zero_tail),
         ParamRole::Accumulate => flag(c.accumulate),
         ParamRole::MergeGroups => flag(merged),

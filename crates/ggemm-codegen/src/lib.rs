@@ -43,4 +43,4 @@ pub use problem::{
     GroupForm, IndexType, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout, WeightSharing,
 };
 pub use scaling::{SCALE_BLOCK, ScaleShape, Scaling};
-pub use spec::{Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule, SpecNameError, Tile, Warps};
+pub use spec::{Accumulation, Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule, SpecNameError, Tile, Warps};

@@ -129,6 +129,8 @@ kinds! {
     Meeting "meeting";
     /// Sums start anew, or do not.
     Keep "keep";
+    /// Sums are not multiplied by their scales.
+    Scale "scale";
     /// An atomic leaves others out.
     AtomicScope "atomic scope";
 }

@@ -163,6 +163,10 @@ pub struct Problem {
     /// zeros; those of no block are not read.
     #[serde(default)]
     pub reduction_blocks: bool,
+    /// fp8 only: sums may stay in the tensor cores' accumulator, which is faster and keeps fewer bits than an f32 has. Of
+    /// operands with scales in blocks they leave it after each block in any case. The CPU's are f32 in any case.
+    #[serde(default)]
+    pub fast_accumulation: bool,
     /// The type of the output.
     pub output: Dtype,
     /// Which dimension of the weight comes first.
@@ -203,6 +207,7 @@ impl Problem {
             second_operand: None,
             scaling: Scaling::None,
             reduction_blocks: false,
+            fast_accumulation: false,
             output: Dtype::Bf16,
             weight_layout: WeightLayout::Nk,
             weight_sharing: WeightSharing::PerExpert,
@@ -268,6 +273,12 @@ impl Problem {
     /// grad_w of fp8 only: the operands lie along the reduction, in blocks of 128.
     pub fn reduction_blocks(mut self, on: bool) -> Self {
         self.reduction_blocks = on;
+        self
+    }
+
+    /// fp8 only: sums may stay in the tensor cores' accumulator.
+    pub fn fast_accumulation(mut self, on: bool) -> Self {
+        self.fast_accumulation = on;
         self
     }
 
@@ -443,6 +454,9 @@ impl Problem {
         if self.reduction_blocks && !(first.is_fp8() && self.operation == Operation::GradW) {
             return Err(ProblemError::ReductionBlocks { operation: self.operation, value: first });
         }
+        if self.fast_accumulation && !first.is_fp8() {
+            return Err(ProblemError::FastAccumulation { value: first });
+        }
         Ok(())
     }
 }
@@ -463,6 +477,9 @@ impl fmt::Display for Problem {
         }
         if self.reduction_blocks {
             write!(f, " reduction_blocks")?;
+        }
+        if self.fast_accumulation {
+            write!(f, " fast_accumulation")?;
         }
         for (name, stride) in [("x", self.x_row_stride), ("y", self.y_row_stride), ("w", self.w_row_stride)] {
             if let Some(stride) = stride {
@@ -608,6 +625,14 @@ pub enum ProblemError {
     ReductionBlocks {
         /// The operation.
         operation: Operation,
+        /// The first operand's type.
+        value: Dtype,
+    },
+    /// `fast_accumulation` where sums are f32 in any case.
+    #[error(
+        "fast_accumulation is set for operands of {value}, whose sums are f32: leave it unset, or use e4m3 or e5m2"
+    )]
+    FastAccumulation {
         /// The first operand's type.
         value: Dtype,
     },

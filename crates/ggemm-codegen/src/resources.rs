@@ -1,7 +1,8 @@
 //! What a kernel takes, read off its IR: registers of a thread and the work of one iteration of its main loop.
 
+use crate::descriptor::{WGMMA_K_BYTES, WGMMA_M, wgmma_k};
 use crate::geometry;
-use crate::ir::{Block, Body, Fragment, FragmentRole, Kernel, LoopWork, Op};
+use crate::ir::{Block, Body, Fragment, FragmentId, FragmentRole, Kernel, LoopWork, Op, OuterScales};
 
 /// What a kernel takes beside the shared memory and threads that its contract states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub(crate) const ADDRESS_REGISTERS: u32 = 48;
 /// Counts what `kernel` takes.
 pub fn of(kernel: &Kernel) -> Resources {
     let body = &kernel.body;
-    let (staging, others): (Vec<_>, Vec<_>) = body.fragments.iter().partition(|f| f.role == FragmentRole::Staging);
+    let (staging, others): (Vec<_>, Vec<_>) = beside_each_other(body).partition(|f| f.role == FragmentRole::Staging);
     let staging: u32 = staging.into_iter().map(registers_of).sum();
     let others: u32 = others.into_iter().map(registers_of).sum();
     // A role that copies has only some of its pieces on their way at once.
@@ -41,6 +42,19 @@ pub fn of(kernel: &Kernel) -> Resources {
         count(body, block, kernel.contract.threads, 1, &mut work);
     }
     Resources { registers: fragment_registers + ADDRESS_REGISTERS, work }
+}
+
+/// The fragments that take registers of their own. Scales with which a tile leaves take the place of a block's sums, where
+/// those are apart.
+pub(crate) fn beside_each_other(body: &Body) -> impl Iterator<Item = &Fragment> {
+    let (mut leaving, mut promotes) = (Vec::new(), false);
+    body.for_each_stmt(|s| match s.op {
+        Op::StoreFragment { scales: Some(OuterScales { rows, cols }), .. } => leaving.extend([rows, cols]),
+        Op::Promote(_) => promotes = true,
+        _ => {}
+    });
+    let replaces = move |id| promotes && leaving.contains(&FragmentId(id));
+    body.fragments.iter().zip(0..).filter(move |(_, id)| !replaces(*id)).map(|(f, _)| f)
 }
 
 fn has_roles(block: &Block) -> bool {
@@ -115,12 +129,12 @@ fn count(body: &Body, block: &Block, threads: u32, times: u64, work: &mut LoopWo
                 let f = fragment(p.accumulator);
                 let threads = f.map.thread_count();
                 let sums = u64::from(f.map.value_count()) * u64::from(threads);
-                work.multiply_adds += times * sums * u64::from(crate::descriptor::WGMMA_K);
+                let element_bytes = body.shared[p.a.tile.0 as usize].layout.element_bytes;
+                work.multiply_adds += times * sums * u64::from(wgmma_k(element_bytes));
                 // Each product reads 64 rows of A and all of B.
                 let products = f.map.threads[3].extent * f.map.values[3].extent;
                 let n = f.map.values[2].extent * crate::geometry::MMA_N;
-                let elements = products * (crate::descriptor::WGMMA_M + n);
-                work.shared_bytes += times * u64::from(elements * crate::descriptor::WGMMA_K * 2);
+                work.shared_bytes += times * u64::from(products * (WGMMA_M + n) * WGMMA_K_BYTES);
             }
             Op::BulkLoad(load) => {
                 let tile = u64::from(body.shared[load.to.tile.0 as usize].layout.bytes());

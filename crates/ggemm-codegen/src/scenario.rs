@@ -8,7 +8,7 @@ use std::fmt;
 use crate::dtype::Dtype;
 use crate::interp::Dice;
 use crate::problem::{GroupForm, IndexType, Operation, Problem, Tail, WeightLayout, WeightSharing};
-use crate::spec::{CopyPath, KernelSpec, Major, Ragged};
+use crate::spec::{Accumulation, CopyPath, KernelSpec, Major, Ragged};
 
 /// A valid problem and what the device's array of groups holds for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,10 +168,8 @@ impl Scenario {
             false => IndexType::I64,
         };
         let form = if ends { GroupForm::Ends } else { GroupForm::Sizes };
-        let mut problem = Problem::new(operation, groups.len(), rows, n, k)
-            .operand(spec.operand)
+        let mut problem = with_operands(Problem::new(operation, groups.len(), rows, n, k).weight_layout(layout), spec)
             .output(spec.output)
-            .weight_layout(layout)
             .group_array(form, index)
             .tail([Tail::Undeclared, Tail::Zero, Tail::Untouched][dice.below(3)])
             .weight_sharing([WeightSharing::PerExpert, WeightSharing::Shared][usize::from(dice.below(3) == 0)]);
@@ -179,10 +177,15 @@ impl Scenario {
             problem = problem.accumulate(dice.below(2) == 0);
         }
         // Strides that a 16-byte copy can address, or any.
+        let pieces = 16 / spec.operand.size_bytes() as usize;
         let stride = |dice: &mut Dice, len: usize| {
-            if plain { len + dice.below(3) } else { (len + dice.below(9)).next_multiple_of(8) }
+            if plain { len + dice.below(3) } else { (len + dice.below(9)).next_multiple_of(pieces) }
         };
-        let (x, y, w) = (stride(&mut dice, k), stride(&mut dice, n), stride(&mut dice, problem.weight_shape().1));
+        // Copies that lie along the reduction have rows of their own.
+        let [first, second, _] = problem.tensors();
+        let (k_row, n_row) = if problem.reduction_blocks { (second.cols, first.cols) } else { (k, n) };
+        let (x, y, w) =
+            (stride(&mut dice, k_row), stride(&mut dice, n_row), stride(&mut dice, problem.weight_shape().1));
         let group = stride(&mut dice, problem.weight_shape().0 * w);
         let problem = problem.x_row_stride(x).y_row_stride(y).w_row_stride(w).w_group_stride(group);
         Scenario { problem, groups: groups.to_vec() }
@@ -201,6 +204,17 @@ impl Scenario {
         };
         Scenario { problem, groups }
     }
+}
+
+/// `problem` with operands of the variant's types, which lie as it reads them, and scales as it takes them.
+pub fn with_operands(problem: Problem, spec: &KernelSpec) -> Problem {
+    let [a, b] = spec.operands();
+    let exchanged = problem.contraction().operands_exchanged;
+    let (first, second) = if exchanged { (b, a) } else { (a, b) };
+    let along = a.is_fp8() && spec.ragged == Ragged::Reduction;
+    let fast = a.is_fp8() && spec.accumulation == Accumulation::Fast;
+    let problem = problem.operand(first).second_operand(second).scaling(spec.scaling);
+    problem.reduction_blocks(along).fast_accumulation(fast)
 }
 
 /// A size or an end that may be anything.
@@ -259,7 +273,9 @@ mod tests {
                 problem.validate().unwrap_or_else(|e| panic!("{problem}: {e}"));
                 let c = problem.contraction();
                 assert_eq!((c.ragged, c.a_major, c.b_major), (spec.ragged, spec.a_major, spec.b_major), "{problem}");
-                assert_eq!((c.operand, c.output), (spec.operand, spec.output), "{problem}");
+                assert_eq!([c.a.dtype, c.b.dtype], spec.operands(), "{problem}");
+                assert_eq!((c.output, problem.scaling), (spec.output, spec.scaling), "{problem}");
+                assert!(spec.accumulation >= c.accumulation, "{problem}");
                 assert!(c.stride_alignment() >= spec.copy.required_alignment(spec.operand), "{problem}");
                 assert!(!spec.even_k || c.reduction.is_multiple_of(spec.tile.k as usize), "{problem}");
                 assert_eq!(groups.len(), problem.groups);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::dtype::Dtype;
+use crate::scaling::Scaling;
 
 /// The dimension that the groups divide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -101,6 +102,19 @@ impl Schedule {
     }
 }
 
+/// Where the sums of a long reduction are kept.
+///
+/// The accumulator of fp8 tensor cores keeps fewer bits than an f32 has: what is added to a large sum loses its low ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Accumulation {
+    /// All of it in the tensor cores' accumulator. That of 16-bit operands is an f32.
+    #[default]
+    Fast,
+    /// Of 128 elements at a time, whose sums are then added in f32.
+    Promoted,
+}
+
 /// How tiles travel from global to shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -147,8 +161,10 @@ pub struct KernelSpec {
     pub a_major: Major,
     /// How B lies in memory.
     pub b_major: Major,
-    /// Type of A and B.
+    /// Type of A.
     pub operand: Dtype,
+    /// Type of B: A's, unless they are e4m3 and e5m2.
+    pub b_operand: Dtype,
     /// Type of the running sums.
     pub accumulator: Dtype,
     /// Type of D.
@@ -171,6 +187,17 @@ pub struct KernelSpec {
     pub cluster: Cluster,
     /// CTAs take tiles from one counter, so that whoever is early does more; else each visits every so manieth.
     pub dynamic: bool,
+    /// Which elements of fp8 operands share a scale.
+    pub scaling: Scaling,
+    /// Where sums are kept.
+    pub accumulation: Accumulation,
+}
+
+impl KernelSpec {
+    /// The types of A and B.
+    pub const fn operands(&self) -> [Dtype; 2] {
+        [self.operand, self.b_operand]
+    }
 }
 
 const PREFIX: &str = "ggemm";
@@ -184,7 +211,11 @@ impl fmt::Display for KernelSpec {
         };
         let major = |m: Major, mn: &'static str| if m == Major::K { "k" } else { mn };
         write!(f, "{PREFIX}_{ragged}_a{}_b{}", major(self.a_major, "m"), major(self.b_major, "n"))?;
-        write!(f, "_{}_{}_{}", self.operand, self.accumulator, self.output)?;
+        write!(f, "_{}", self.operand)?;
+        if self.b_operand != self.operand {
+            write!(f, "x{}", self.b_operand)?;
+        }
+        write!(f, "_{}_{}", self.accumulator, self.output)?;
         write!(f, "_{}", self.arch.name().replace('_', ""))?;
         write!(f, "_{}x{}x{}_w{}x{}_s{}", tile.m, tile.n, tile.k, warps.m, warps.n, self.stages)?;
         match self.schedule {
@@ -205,6 +236,12 @@ impl fmt::Display for KernelSpec {
         }
         if self.dynamic {
             write!(f, "_dynamic")?;
+        }
+        if self.scaling != Scaling::None {
+            write!(f, "_{}", self.scaling)?;
+        }
+        if self.accumulation == Accumulation::Promoted {
+            write!(f, "_promoted")?;
         }
         Ok(())
     }
@@ -233,7 +270,7 @@ impl FromStr for KernelSpec {
         let ragged = parts.one_of("rows or reduction", &[("rows", Ragged::Rows), ("reduction", Ragged::Reduction)])?;
         let a_major = parts.one_of("ak or am", &[("ak", Major::K), ("am", Major::Mn)])?;
         let b_major = parts.one_of("bk or bn", &[("bk", Major::K), ("bn", Major::Mn)])?;
-        let operand = parts.parse("the operands' type")?;
+        let [operand, b_operand] = parts.operands()?;
         let accumulator = parts.parse("the accumulator's type")?;
         let output = parts.parse("the output's type")?;
         let arch = parts.arch()?;
@@ -250,7 +287,7 @@ impl FromStr for KernelSpec {
         let copy = parts.one_of("plain, cpasync or tma", &copies)?;
         let even_k = parts.skip("evenk");
         let cluster = match parts.peek() {
-            Some("c1x1") => return Err(parts.error("c1x1", "a cluster of at least 2, dynamic or the end")),
+            Some("c1x1") => return Err(parts.error("c1x1", "a cluster of at least 2, dynamic, scales or the end")),
             Some(part) if part.starts_with('c') => {
                 let [m, n] = parts.numbers("a cluster such as c2x1", "c")?;
                 Cluster { m, n }
@@ -258,16 +295,31 @@ impl FromStr for KernelSpec {
             _ => Cluster::NONE,
         };
         let dynamic = parts.skip("dynamic");
+        let scaling = match parts.peek() {
+            Some("row") => Scaling::Row,
+            Some("block") => Scaling::Block,
+            _ => Scaling::None,
+        };
+        if scaling != Scaling::None {
+            parts.next();
+        }
+        let accumulation = if parts.skip("promoted") { Accumulation::Promoted } else { Accumulation::Fast };
         if let Some(other) = parts.peek() {
-            return Err(
-                parts.error(other, if even_k || dynamic { "the end" } else { "evenk, a cluster, dynamic or the end" })
-            );
+            let expected = match (even_k, dynamic, scaling, accumulation) {
+                (.., Accumulation::Promoted) => "the end",
+                (.., Scaling::Row | Scaling::Block, _) => "promoted or the end",
+                (_, true, ..) => "row, block or the end",
+                (true, ..) => "the end",
+                _ => "evenk, a cluster, dynamic, row, block or the end",
+            };
+            return Err(parts.error(other, expected));
         }
         Ok(KernelSpec {
             ragged,
             a_major,
             b_major,
             operand,
+            b_operand,
             accumulator,
             output,
             arch,
@@ -279,6 +331,8 @@ impl FromStr for KernelSpec {
             even_k,
             cluster,
             dynamic,
+            scaling,
+            accumulation,
         })
     }
 }
@@ -322,6 +376,17 @@ impl<'a> Parts<'a> {
     fn parse<T: FromStr>(&mut self, expected: &'static str) -> Result<T, SpecNameError> {
         let part = self.next();
         part.parse().map_err(|_| self.error(part, expected))
+    }
+
+    /// The operands' types: one, or two with an `x` between them where they differ.
+    fn operands(&mut self) -> Result<[Dtype; 2], SpecNameError> {
+        let part = self.next();
+        let of = |name: &str| name.parse::<Dtype>().ok();
+        let both = match part.split_once('x') {
+            None => of(part).map(|both| [both; 2]),
+            Some((a, b)) => of(a).zip(of(b)).filter(|(a, b)| a != b).map(|(a, b)| [a, b]),
+        };
+        both.ok_or_else(|| self.error(part, "the operands' type"))
     }
 
     fn arch(&mut self) -> Result<Arch, SpecNameError> {

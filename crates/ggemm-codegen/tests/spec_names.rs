@@ -1,9 +1,10 @@
 //! Names of specs read back, whatever the values; legal ones build.
 
+use ggemm_codegen::interp::cases::{Case, Data};
 use ggemm_codegen::interp::{Memory, Settings, run};
 use ggemm_codegen::{
-    Arch, Cluster, CopyPath, Dtype, KernelSpec, Major, Problem, Ragged, Schedule, Tile, ValidSpec, Warps, WeightLayout,
-    generate, kernels,
+    Accumulation, Arch, Cluster, CopyPath, Dtype, KernelSpec, Major, Problem, Ragged, Scaling, Schedule, Tile,
+    ValidSpec, Warps, WeightLayout, generate, kernels,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -13,35 +14,43 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
     let dtypes = select(Dtype::ALL.to_vec());
     (
         (select(vec![Ragged::Rows, Ragged::Reduction]), majors.clone(), majors),
-        (dtypes.clone(), dtypes.clone(), dtypes, select(Arch::ALL.to_vec())),
+        ((dtypes.clone(), dtypes.clone()), dtypes.clone(), dtypes, select(Arch::ALL.to_vec())),
         (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>()),
         (select(vec![CopyPath::Plain, CopyPath::CpAsync, CopyPath::Tma]), any::<bool>()),
         (
             select(vec![Schedule::Multistage, Schedule::Cooperative, Schedule::Pingpong]),
             any::<[u32; 2]>(),
             any::<bool>(),
+            select(vec![Scaling::None, Scaling::Row, Scaling::Block]),
+            select(vec![Accumulation::Fast, Accumulation::Promoted]),
         ),
     )
-        .prop_map(|((ragged, a_major, b_major), (operand, accumulator, output, arch), n, (copy, even_k), walk)| {
-            let (schedule, [along_m, along_n], dynamic) = walk;
-            KernelSpec {
-                ragged,
-                a_major,
-                b_major,
-                operand,
-                accumulator,
-                output,
-                arch,
-                tile: Tile { m: n.0, n: n.1, k: n.2 },
-                warps: Warps { m: n.3, n: n.4 },
-                stages: n.5,
-                schedule,
-                copy,
-                even_k,
-                cluster: Cluster { m: along_m, n: along_n },
-                dynamic,
-            }
-        })
+        .prop_map(
+            |((ragged, a_major, b_major), (operands, accumulator, output, arch), n, (copy, even_k), walk)| {
+                let (schedule, [along_m, along_n], dynamic, scaling, accumulation) = walk;
+                let (operand, b_operand) = operands;
+                KernelSpec {
+                    ragged,
+                    a_major,
+                    b_major,
+                    operand,
+                    b_operand,
+                    accumulator,
+                    output,
+                    arch,
+                    tile: Tile { m: n.0, n: n.1, k: n.2 },
+                    warps: Warps { m: n.3, n: n.4 },
+                    stages: n.5,
+                    schedule,
+                    copy,
+                    even_k,
+                    cluster: Cluster { m: along_m, n: along_n },
+                    dynamic,
+                    scaling,
+                    accumulation,
+                }
+            },
+        )
 }
 
 /// Specs near those that ship, most of them legal.
@@ -56,6 +65,7 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
                 a_major: if rows { Major::K } else { Major::Mn },
                 b_major: if rows && b_k { Major::K } else { Major::Mn },
                 operand: Dtype::Bf16,
+                b_operand: Dtype::Bf16,
                 accumulator: Dtype::F32,
                 output: Dtype::F32,
                 arch: Arch::Sm80,
@@ -67,6 +77,8 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
                 even_k: even && rows && !plain,
                 cluster: Cluster::NONE,
                 dynamic: false,
+                scaling: Scaling::None,
+                accumulation: Accumulation::Fast,
             }
         },
     )
@@ -85,6 +97,7 @@ fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
                 a_major: if rows { Major::K } else { Major::Mn },
                 b_major: if rows && b_k { Major::K } else { Major::Mn },
                 operand: Dtype::Bf16,
+                b_operand: Dtype::Bf16,
                 accumulator: Dtype::F32,
                 output,
                 arch: Arch::Sm90a,
@@ -96,9 +109,30 @@ fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
                 even_k: false,
                 cluster: Cluster { m: cluster.0, n: cluster.1 },
                 dynamic: dynamic && cluster == (1, 1),
+                scaling: Scaling::None,
+                accumulation: Accumulation::Fast,
             }
         },
     )
+}
+
+/// The same of fp8 operands.
+fn likely_fp8_spec() -> impl Strategy<Value = KernelSpec> {
+    let types = || select(vec![Dtype::E4m3, Dtype::E5m2]);
+    let scaling = select(vec![Scaling::Row, Scaling::Block]);
+    (likely_hopper_spec(), types(), types(), scaling, any::<bool>()).prop_map(|(spec, a, b, scaling, fast)| {
+        let fast = fast && scaling == Scaling::Row;
+        KernelSpec {
+            a_major: Major::K,
+            b_major: Major::K,
+            operand: a,
+            b_operand: b,
+            tile: Tile { k: 128, ..spec.tile },
+            scaling,
+            accumulation: if fast { Accumulation::Fast } else { Accumulation::Promoted },
+            ..spec
+        }
+    })
 }
 
 proptest! {
@@ -135,6 +169,18 @@ proptest! {
     #[test]
     fn legal_hopper_specs_build_and_run(spec in likely_hopper_spec()) {
         builds_and_runs(spec)?;
+    }
+
+    #[test]
+    fn legal_fp8_specs_build_and_run(spec in likely_fp8_spec()) {
+        let Ok(valid) = ValidSpec::new(spec, Arch::Sm90a) else { return Ok(()) };
+        prop_assert!(generate(&valid).source().contains(&spec.to_string()));
+        let case = Case::random(&spec, 5, Data::Integers);
+        let mut memory = case.memory();
+        let settings = Settings { ctas: spec.cluster.ctas() as usize, ..Settings::default() };
+        let ran = run(&kernels::build(&valid), case.contraction(), &mut memory, settings);
+        prop_assert!(ran.is_ok(), "{ran:?}");
+        prop_assert_eq!(case.check(&memory), Ok(()), "{}", case);
     }
 }
 

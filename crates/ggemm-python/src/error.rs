@@ -98,7 +98,7 @@ fn is_of_arguments(error: &Error) -> bool {
             | Error::Groups(_)
             | Error::Pin(_)
             | Error::PinnedOnCpu { .. }
-            | Error::PinnedAlignment { .. }
+            | Error::AddressAlignment { .. }
             | Error::NoVariant { .. }
             | Error::CheckedInCapture
             | Error::NotFp8 { .. }

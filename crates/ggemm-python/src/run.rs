@@ -166,9 +166,14 @@ mod gpu {
 
     pub(super) fn run(plan: &Plan, tensors: &Tensors, stream: usize) -> Result<(), Refusal> {
         let stream = foreign(plan.device(), stream)?;
-        // No plan of a GPU has scales.
-        let Tensors { lhs, rhs, groups, out, .. } = tensors;
-        let args = RawArgs { lhs: lhs.address, rhs: rhs.address, groups: groups.address, out: out.address };
+        let Tensors { lhs, rhs, groups, out, scales } = tensors;
+        let args = RawArgs {
+            lhs: lhs.address,
+            rhs: rhs.address,
+            groups: groups.address,
+            out: out.address,
+            scales: scales.as_ref().map_or([0; 2], |scales| [scales[0].address, scales[1].address]),
+        };
         // SAFETY: `Tensors::form` made the plan's problem from these very tensors, which lie on the plan's GPU, at
         // multiples of their elements' size, the output apart from the rest. Their framework keeps the memory until the
         // work that its stream was asked for is done, as for each of its own operations.

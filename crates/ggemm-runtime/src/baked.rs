@@ -40,7 +40,7 @@ pub mod __private {
 /// | `weights` | optional; which weight layouts: `nk` (\[N, K\], the default), `kn`, or `all` |
 /// | `shape` | optional; `{ n: …, k: … }` as numbers. What cannot run for that shape with dense rows is left out, except for one variant without any demand on strides |
 /// | `tiles` | optional; `auto` (the default: from the catalogue, what suits the shape), `shipped` (from the catalogue, all that can run), or a list such as `[128x256x64]` (rows x columns x depth) |
-/// | `specs` | instead of all but `arch`: a list of whole spec names, as `ggemm list` prints them |
+/// | `specs` | instead of all but `arch`: a list of whole spec names, as `ggemm list` prints them, or `shipped`: all that ship, those of fp8 among them |
 /// | `table` | instead of all but `arch`: a file that `ggemm tune --table` wrote, relative to the folder of `Cargo.toml`. The fastest variants of its entries for `arch` are baked, and the entries with them, so that [`Planner::with`](crate::Planner::with) chooses by them on the machine that they were measured on |
 ///
 /// Source and contract of each variant are always baked. With the environment variable `GGEMM_BAKE=cubin` the compiler

@@ -6,12 +6,8 @@ use std::sync::OnceLock;
 crate::kernels! {
     /// Every variant that ships with this version of ggemm.
     mod shipped {
-        ops: all,
-        dtypes: all,
-        outputs: all,
-        weights: all,
         arch: all,
-        tiles: shipped,
+        specs: shipped,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ggemm_codegen::bound::{roundings, within};
+use ggemm_codegen::bound::{roundings, tensor_core_roundings, within};
 use ggemm_codegen::{Ragged, Tail};
 use rayon::prelude::*;
 
@@ -18,7 +18,8 @@ use crate::reference::Reference;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Half a unit in the last place of the output's type, plus L · 2⁻²⁴ · Σ|a||b|. L is the length of the reduction, and
-    /// two more for operands with scales.
+    /// two more for operands with scales; of fp8 products on a GPU, what its tensor cores lose comes on top
+    /// ([`Reference::of_tensor_cores`]).
     Bound,
     /// The exact sum, rounded once, bit for bit: for operands whose sums are exact in f32
     /// ([`Values::SmallIntegers`](crate::random::Values::SmallIntegers)).
@@ -217,16 +218,18 @@ impl Reference {
             return Vec::new();
         }
         let extra = usize::from(c.accumulate);
-        let scaling = self.problem.scaling;
+        let lossy = self.of_tensor_cores && self.problem.operand.is_fp8();
+        let lost = |length| if lossy { tensor_core_roundings(length, c.accumulation) } else { 0 };
+        let terms = |length| roundings(length, self.problem.scaling) + lost(length);
         let mut rows = Vec::new();
         match c.ragged {
             Ragged::Rows => {
                 let shared = c.weight_shared;
-                let mut push = |group, row: usize, terms| {
+                let mut push = |group, row: usize, terms: usize| {
                     rows.push(Row { group, row, offset: row * c.d.row_stride, index: row, terms });
                 };
                 for (group, run) in self.runs.iter().enumerate() {
-                    run.for_each(|row| push((!shared).then_some(group), row, roundings(c.reduction, scaling)));
+                    run.for_each(|row| push((!shared).then_some(group), row, terms(c.reduction)));
                 }
                 if self.problem.tail != Tail::Untouched {
                     (self.runs.total()..c.rows).for_each(|row| push(None, row, 0));
@@ -236,7 +239,7 @@ impl Reference {
                 for (group, run) in self.runs.iter().enumerate() {
                     for row in 0..c.rows {
                         let offset = group * c.d.group_stride + row * c.d.row_stride;
-                        let terms = roundings(run.len(), scaling) + extra;
+                        let terms = terms(run.len()) + extra;
                         let named = (!c.weight_shared).then_some(group);
                         rows.push(Row { group: named, row, offset, index: group * c.rows + row, terms });
                     }

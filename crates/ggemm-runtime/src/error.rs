@@ -4,7 +4,7 @@ use ggemm_codegen::{Arch, Operation, ProblemError};
 
 use crate::element::ElementType;
 use crate::groups::GroupError;
-use crate::select::PinError;
+use crate::select::{Fp8Unmet, PinError};
 
 /// Why a call failed. A call that fails has written nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,9 +58,9 @@ pub enum Error {
     ForeignCapture,
     /// A pinned variant was given a tensor at an address that it cannot read or write.
     #[error(
-        "{argument} lies at {address:#x}, the pinned variant {variant} needs a multiple of {needed} bytes: align the tensor or remove the pin"
+        "{argument} lies at {address:#x}, {variant} needs a multiple of {needed} bytes, and no other variant may be chosen: align the tensor, or remove the pin where there is one"
     )]
-    PinnedAlignment {
+    AddressAlignment {
         /// The variant.
         variant: &'static str,
         /// The tensor's name in the operation.
@@ -99,15 +99,15 @@ pub enum Error {
         /// Where it was to be computed.
         arch: Arch,
     },
-    /// No GPU kernel multiplies fp8.
-    #[error(
-        "no kernel multiplies fp8 on a GPU yet, and `{problem}` was to be computed on {arch}: use Device::cpu(), or bf16 or f16 operands"
-    )]
+    /// No GPU kernel multiplies these fp8 operands.
+    #[error("no kernel computes `{problem}` on {arch}: {reason}")]
     NoFp8Kernel {
         /// The problem, printed.
         problem: String,
         /// Where it was to be computed.
         arch: Arch,
+        /// Why not, and what to do.
+        reason: Fp8Unmet,
     },
     /// An fp8 operand without its scales.
     #[error("{operand} has no scales, f32 {shape} are needed by `{problem}`: pass Operand::scaled(elements, scales)")]

@@ -48,7 +48,9 @@ pub use operand::Operand;
 pub use plan::{Choice, Plan};
 pub use planner::Planner;
 pub use reference::Reference;
-pub use select::{Candidate, Explanation, PinError, Selection, TYPICAL_GROUPS, TYPICAL_ROWS, Tuning, Unmet, Variant};
+pub use select::{
+    Candidate, Explanation, Fp8Unmet, PinError, Selection, TYPICAL_GROUPS, TYPICAL_ROWS, Tuning, Unmet, Variant,
+};
 
 pub use ggemm_codegen::cost::{Bound, Prediction};
 pub use ggemm_codegen::{

@@ -198,7 +198,8 @@ impl Planner {
     ///
     /// # Errors
     /// [`Error::Problem`] for a problem that means nothing, [`Error::Pin`] for a pinned variant that cannot compute it,
-    /// [`Error::NoFp8Kernel`] for fp8 operands, [`Error::UnreadableKernel`] for a set that another version of ggemm baked.
+    /// [`Error::NoFp8Kernel`] for fp8 operands that no
+    /// kernel multiplies, [`Error::UnreadableKernel`] for a set that another version of ggemm baked.
     pub fn select(&self, problem: &Problem, arch: Arch) -> Result<Selection, Error> {
         if let Some(selection) = self.memo.get(problem, arch) {
             return Ok(selection);
@@ -239,7 +240,8 @@ impl Planner {
     ///
     /// # Errors
     /// [`Error::Problem`] for a problem that means nothing, [`Error::PinnedOnCpu`] and [`Error::Pin`] for a pin that the
-    /// device cannot honour, [`Error::NoFp8Kernel`] for fp8 operands on a GPU or in the interpreter, [`Error::NoBackend`] for a device that this build cannot compute on.
+    /// device cannot honour, [`Error::NoFp8Kernel`] for fp8 operands that no kernel of the GPU multiplies,
+    /// [`Error::NoBackend`] for a device that this build cannot compute on.
     pub fn plan(&self, problem: &Problem) -> Result<Plan, Error> {
         problem.validate()?;
         let (choice, backend) = self.backend(problem)?;
@@ -323,15 +325,47 @@ mod tests {
         assert!(matches!(error, Error::Pin(_)), "{error}");
     }
 
+    /// What no kernel multiplies is refused before the GPU is opened, and says what to do.
     #[test]
-    fn fp8_is_refused_before_the_gpu_is_opened() {
+    fn fp8_that_no_kernel_multiplies_is_told_the_remedy() {
         use ggemm_codegen::{Dtype, Scaling};
-        let problem = Problem::forward(8, 4096, 1536, 2048).operand(Dtype::E4m3).scaling(Scaling::Block);
-        for planner in [gpu(), gpu().batch_invariant(true)] {
-            let error = planner.plan(&problem).unwrap_err();
+        let fp8 = |problem: Problem| problem.operand(Dtype::E4m3).scaling(Scaling::Block);
+        let forward = fp8(Problem::forward(8, 4096, 1536, 2048));
+        let grad_w = fp8(Problem::grad_w(8, 4096, 1536, 2048));
+        let refused = |problem: &Problem| {
+            let error = gpu().plan(problem).unwrap_err();
             assert!(matches!(error, Error::NoFp8Kernel { arch: Arch::Sm90a, .. }), "{error}");
-        }
-        assert!(Planner::new(Device::cpu()).plan(&problem).is_ok());
+            assert!(gpu().batch_invariant(true).plan(problem).is_err());
+            assert!(Planner::new(Device::cpu()).plan(problem).is_ok());
+            error.to_string()
+        };
+        assert!(refused(&grad_w).ends_with(
+            "fp8 tensor cores read dy along M, and it lies along N: set Problem::reduction_blocks, and pass copies as Quantizer makes them"
+        ));
+        let kn = forward.clone().weight_layout(ggemm_codegen::WeightLayout::Kn);
+        assert!(
+            refused(&kn).ends_with("and it lies along N: pass a [G, N, K] copy of the weights"),
+            "{}",
+            refused(&kn)
+        );
+        let odd = fp8(Problem::forward(8, 4096, 1536, 2040));
+        assert!(refused(&odd).ends_with("multiples of 16 bytes, or use bf16 or f16 operands"), "{}", refused(&odd));
+        let f16 = forward.clone().output(Dtype::F16);
+        assert!(refused(&f16).contains("bake it with kernels!"), "{}", refused(&f16));
+        let elsewhere = gpu().select(&forward, Arch::Sm80).unwrap_err().to_string();
+        assert!(elsewhere.contains("kernels of fp8 are for sm_90a alone"), "{elsewhere}");
+    }
+
+    /// Sums stay in the tensor cores' accumulator only where the caller allows that.
+    #[test]
+    fn fast_accumulation_is_the_callers_choice() {
+        use ggemm_codegen::{Accumulation, Dtype, Scaling};
+        let problem = Problem::forward(8, 32768, 4096, 7168).operand(Dtype::E4m3).scaling(Scaling::Row);
+        let chosen = |problem: &Problem| *gpu().select(problem, Arch::Sm90a).unwrap().preferred().variant.spec();
+        assert_eq!(chosen(&problem).accumulation, Accumulation::Promoted);
+        let fast = problem.fast_accumulation(true);
+        assert_eq!(chosen(&fast).accumulation, Accumulation::Fast);
+        assert!(gpu().explain(&fast, Arch::Sm90a).unwrap().candidates().len() > 1, "promoted sums serve as well");
     }
 
     #[derive(Clone, Default)]

@@ -28,6 +28,8 @@ pub struct Reference {
     pub(crate) exact: Vec<f64>,
     /// Σ |a||b|, plus the magnitude of what was accumulated into.
     pub(crate) magnitude: Vec<f64>,
+    /// What it is compared with is a GPU's.
+    pub(crate) of_tensor_cores: bool,
 }
 
 /// Elements of the reduction for which B is held in f64 at a time.
@@ -67,6 +69,7 @@ impl Reference {
             problem: problem.clone(),
             exact: zeros(elements)?,
             magnitude: zeros(elements)?,
+            of_tensor_cores: false,
             contraction,
             runs,
         };
@@ -80,6 +83,12 @@ impl Reference {
         reference.sum(&a, &b, progress)?;
         progress(1.0);
         Ok(reference)
+    }
+
+    /// The same for outputs of a GPU, whose tensor cores keep fewer bits of sums of fp8 products than an f32 has: the bound
+    /// says so. Of 16-bit operands it stays the same.
+    pub fn of_tensor_cores(self, on: bool) -> Self {
+        Reference { of_tensor_cores: on, ..self }
     }
 
     /// Begins every sum with what the output holds.

@@ -2,12 +2,12 @@
 //! the other warpgroup of a pingpong; and CTAs that go by strides pay for tiles that differ.
 
 use super::{Bound, OnChip, Work, ctas_per_sm, whole_waves};
-use crate::spec::{Cluster, CopyPath, Ragged, Schedule};
+use crate::spec::{Cluster, CopyPath, KernelSpec, Ragged, Schedule};
 
 // Fitted to the shipped variants' times on an H100 (docs/tuning.md, "Hopper's cost model").
 
-/// Multiply-adds of `wgmma` in a clock of a multiprocessor.
-pub(super) const MULTIPLY_ADDS: f64 = 2048.0;
+/// Multiply-adds of `wgmma` of 16-bit operands in a clock of a multiprocessor. Of 8-bit ones it does twice as many.
+const MULTIPLY_ADDS: f64 = 2048.0;
 /// How many times longer than its bytes over 128 shared memory takes.
 const SHARED_FACTOR: f64 = 1.235;
 /// Bytes that a multiprocessor loads in a clock, from L2 or from where others that load the same have them.
@@ -45,6 +45,11 @@ const LAUNCH_SECONDS: f64 = 1.5e-6;
 /// See [`OnChip::refetch`]: where CTAs drift apart, and where a counter keeps them together.
 const REFETCH: (f64, f64) = (0.70, 0.21);
 
+/// Multiply-adds of `wgmma` in a clock of a multiprocessor.
+pub(super) fn multiply_adds(spec: &KernelSpec) -> f64 {
+    MULTIPLY_ADDS * 2.0 / f64::from(spec.operand.size_bytes())
+}
+
 pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let Work { spec, contract, limits, tiles, groups, blocks, .. } = work;
     let clock = limits.clock_ghz * 1e9;
@@ -53,7 +58,7 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
         CopyPath::CpAsync | CopyPath::Tma => 0.0,
     };
     let units = [
-        (contract.work.multiply_adds as f64 / MULTIPLY_ADDS, Bound::Compute),
+        (contract.work.multiply_adds as f64 / multiply_adds(spec), Bound::Compute),
         (contract.work.shared_bytes as f64 / 128.0 * SHARED_FACTOR, Bound::SharedMemory),
         (contract.work.global_bytes as f64 / LOAD_BYTES, Bound::L2),
         (by_threads, Bound::UnalignedLoads),

@@ -18,7 +18,7 @@ pub mod verify;
 pub use barriers::{BarrierSlot, Barriers, Consumer, Producer, Ring, RingSlot};
 pub use builder::KernelBuilder;
 pub use bulk::{Coordinate, Map};
-pub use products::{SharedOperand, WarpgroupSums};
+pub use products::{GlobalScales, ScaleFragment, SharedOperand, SumScales, WarpgroupSums};
 pub use scalar::{
     Bool, Cluster, Cta, Expr, Grid, I32, I64, Join, Lane, Number, Operand, Scalar, ScopeTag, U32, Var, Warp, Warpgroup,
     Within,

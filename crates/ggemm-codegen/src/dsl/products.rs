@@ -1,10 +1,10 @@
 //! Products of warpgroups.
 
 use super::builder::KernelBuilder;
-use super::scalar::{Bool, Expr, Grid, I32, Operand, ScopeTag, Warpgroup, Within};
-use super::tiles::{GlobalBlock, Slot};
+use super::scalar::{Bool, Cta, Expr, Grid, I32, I64, Operand, ScopeTag, Warpgroup, Within};
+use super::tiles::{GlobalBlock, Pointer, Slot};
 use crate::dtype::Dtype;
-use crate::ir::{FragmentId, FragmentRole, Op, WarpgroupMultiply};
+use crate::ir::{FragmentId, FragmentRole, LoadScales, Op, OuterScales, Promote, WarpgroupMultiply};
 use crate::layout::ThreadValueMap;
 
 /// The running sums of the warpgroups that share a tile.
@@ -16,6 +16,38 @@ pub struct WarpgroupSums(FragmentId);
 pub struct SharedOperand<'s> {
     tile: &'s Slot,
     is_mn_major: bool,
+}
+
+/// Scales of the rows or of the columns of a warpgroup's sums.
+#[derive(Clone, Copy)]
+pub struct ScaleFragment(FragmentId);
+
+/// The scales of both.
+#[derive(Clone, Copy)]
+pub struct SumScales {
+    /// Of the rows.
+    pub rows: ScaleFragment,
+    /// Of the columns.
+    pub cols: ScaleFragment,
+}
+
+impl SumScales {
+    fn lower(self) -> OuterScales {
+        OuterScales { rows: self.rows.0, cols: self.cols.0 }
+    }
+}
+
+/// The scales of consecutive rows or columns in device memory, and how many of them exist.
+#[derive(Clone, Copy)]
+pub struct GlobalScales<'k> {
+    /// The array's pointer.
+    pub pointer: Pointer,
+    /// Scales from the pointer to the first.
+    pub origin: Expr<'k, I64, Cta>,
+    /// Scales from one to the next.
+    pub stride: Expr<'k, I64, Grid>,
+    /// Rows or columns that exist.
+    pub count: Expr<'k, I32, Cta>,
 }
 
 impl Slot {
@@ -36,6 +68,30 @@ impl<'k> KernelBuilder<'k> {
         WarpgroupSums(self.declare_fragment(name, Dtype::F32, FragmentRole::WarpgroupAccumulator, map, 1))
     }
 
+    /// Declares the scales of the rows or of the columns of such an accumulator.
+    pub fn scales(&mut self, name: &str, map: ThreadValueMap) -> ScaleFragment {
+        ScaleFragment(self.declare_fragment(name, Dtype::F32, FragmentRole::Scales, map, 1))
+    }
+
+    /// Reads the scales that exist; the others are 0.
+    #[track_caller]
+    pub fn load_scales(&mut self, to: ScaleFragment, from: &GlobalScales<'k>) {
+        self.push(Op::LoadScales(LoadScales {
+            to: to.0,
+            pointer: from.pointer.param(),
+            origin: from.origin.id,
+            stride: from.stride.id,
+            count: from.count.id,
+        }));
+    }
+
+    /// total += partial, times the scales where there are any.
+    #[track_caller]
+    pub fn promote(&mut self, total: WarpgroupSums, partial: WarpgroupSums, scales: Option<SumScales>) {
+        let scales = scales.map(SumScales::lower);
+        self.push(Op::Promote(Promote { total: total.0, partial: partial.0, scales }));
+    }
+
     /// Sets a warpgroup's sums to zero.
     #[track_caller]
     pub fn zero_sums(&mut self, sums: WarpgroupSums) {
@@ -48,7 +104,7 @@ impl<'k> KernelBuilder<'k> {
         self.push(Op::FenceProducts);
     }
 
-    /// sums (+)= a · bᵀ for the k16 step `step`; `keep`: adds to what is there.
+    /// sums (+)= a · bᵀ for the step `step` along the reduction; `keep`: adds to what is there.
     #[track_caller]
     pub fn warpgroup_multiply<S>(
         &mut self,
@@ -92,10 +148,19 @@ impl<'k> KernelBuilder<'k> {
         S: Within<Warpgroup>,
     {
         let row = row.expr(self.arena());
-        self.push(Op::StoreFragment { from: from.0, to: to.tile(), row, col, block: None, transposed: false });
+        self.push(Op::StoreFragment {
+            from: from.0,
+            to: to.tile(),
+            row,
+            col,
+            block: None,
+            transposed: false,
+            scales: None,
+        });
     }
 
-    /// The same for one of the warpgroup's blocks of 64 rows.
+    /// The same for one of the warpgroup's blocks of 64 rows, times the scales of its rows and of the columns from `col` on
+    /// where there are any.
     #[track_caller]
     pub fn store_block<S>(
         &mut self,
@@ -103,12 +168,13 @@ impl<'k> KernelBuilder<'k> {
         to: &Slot,
         (row, block): (impl Operand<'k, I32, Scope = S>, u32),
         col: u32,
+        scales: Option<SumScales>,
     ) where
         S: Within<Warpgroup>,
     {
         let row = row.expr(self.arena());
-        let to = to.tile();
-        self.push(Op::StoreFragment { from: from.0, to, row, col, block: Some(block), transposed: false });
+        let (to, scales) = (to.tile(), scales.map(SumScales::lower));
+        self.push(Op::StoreFragment { from: from.0, to, row, col, block: Some(block), transposed: false, scales });
     }
 
     /// Rounds the sums of a tile and writes those that exist, element by element, to rows that may start anywhere; where
@@ -130,6 +196,7 @@ impl<'k> KernelBuilder<'k> {
         S: ScopeTag + Within<Warpgroup>,
     {
         let row = row.expr(self.arena());
-        self.push(Op::StoreFragment { from: from.0, to: to.tile(), row, col, block: None, transposed: true });
+        let to = to.tile();
+        self.push(Op::StoreFragment { from: from.0, to, row, col, block: None, transposed: true, scales: None });
     }
 }

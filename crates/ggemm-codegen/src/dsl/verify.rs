@@ -372,6 +372,12 @@ impl<'a> Check<'a> {
         let n = body.fragments[product.accumulator.0 as usize].map.values[2].extent * crate::geometry::MMA_N;
         let rows = product_rows(&body.fragments[product.accumulator.0 as usize].map);
         let operands = [(product.a, product.a_is_mn_major, rows), (product.b, product.b_is_mn_major, n)];
+        let [a, b] = operands.map(|(tile, ..)| body.shared[tile.tile.0 as usize].dtype);
+        if a != b && !(a.is_fp8() && b.is_fp8()) {
+            let tile = body.shared[product.b.tile.0 as usize].name.clone();
+            let problem = format!("it is {b}, and the other operand {a}");
+            self.defect(location, DefectKind::Tile { tile, statement, problem });
+        }
         for (tile, mn_major, side) in operands {
             self.bulk_tile(location, statement, &tile);
             let t = &self.kernel.body.shared[tile.tile.0 as usize];

@@ -87,6 +87,10 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<DeviceAc
             Op::LoadIndex { pointer, index, .. } => {
                 (*pointer, Direction::Read, "ld.global 4 (of i64: 8)", lets.entries(*index))
             }
+            Op::LoadScales(load) => {
+                let dense = kernel.body.exprs.as_constant(load.stride) == Some(1);
+                (load.pointer, Direction::Read, "ld.global 4", scales(&fragment(load.to).map, dense))
+            }
             Op::FetchAdd(add) => {
                 let word = Touch { row: 0, byte: 0, width: 4 };
                 (add.pointer, Direction::Atomic, "atom.global 4", vec![word])
@@ -96,6 +100,16 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<DeviceAc
         found.push(access(site, name(pointer), direction, instruction, &request));
     }
     found
+}
+
+/// The first scales that the lanes of a warp read; `dense`: those of neighbours are neighbours.
+fn scales(map: &ThreadValueMap, dense: bool) -> Vec<Touch> {
+    let places = (0..32).map(|lane| map.coordinates(lane, 0)).map(|(row, col)| row + col);
+    let touch = |place| match dense {
+        true => Touch { row: 0, byte: 4 * place, width: 4 },
+        false => Touch { row: place, byte: 0, width: 4 },
+    };
+    places.map(touch).collect()
 }
 
 /// What a staging fragment is read from.

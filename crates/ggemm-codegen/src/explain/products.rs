@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Site;
-use crate::descriptor::{WGMMA_K, WGMMA_M};
+use crate::descriptor::{WGMMA_M, wgmma_k};
 use crate::geometry::{MMA_K, MMA_M, MMA_N, WARPS_OF_WARPGROUP};
 use crate::ir::{Kernel, Op, Stmt};
 
@@ -16,9 +16,9 @@ pub struct Products {
     pub instruction: String,
     /// Warps that execute one together.
     pub warps: u32,
-    /// How many each of them (each warp, or each warpgroup) executes in a k16 step.
+    /// How many each of them (each warp, or each warpgroup) executes in a step along the reduction.
     pub per_step: u32,
-    /// k16 steps of a stage.
+    /// Steps of a stage.
     pub steps_of_stage: u32,
     /// How many it executes for a stage.
     pub per_stage: u32,
@@ -47,10 +47,11 @@ pub(super) fn shapes(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<Products> 
             Op::WarpgroupMultiply(p) => {
                 let values = &fragment(p.accumulator).values;
                 let n = values[2].extent * MMA_N;
-                let (rows, cols) = kernel.body.shared[p.a.tile.0 as usize].layout.shape();
+                let layout = &kernel.body.shared[p.a.tile.0 as usize].layout;
+                let ((rows, cols), k) = (layout.shape(), wgmma_k(layout.element_bytes));
                 let depth = if p.a_is_mn_major { rows } else { cols };
-                let name = format!("wgmma.m{WGMMA_M}n{n}k{WGMMA_K}");
-                (name, WARPS_OF_WARPGROUP, values[3].extent, depth / WGMMA_K, WGMMA_M * n * WGMMA_K)
+                let name = format!("wgmma.m{WGMMA_M}n{n}k{k}");
+                (name, WARPS_OF_WARPGROUP, values[3].extent, depth / k, WGMMA_M * n * k)
             }
             _ => continue,
         };

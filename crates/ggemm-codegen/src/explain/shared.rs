@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Site;
 use crate::arch::ArchLimits;
-use crate::descriptor::WGMMA_K;
+use crate::descriptor::wgmma_k;
 use crate::dtype::Dtype;
 use crate::geometry::{MMA_K, MMA_N};
 use crate::ir::{BARRIER_BYTES, Fragment, Kernel, Op, SharedTile, Stmt, TileRef, WarpgroupMultiply};
@@ -236,7 +236,8 @@ pub(super) fn stores(
 pub(super) fn core_matrices(layout: &Layout, is_mn_major: bool) -> Pattern {
     let (rows, cols) = layout.shape();
     let elements = CHUNK_BYTES / layout.element_bytes;
-    debug_assert!(if is_mn_major { rows } else { cols }.is_multiple_of(WGMMA_K), "whole steps");
+    let depth = if is_mn_major { rows } else { cols };
+    debug_assert!(depth.is_multiple_of(wgmma_k(layout.element_bytes)), "whole steps");
     let firsts = (0..rows).step_by(8).flat_map(|row| (0..cols).step_by(elements as usize).map(move |col| (row, col)));
     let requests = firsts.map(|(row, col)| (row..row + 8).map(|row| layout.offset(row, col)).collect());
     Pattern::of_requests("wgmma", CHUNK_BYTES, requests)

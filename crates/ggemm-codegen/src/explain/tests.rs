@@ -1,6 +1,6 @@
 use super::*;
 use crate::catalogue;
-use crate::descriptor::WGMMA_K;
+use crate::descriptor::wgmma_k;
 use crate::dtype::Dtype;
 use crate::geometry::{self, MMA_K};
 use crate::ir::{Fragment, FragmentRole, SharedTile};
@@ -200,7 +200,11 @@ fn explanations_add_up() {
             // In turns, each of two warpgroups does all of a tile.
             let tiles = if spec.schedule == Schedule::Pingpong { 2 } else { 1 };
             assert_eq!(all, tiles * contract.work.multiply_adds, "{name}");
-            let steps = if spec.copy == CopyPath::Tma { spec.tile.k / WGMMA_K } else { spec.tile.k / MMA_K };
+            let steps = if spec.copy == CopyPath::Tma {
+                spec.tile.k / wgmma_k(spec.operand.size_bytes())
+            } else {
+                spec.tile.k / MMA_K
+            };
             assert!(e.products.iter().all(|p| p.steps_of_stage == steps), "{name}");
 
             let loaded: u32 =

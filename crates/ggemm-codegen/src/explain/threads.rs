@@ -29,7 +29,7 @@ pub struct Registers {
     pub estimate: u32,
     /// The most that the compiler may use: the file shared by the threads of one CTA.
     pub most: u32,
-    /// What fragments take of them.
+    /// What fragments take of them, those apart that take the place of others.
     pub fragments: Vec<FragmentRegisters>,
     /// What addresses, the walk and loops were seen to take.
     pub addresses: u32,
@@ -82,10 +82,7 @@ pub(super) fn registers(kernel: &Kernel, limits: &ArchLimits) -> Registers {
     Registers {
         estimate: kernel.contract.registers,
         most: share.min(MOST_OF_THREAD),
-        fragments: kernel
-            .body
-            .fragments
-            .iter()
+        fragments: resources::beside_each_other(&kernel.body)
             .map(|f| FragmentRegisters { name: f.name.clone(), registers: resources::registers_of(f) })
             .collect(),
         addresses: ADDRESS_REGISTERS,

@@ -6,13 +6,14 @@
 
 use std::fmt;
 
-use super::Memory;
 use super::memory::{decode, encode};
 use super::schedule::Dice;
-use crate::bound::within;
+use super::{Buffer, Memory};
+use crate::bound::{roundings, within};
 use crate::contraction::Contraction;
 use crate::dtype::Dtype;
-use crate::problem::{GroupForm, Operation, Problem, ProblemError, WeightSharing};
+use crate::problem::{GroupForm, Operation, Problem, ProblemError, TensorShape, WeightSharing};
+use crate::scaling::{SCALE_BLOCK, ScaleShape};
 use crate::scenario::{Extent, Scenario};
 use crate::spec::{KernelSpec, Major, Ragged};
 
@@ -29,12 +30,14 @@ pub struct Case {
     seed: u64,
     /// A, B, and what D holds before, of every index.
     values: [Vec<f32>; 3],
+    /// The scales of A and of B, of every index.
+    scales: [Vec<f32>; 2],
 }
 
 /// What the operands hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// Integers from -3 to 3: every sum is exact.
+    /// Integers from -3 to 3, and scales that are powers of two: every sum is exact.
     Integers,
     /// Reals between -1 and 1: results are held to the [bound](crate::bound).
     Reals,
@@ -152,7 +155,14 @@ impl Case {
         // What the memory will hold: rounded to each tensor's type.
         let values = [&contraction.a, &contraction.b, &contraction.d]
             .map(|t| (0..t.elements()).map(&mut value).map(|v| decode(t.dtype, encode(t.dtype, v))).collect());
-        Ok(Case { contraction, problem, groups: groups.to_vec(), runs, data, seed, values })
+        let mut scale = |_| {
+            let (power, real) = (0.5 * (1 << dice.below(3)) as f32, 0.5 + dice.below(10001) as f32 / 10000.0);
+            if data == Data::Integers { power } else { real }
+        };
+        let scales = contraction.scales.map_or_else(Default::default, |shapes| {
+            shapes.map(|shape| (0..shape.elements()).map(&mut scale).collect())
+        });
+        Ok(Case { contraction, problem, groups: groups.to_vec(), runs, data, seed, values, scales })
     }
 
     /// The problem as kernels see it.
@@ -168,6 +178,10 @@ impl Case {
         let in_group = |row: usize| self.runs.iter().any(|(s, e)| (*s..*e).contains(&row));
         for (which, t, ragged) in [(0, &c.a, true), (1, &c.b, c.ragged == Ragged::Reduction)] {
             let buffer = if which == 0 { &mut memory.a } else { &mut memory.b };
+            if c.reduction_blocks {
+                self.fill_blocks(buffer, which, t);
+                continue;
+            }
             for g in 0..t.groups {
                 for row in (0..t.rows).filter(|r| !ragged || in_group(*r)) {
                     for col in 0..t.cols {
@@ -177,12 +191,55 @@ impl Case {
                 }
             }
         }
+        self.fill_scales(&mut memory.scales);
         if c.accumulate {
             for i in self.outputs().map(|(i, ..)| i).collect::<Vec<_>>() {
                 memory.d.set(i, self.values[2][i]);
             }
         }
         memory
+    }
+
+    /// An operand that lies along the reduction: what groups have, and zeros behind it in the last block of each.
+    fn fill_blocks(&self, buffer: &mut Buffer, which: usize, t: &TensorShape) {
+        for (group, (start, end)) in self.runs.iter().copied().enumerate() {
+            let (first, length) = (self.contraction.reduction_start(start, group), end - start);
+            for (row, k) in (0..t.rows).flat_map(|row| (0..length.next_multiple_of(SCALE_BLOCK)).map(move |k| (row, k)))
+            {
+                let i = row * t.row_stride + first + k;
+                buffer.set(i, if k < length { self.values[which][i] } else { 0.0 });
+            }
+        }
+    }
+
+    /// The scales that some group's products have. Those of rows past the groups, and of groups without rows, stay NaN.
+    fn fill_scales(&self, scales: &mut [Buffer; 2]) {
+        let c = &self.contraction;
+        let Some(shapes) = c.scales else { return };
+        for (group, (start, end)) in self.runs.iter().copied().enumerate().filter(|(_, (s, e))| s < e) {
+            let (rows, length) = match c.ragged {
+                Ragged::Rows => (start..end, c.reduction),
+                Ragged::Reduction => (0..c.rows, end - start),
+            };
+            for (which, outer) in [rows, 0..c.cols].into_iter().enumerate() {
+                for (outer, block) in outer.flat_map(|o| (0..length.div_ceil(SCALE_BLOCK)).map(move |b| (o, b))) {
+                    let i = shapes[which].index(group, outer, c.first_block(start, group) + block);
+                    scales[which].set(i, self.scales[which][i]);
+                }
+            }
+        }
+    }
+
+    /// What an element's products are multiplied by, in the block of the reduction that holds `k`.
+    fn scale(&self, group: usize, (row, col): (usize, usize), k: usize) -> f64 {
+        let c = &self.contraction;
+        let Some(shapes) = c.scales else { return 1.0 };
+        let block = c.first_block(self.runs[group].0, group) + k / SCALE_BLOCK;
+        let of = |which: usize, outer: usize| {
+            let shape: &ScaleShape = &shapes[which];
+            f64::from(self.scales[which][shape.index(group, outer, block)])
+        };
+        of(0, row) * of(1, col)
     }
 
     /// Every element of D that exists: its index, group, row and column.
@@ -199,6 +256,8 @@ impl Case {
         let c = &self.contraction;
         let mut sum = Expected { group, row, col, ..Expected::default() };
         let x = |r: usize, i: usize| f64::from(self.values[0][r * c.a.row_stride + i]);
+        let y = |r: usize, i: usize| f64::from(self.values[1][r * c.b.row_stride + i]);
+        let scaling = self.problem.scaling;
         match c.ragged {
             Ragged::Rows => {
                 let Some(g) = self.runs.iter().position(|(s, e)| (*s..*e).contains(&row)) else {
@@ -206,8 +265,10 @@ impl Case {
                 };
                 for k in 0..c.reduction {
                     let (r, i) = if c.b_major == Major::K { (col, k) } else { (k, col) };
-                    sum.add(x(row, k) * f64::from(self.values[1][g * c.b.group_stride + r * c.b.row_stride + i]));
+                    let product = x(row, k) * f64::from(self.values[1][g * c.b.group_stride + r * c.b.row_stride + i]);
+                    sum.add(product * self.scale(g, (row, col), k));
                 }
+                sum.terms = roundings(sum.terms, scaling);
             }
             Ragged::Reduction => {
                 let (start, end) = self.runs[group];
@@ -217,9 +278,15 @@ impl Case {
                 if c.accumulate {
                     sum.add(f64::from(self.values[2][index]));
                 }
-                for r in start..end {
-                    sum.add(x(r, row) * f64::from(self.values[1][r * c.b.row_stride + col]));
+                let first = c.reduction_start(start, group);
+                for k in 0..end - start {
+                    let product = match c.a_major {
+                        Major::K => x(row, first + k) * y(col, first + k),
+                        Major::Mn => x(first + k, row) * y(first + k, col),
+                    };
+                    sum.add(product * self.scale(group, (row, col), k));
                 }
+                sum.terms = roundings(end - start, scaling) + usize::from(c.accumulate);
             }
         }
         Some(sum)

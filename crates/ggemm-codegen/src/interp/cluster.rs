@@ -195,6 +195,7 @@ impl Machine<'_, '_> {
                 | Op::CopyTile { .. }
                 | Op::LoadStaging { .. }
                 | Op::StoreTile { .. }
+                | Op::LoadScales(_)
                 | Op::BulkLoad(_)
                 | Op::BulkStore(_)
                 | Op::FetchAdd(_)

@@ -235,9 +235,11 @@ impl<'k> Machine<'k, '_> {
                 self.await_products(cta, warp, *pending as usize);
                 self.note(cta, warp, stmt, format!(" (pending {pending})"));
             }
+            Op::LoadScales(load) => self.load_scales(cta, warp, load)?,
+            Op::Promote(promote) => self.promote(cta, warp, promote)?,
             Op::FenceProxy => self.fence_proxy(cta, warp),
-            Op::StoreFragment { from, to, row, col, block, transposed } => {
-                self.store_fragment(cta, warp, stmt, *from, to, (*row, *block), *col, *transposed)?;
+            Op::StoreFragment { from, to, row, col, block, transposed, scales } => {
+                self.store_fragment(cta, warp, stmt, (*from, *scales), to, (*row, *block), *col, *transposed)?;
             }
             Op::WriteWord { to, value } => self.write_word(cta, warp, stmt, to, *value, mask)?,
             Op::ReadWord { var, from } => self.read_word(cta, warp, stmt, *var, from, mask)?,

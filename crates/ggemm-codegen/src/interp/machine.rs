@@ -104,7 +104,7 @@ impl<'k, 'm> Machine<'k, 'm> {
                     Operand::A => &problem.a,
                     Operand::B => &problem.b,
                     Operand::D => &problem.d,
-                    Operand::Groups | Operand::Workspace => return None,
+                    Operand::Groups | Operand::Workspace | Operand::AScales | Operand::BScales => return None,
                 };
                 kernel.contract.tensor_maps.get(id.0 as usize).map(|map| map.encode(shape))
             }

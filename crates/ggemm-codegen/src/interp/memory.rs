@@ -151,6 +151,8 @@ pub struct Memory {
     pub d: Buffer,
     /// Sizes or ends.
     pub groups: Buffer,
+    /// The scales of A and of B; empty for operands that have none.
+    pub scales: [Buffer; 2],
 }
 
 impl Memory {
@@ -162,6 +164,10 @@ impl Memory {
             b: float(&problem.b),
             d: float(&problem.d),
             groups: Buffer::poisoned(ElementKind::Integer(problem.group_index), problem.groups),
+            scales: [0, 1].map(|operand| {
+                let count = problem.scales.map_or(0, |s| s[operand].elements());
+                Buffer::poisoned(ElementKind::Float(Dtype::F32), count)
+            }),
         }
     }
 
@@ -172,6 +178,8 @@ impl Memory {
             Operand::B => Some(&self.b),
             Operand::D => Some(&self.d),
             Operand::Groups => Some(&self.groups),
+            Operand::AScales => Some(&self.scales[0]),
+            Operand::BScales => Some(&self.scales[1]),
             Operand::Workspace => None,
         }
     }
@@ -182,6 +190,8 @@ impl Memory {
             Operand::B => Some(&mut self.b),
             Operand::D => Some(&mut self.d),
             Operand::Groups => Some(&mut self.groups),
+            Operand::AScales => Some(&mut self.scales[0]),
+            Operand::BScales => Some(&mut self.scales[1]),
             Operand::Workspace => None,
         }
     }

@@ -37,6 +37,7 @@ mod memory;
 mod observe;
 mod products;
 mod scalars;
+mod scales;
 mod schedule;
 mod scheduling;
 mod shared;

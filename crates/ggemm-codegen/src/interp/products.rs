@@ -6,9 +6,9 @@ use super::memory::{decode, encode};
 use super::schedule::Policy;
 use super::shared::{OperationId, PIECE, SharedMemory};
 use super::warp::LANES;
-use crate::descriptor::{WGMMA_K, WGMMA_M};
+use crate::descriptor::{WGMMA_M, wgmma_k};
 use crate::geometry::MMA_M;
-use crate::ir::{ExprId, FragmentId, SharedTile, Stmt, TileRef, WarpgroupMultiply};
+use crate::ir::{ExprId, FragmentId, OuterScales, SharedTile, Stmt, TileRef, WarpgroupMultiply};
 
 /// A product on its way: what one warp contributes to its warpgroup's.
 pub(super) struct Product<'k> {
@@ -20,7 +20,7 @@ pub(super) struct Product<'k> {
     done: bool,
 }
 
-/// A k16 step of a tile.
+/// A step along the reduction of a tile.
 struct Operand<'k> {
     tile: &'k SharedTile,
     /// Byte address of the tile.
@@ -41,19 +41,18 @@ struct Piece {
     k: u32,
 }
 
-/// Elements of 16 bytes.
-const PIECE_ELEMENTS: u32 = PIECE / 2;
-
 impl<'k> Operand<'k> {
     fn new(tile: &'k SharedTile, address: u32, is_mn_major: bool, side: (u32, u32), first_k: u32) -> Self {
         let offset = |s: u32, k: u32| {
             let (s, k) = (side.0 + s, first_k + k);
             if is_mn_major { tile.layout.offset(k, s) } else { tile.layout.offset(s, k) }
         };
-        let (sides, depths) = if is_mn_major { (PIECE_ELEMENTS, 1) } else { (1, PIECE_ELEMENTS) };
+        let element_bytes = tile.dtype.size_bytes();
+        let elements = PIECE / element_bytes;
+        let (sides, depths) = if is_mn_major { (elements, 1) } else { (1, elements) };
         let pieces = (0..side.1)
             .step_by(sides as usize)
-            .flat_map(|s| (0..WGMMA_K).step_by(depths as usize).map(move |k| (s, k)))
+            .flat_map(|s| (0..wgmma_k(element_bytes)).step_by(depths as usize).map(move |k| (s, k)))
             .map(|(s, k)| Piece { offset: offset(s, k) / PIECE * PIECE, side: s, k })
             .collect();
         Operand { tile, address, is_mn_major, sides: side.1, pieces }
@@ -61,14 +60,15 @@ impl<'k> Operand<'k> {
 
     /// The elements of `count` rows or columns from `first` on: all of them for one k, then for the next.
     fn elements(&self, shared: &SharedMemory, first: u32, count: u32) -> Vec<f64> {
-        let mut elements = vec![0.0; (count * WGMMA_K) as usize];
+        let element_bytes = self.tile.dtype.size_bytes();
+        let mut elements = vec![0.0; (count * wgmma_k(element_bytes)) as usize];
         for piece in self.pieces.iter().filter(|p| (first..first + count).contains(&p.side)) {
             let bytes = shared.bytes(self.address + piece.offset);
-            for (i, bits) in (0u32..).zip(bytes.chunks_exact(2)) {
+            for (i, bytes) in (0u32..).zip(bytes.chunks_exact(element_bytes as usize)) {
+                let bits = bytes.iter().rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte));
                 let (side, k) = if self.is_mn_major { (i, 0) } else { (0, i) };
                 let at = (piece.k + k) * count + piece.side - first + side;
-                let value = decode(self.tile.dtype, u64::from(u16::from_le_bytes([bits[0], bits[1]])));
-                elements[at as usize] = f64::from(value);
+                elements[at as usize] = f64::from(decode(self.tile.dtype, bits));
             }
         }
         elements
@@ -137,8 +137,9 @@ impl<'k> Machine<'k, '_> {
         let t = self.tile(cta, warp, tile)?;
         let (rows, cols) = t.tile.layout.shape();
         let depth = if is_mn_major { rows } else { cols };
-        let first_k = step.checked_mul(i64::from(WGMMA_K)).and_then(|k| u32::try_from(k).ok());
-        let Some(first_k) = first_k.filter(|k| k.saturating_add(WGMMA_K) <= depth) else {
+        let of_step = wgmma_k(t.tile.dtype.size_bytes());
+        let first_k = step.checked_mul(i64::from(of_step)).and_then(|k| u32::try_from(k).ok());
+        let Some(first_k) = first_k.filter(|k| k.saturating_add(of_step) <= depth) else {
             return Err(FindingKind::OutsideTile { tile: t.tile.name.clone(), step });
         };
         Ok(Operand::new(t.tile, t.address(0), is_mn_major, side, first_k))
@@ -191,7 +192,7 @@ impl<'k> Machine<'k, '_> {
                     for (x, ys) in rows[i..].iter().step_by(MMA_M as usize).zip(columns.chunks_exact(n)) {
                         sums.iter_mut().zip(ys).for_each(|(sum, y)| *sum += x * y);
                     }
-                    // Products of 16-bit floats are exact in f64; a step is summed and rounded to f32 once.
+                    // Products of 8-bit and 16-bit floats are exact in f64; a step is summed and rounded to f32 once.
                     for (kept, sum) in r.values[0][row * r.cols..][..n].iter_mut().zip(&sums) {
                         let before = if product.keep { f64::from(*kept) } else { 0.0 };
                         *kept = (before + sum) as f32;
@@ -217,7 +218,7 @@ impl<'k> Machine<'k, '_> {
         cta: usize,
         warp: usize,
         stmt: &Stmt,
-        from: FragmentId,
+        (from, scales): (FragmentId, Option<OuterScales>),
         to: &TileRef,
         (first_row, only): (ExprId, Option<u32>),
         first_col: u32,
@@ -248,8 +249,11 @@ impl<'k> Machine<'k, '_> {
                 for e in 0..elements {
                     let (r, c) = if transposed { (i + e, o) } else { (o, i + e) };
                     let registers = &self.ctas[cta].warps[warp].registers[from.0 as usize];
-                    let at = (block * WGMMA_M + r) as usize * registers.cols + (first_col + c) as usize;
-                    let bits = encode(dtype, registers.values[0][at]).to_le_bytes();
+                    let row = (block * WGMMA_M + r) as usize;
+                    let sum = registers.values[0][row * registers.cols + (first_col + c) as usize];
+                    let outer = self.outer_scales(cta, warp, scales)?;
+                    let sum = outer.map_or(sum, |outer| outer.times(sum, (row, c as usize)));
+                    let bits = encode(dtype, sum).to_le_bytes();
                     let (to, n) = ((e * size) as usize, size as usize);
                     bytes[to..to + n].copy_from_slice(&bits[..n]);
                 }

@@ -162,6 +162,22 @@ pub enum ParamRole {
     DRowStride,
     /// Elements between groups of D.
     DGroupStride,
+    /// A's first scale.
+    AScales,
+    /// B's first scale.
+    BScales,
+    /// Scales from one group of A to the next.
+    AScaleGroupStride,
+    /// Scales from one row of A to the next.
+    AScaleOuterStride,
+    /// Scales from one block of the reduction of A to the next.
+    AScaleReductionStride,
+    /// Scales from one group of B to the next; 0 for a shared one.
+    BScaleGroupStride,
+    /// Scales from one block of columns of B to the next.
+    BScaleOuterStride,
+    /// Scales from one block of the reduction of B to the next.
+    BScaleReductionStride,
     /// Rows of D past the last group are zeroed.
     ZeroTail,
     /// Add to D.

@@ -12,6 +12,7 @@ pub mod bulk;
 pub mod contract;
 pub mod expr;
 pub mod role;
+pub mod scale;
 pub mod stmt;
 pub mod tensor_map;
 mod uses;
@@ -24,6 +25,7 @@ pub use bulk::{BulkLoad, BulkStore};
 pub use contract::{Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType};
 pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
 pub use role::{RegisterBudget, Role};
+pub use scale::{LoadScales, OuterScales, Promote};
 pub use stmt::{
     Block, Fragment, FragmentId, FragmentRole, GlobalTile, Location, Op, ParamId, ScalarVar, SharedId, SharedTile,
     ShuffleFrom, Stmt, StmtId, TileRef, VarId,

@@ -8,6 +8,7 @@ use super::barrier::{Arrive, BarrierId, BarrierRef};
 use super::bulk::{BulkLoad, BulkStore};
 use super::expr::{ExprId, Scope, Type};
 use super::role::Role;
+use super::scale::{LoadScales, OuterScales, Promote};
 use super::wgmma::WarpgroupMultiply;
 use crate::dtype::Dtype;
 use crate::layout::{Layout, ThreadValueMap};
@@ -82,6 +83,8 @@ pub enum FragmentRole {
     Staging,
     /// D of `wgmma`: 64 rows a warpgroup, four f32 for every 8 columns.
     WarpgroupAccumulator,
+    /// Scales of the rows or of the columns of such an accumulator.
+    Scales,
 }
 
 /// Elements that the threads of a CTA hold in registers.
@@ -375,6 +378,10 @@ pub enum Op {
         /// Groups that may be.
         pending: u32,
     },
+    /// Reads scales into registers.
+    LoadScales(LoadScales),
+    /// Adds the sums of a block to those of all.
+    Promote(Promote),
     /// Orders this thread's ordinary accesses to shared memory before what the copy engine and `wgmma` do with it.
     FenceProxy,
     /// Rounds an accumulator of a warpgroup and writes some of its rows and columns to a shared tile.
@@ -391,6 +398,8 @@ pub enum Op {
         block: Option<u32>,
         /// The tile's rows are the accumulator's columns.
         transposed: bool,
+        /// What sums are multiplied by: the scales of the rows, and of the columns from `col` on.
+        scales: Option<OuterScales>,
     },
     /// Writes a 32-bit word of a shared tile of words, one of which takes 16 bytes. Each lane that reaches it does.
     WriteWord {
@@ -463,7 +472,9 @@ impl Op {
             Op::Shuffle { .. } | Op::Ballot { .. } | Op::LoadMatrix { .. } | Op::Multiply { .. } => Scope::Warp,
             Op::Role(_) => Scope::Cta,
             Op::ClusterArrive | Op::ClusterWait => Scope::Cluster,
-            Op::FenceProducts
+            Op::LoadScales(_)
+            | Op::Promote(_)
+            | Op::FenceProducts
             | Op::WarpgroupMultiply(_)
             | Op::CommitProducts
             | Op::AwaitProducts { .. }
@@ -520,6 +531,8 @@ impl Op {
             Op::WarpgroupMultiply(_) => "warpgroup_multiply",
             Op::CommitProducts => "commit_products",
             Op::AwaitProducts { .. } => "await_products",
+            Op::LoadScales(_) => "load_scales",
+            Op::Promote(_) => "promote",
             Op::FenceProxy => "fence_proxy",
             Op::StoreFragment { .. } => "store_fragment",
             Op::WriteWord { .. } => "write_word",

@@ -39,6 +39,7 @@ impl Op {
             Op::BulkStore(store) => with(store.coordinates.clone(), &[slot(&store.from), store.row]),
             Op::WarpgroupMultiply(p) => vec![slot(&p.a), slot(&p.b), p.step, p.keep],
             Op::StoreFragment { to, row, .. } => vec![slot(to), *row],
+            Op::LoadScales(load) => vec![load.origin, load.stride, load.count],
             Op::WriteWord { to, value } => vec![slot(to), *value],
             Op::ReadWord { from, .. } => vec![slot(from)],
             Op::FetchAdd(add) => vec![add.index, add.amount, add.guard],
@@ -60,6 +61,7 @@ impl Op {
             | Op::FenceProducts
             | Op::CommitProducts
             | Op::AwaitProducts { .. }
+            | Op::Promote(_)
             | Op::FenceProxy
             | Op::AwaitGrid
             | Op::LaunchDependents => Vec::new(),

@@ -3,7 +3,7 @@
 use super::expr::ExprId;
 use super::stmt::{FragmentId, TileRef};
 
-/// accumulator (+)= a · bᵀ for one k16 step: each warpgroup multiplies its rows of the A tile.
+/// accumulator (+)= a · bᵀ for one step along the reduction, of 32 bytes: each warpgroup multiplies its rows of the A tile.
 #[derive(Clone, Copy, Debug)]
 pub struct WarpgroupMultiply {
     /// The accumulator.
@@ -16,7 +16,7 @@ pub struct WarpgroupMultiply {
     pub a_is_mn_major: bool,
     /// B's rows are the reduction.
     pub b_is_mn_major: bool,
-    /// The step along the reduction, in units of 16 elements.
+    /// The step along the reduction, in units of 16 elements, or of 32 of fp8.
     pub step: ExprId,
     /// Adds to the sums that are there; else they start anew.
     pub keep: ExprId,

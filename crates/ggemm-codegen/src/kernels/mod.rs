@@ -42,6 +42,12 @@ fn summary(spec: &KernelSpec) -> String {
     match (spec.ragged, spec.b_major) {
         (Ragged::Rows, Major::K) => "d[rows of g] = a[rows of g] · b[g]ᵀ, with a [rows, k] and b[g] [n, k]".to_owned(),
         (Ragged::Rows, Major::Mn) => "d[rows of g] = a[rows of g] · b[g], with a [rows, k] and b[g] [k, n]".to_owned(),
-        (Ragged::Reduction, _) => "d[g] = a[rows of g]ᵀ · b[rows of g], with a [rows, m] and b [rows, n]".to_owned(),
+        (Ragged::Reduction, Major::K) => {
+            "d[g] = a[blocks of g] · b[blocks of g]ᵀ, with a [m, blocks of 128 rows] and b [n, blocks of 128 rows]"
+                .to_owned()
+        }
+        (Ragged::Reduction, Major::Mn) => {
+            "d[g] = a[rows of g]ᵀ · b[rows of g], with a [rows, m] and b [rows, n]".to_owned()
+        }
     }
 }

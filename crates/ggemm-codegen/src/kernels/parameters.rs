@@ -47,7 +47,7 @@ impl<'k> Parameters<'k> {
         };
         Parameters {
             a: k.input("a", s.operand, ParamRole::A),
-            b: k.input("b", s.operand, ParamRole::B),
+            b: k.input("b", s.b_operand, ParamRole::B),
             d: k.output("d", s.output, ParamRole::D),
             extents: Extents::declare(k),
             a_row_stride: k.stride("a_row_stride", ParamRole::ARowStride),

@@ -3,7 +3,9 @@
 use super::MutationKind;
 use super::expressions;
 use super::plant::Planter;
-use crate::ir::{Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, ExprId, Op, Type, WarpgroupMultiply};
+use crate::ir::{
+    Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, ExprId, LoadScales, Op, Promote, Type, WarpgroupMultiply,
+};
 
 /// Whether a statement is dropped, doubled, and moved before what is done before it.
 ///
@@ -22,7 +24,10 @@ pub(super) const fn structure(op: &Op) -> (bool, bool, bool) {
         | Op::AwaitProducts { .. }
         | Op::FenceProxy
         | Op::AwaitGrid => (true, false, true),
-        Op::InitBarrier { .. } | Op::StoreFragment { .. } | Op::WriteWord { .. } => (true, false, false),
+        Op::Promote(_) => (true, true, true),
+        Op::InitBarrier { .. } | Op::StoreFragment { .. } | Op::WriteWord { .. } | Op::LoadScales(_) => {
+            (true, false, false)
+        }
         _ => (false, false, false),
     }
 }
@@ -60,6 +65,9 @@ pub(super) fn uses(op: &mut Op) -> Vec<(&'static str, &mut ExprId)> {
         Op::NamedBarrier { id, .. } => vec![("id", id)],
         Op::WarpgroupMultiply(WarpgroupMultiply { step, .. }) => vec![("step", step)],
         Op::StoreFragment { row, .. } => vec![("row", row)],
+        Op::LoadScales(LoadScales { origin, stride, count, .. }) => {
+            vec![("origin", origin), ("stride", stride), ("count", count)]
+        }
         Op::WriteWord { value, .. } => vec![("value", value)],
         Op::FetchAdd(add) => vec![("index", &mut add.index), ("amount", &mut add.amount), ("guard", &mut add.guard)],
         _ => Vec::new(),
@@ -105,7 +113,34 @@ impl Planter<'_> {
             }
             Op::AwaitStores { .. } | Op::AwaitProducts { .. } => self.weaken(),
             Op::WarpgroupMultiply(p) => self.product(*p),
-            Op::StoreFragment { .. } => {
+            Op::LoadScales(LoadScales { count, .. }) => {
+                let count = *count;
+                self.shifted(MutationKind::ShiftBound, "count", count, |op, new| {
+                    if let Op::LoadScales(load) = op {
+                        load.count = new;
+                    }
+                });
+                self.plant_op(MutationKind::DropBound, "count: all".into(), |k, op| {
+                    if let Op::LoadScales(load) = op {
+                        load.count = k.body.exprs.constant(Type::I32, i64::from(i32::MAX));
+                    }
+                });
+            }
+            Op::Promote(Promote { scales: Some(_), .. }) => {
+                self.plant_op(MutationKind::Scale, "scales: none".into(), |_, op| {
+                    if let Op::Promote(promote) = op {
+                        promote.scales = None;
+                    }
+                });
+            }
+            Op::StoreFragment { scales, .. } => {
+                if scales.is_some() {
+                    self.plant_op(MutationKind::Scale, "scales: none".into(), |_, op| {
+                        if let Op::StoreFragment { scales, .. } = op {
+                            *scales = None;
+                        }
+                    });
+                }
                 self.plant_op(MutationKind::Transpose, "transposed: negated".into(), |_, op| {
                     if let Op::StoreFragment { transposed, .. } = op {
                         *transposed = !*transposed;

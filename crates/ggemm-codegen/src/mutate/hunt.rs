@@ -9,7 +9,7 @@ use crate::interp::{self, Finding, Memory, Policy, Settings};
 use crate::ir::Kernel;
 use crate::kernels;
 use crate::problem::{GroupForm, IndexType, Problem, ProblemError, Tail, WeightSharing};
-use crate::scenario::{columns_together, ends_of, operation_of};
+use crate::scenario::{columns_together, ends_of, operation_of, with_operands};
 use crate::spec::{CopyPath, KernelSpec, Ragged};
 
 /// Whether a fault was noticed.
@@ -323,10 +323,9 @@ impl Plan {
         let sharing = if self.shared { WeightSharing::Shared } else { WeightSharing::PerExpert };
         let form = if self.ends { GroupForm::Ends } else { GroupForm::Sizes };
         let index = if self.wide { IndexType::I64 } else { IndexType::I32 };
-        let mut problem = Problem::new(operation, groups.len(), self.rows, self.n, self.k)
-            .operand(spec.operand)
+        let problem = Problem::new(operation, groups.len(), self.rows, self.n, self.k).weight_layout(layout);
+        let mut problem = with_operands(problem, spec)
             .output(spec.output)
-            .weight_layout(layout)
             .weight_sharing(sharing)
             .group_array(form, index)
             .tail(self.tail);
@@ -335,12 +334,15 @@ impl Plan {
         }
         // Padding after every row and every matrix, so that what is read past them is NaN.
         let pad = |length: usize| match spec.copy {
-            CopyPath::CpAsync | CopyPath::Tma => (length + 1).next_multiple_of(8),
+            CopyPath::CpAsync | CopyPath::Tma => (length + 1).next_multiple_of(16 / spec.operand.size_bytes() as usize),
             CopyPath::Plain => length + 1,
         };
         let weight_rows = problem.weight_shape();
         let w = pad(weight_rows.1);
-        let problem = problem.x_row_stride(pad(self.k)).y_row_stride(pad(self.n)).w_row_stride(w);
+        let [first, second, _] = problem.tensors();
+        // Copies that lie along the reduction have rows of their own.
+        let (x, y) = if problem.reduction_blocks { (second.cols, first.cols) } else { (self.k, self.n) };
+        let problem = problem.x_row_stride(pad(x)).y_row_stride(pad(y)).w_row_stride(w);
         let problem = problem.w_group_stride(pad(weight_rows.0 * w));
         Case::new(problem, &groups, seed, Data::Integers)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::ir::{Block, Body, Op, Stmt};
+use crate::ir::{Block, Body, LoadScales, Op, Stmt};
 
 /// A statement's place.
 pub(super) struct Site {
@@ -74,6 +74,7 @@ fn label(body: &Body, stmt: &Stmt) -> String {
         Op::BeginStaging { fragment: f, .. }
         | Op::LoadStaging { to: f, .. }
         | Op::LoadMatrix { to: f, .. }
+        | Op::LoadScales(LoadScales { to: f, .. })
         | Op::Zero { fragment: f } => {
             format!("{name} {}", fragment(f))
         }

@@ -77,6 +77,8 @@ impl Class {
             | Op::Zero { .. }
             | Op::FenceProducts
             | Op::WarpgroupMultiply(_)
+            | Op::LoadScales(_)
+            | Op::Promote(_)
             | Op::CommitProducts => Class::Multiplies,
             Op::StoreTile { .. } | Op::StoreFragment { .. } | Op::FenceProxy | Op::BulkStore(_) | Op::CommitStores => {
                 Class::Stores

@@ -121,6 +121,8 @@ fn name(operand: Operand) -> &'static str {
         Operand::D => "d",
         Operand::Groups => "groups",
         Operand::Workspace => "workspace",
+        Operand::AScales => "a_scales",
+        Operand::BScales => "b_scales",
     }
 }
 

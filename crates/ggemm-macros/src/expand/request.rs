@@ -26,6 +26,8 @@ pub(super) struct Request {
 pub(super) enum Kernels {
     /// By their names.
     Named(Vec<Spanned<KernelSpec>>),
+    /// All that ship.
+    Shipped,
     /// By a table that says which are fastest.
     Tuned(Tuned),
     /// By what they are for.
@@ -84,7 +86,7 @@ pub(super) fn read(
         .require("arch", "[sm_80, sm_90a]", errors)
         .and_then(|field| read_words(field, &Arch::ALL, "architectures", Ok, errors));
     let kernels = match (fields.get("specs"), fields.get("table")) {
-        (Some(field), _) => read_names(field, &fields, errors).map(Kernels::Named),
+        (Some(field), _) => read_specs(field, &fields, errors),
         (None, Some(field)) => {
             let targets = targets.as_deref().unwrap_or_default();
             read_table(field, &fields, targets, environment, errors).map(Kernels::Tuned)
@@ -94,16 +96,19 @@ pub(super) fn read(
     Some(Request { targets: targets?, kernels: kernels? })
 }
 
-fn read_names(field: &Field, fields: &Fields, errors: &mut Errors) -> Option<Vec<Spanned<KernelSpec>>> {
+fn read_specs(field: &Field, fields: &Fields, errors: &mut Errors) -> Option<Kernels> {
     for other in fields.other_than(&["specs", "arch"]) {
         errors.at(other.key.span(), format!("`specs` names whole kernels: remove `{}`, or `specs`", other.key));
     }
-    let form = "a list of spec names in quotes, as `ggemm list` prints them";
+    if field.word().as_deref() == Some("shipped") {
+        return Some(Kernels::Shipped);
+    }
+    let form = "`shipped` or a list of spec names in quotes, as `ggemm list` prints them";
     let spec = |token: &TokenTree| match string(token) {
         Some(name) => name.parse::<KernelSpec>().map_err(|error| error.to_string()),
         None => Err(format!("expected {form}")),
     };
-    field.list(form, spec, errors)
+    field.list(form, spec, errors).map(Kernels::Named)
 }
 
 fn read_table(

@@ -39,6 +39,9 @@ impl Variant {
 pub(super) fn select(request: &Request, errors: &mut Errors) -> Vec<Variant> {
     match &request.kernels {
         Kernels::Named(specs) => named(specs, &request.targets, errors),
+        Kernels::Shipped => {
+            catalogue::shipped().into_iter().filter_map(|spec| Variant::shipped(spec, &request.targets)).collect()
+        }
         Kernels::Tuned(table) => tuned(&table.variants, &request.targets, errors),
         Kernels::For(purpose) => for_purpose(purpose, &request.targets, errors),
     }
@@ -132,7 +135,7 @@ impl Extent {
 
 impl Need {
     fn is_for(&self, spec: &KernelSpec) -> bool {
-        let key = |s: &KernelSpec| (s.ragged, s.a_major, s.b_major, s.operand, s.accumulator, s.output);
+        let key = |s: &KernelSpec| (s.ragged, s.a_major, s.b_major, s.operands(), s.accumulator, s.output);
         key(spec) == key(&self.form)
     }
 

@@ -18,6 +18,7 @@ use super::stream::Stream;
 use super::tensor_map::TensorMap;
 use super::workspace::WORDS_BYTES;
 use crate::args::Args;
+use crate::buffer::View;
 use crate::error::Error;
 use crate::groups::Runs;
 use crate::select::{Candidate, Selection, Variant};
@@ -33,6 +34,8 @@ pub struct RawArgs {
     pub groups: u64,
     /// Its output.
     pub out: u64,
+    /// The scales of the first operand and of the second; 0 for operands that have none.
+    pub scales: [u64; 2],
 }
 
 /// A problem and the kernels that compute it on a GPU.
@@ -89,11 +92,20 @@ impl CudaPlan {
         if self.checked {
             self.check_groups(stream, groups)?;
         }
-        let used = [lhs.used(Access::Read), rhs.used(Access::Read), groups.used(Access::Read), out.used(Access::Write)];
-        let raw = RawArgs { lhs: lhs.address, rhs: rhs.address, groups: groups.address, out: out.address };
+        // Those that the problem asks for are there, on the plan's device: `check::args` saw to it.
+        let scales = [&args.lhs, &args.rhs].map(|operand| operand.scales.as_ref().and_then(View::device_slice));
+        let used = [lhs, rhs, groups].map(|read| read.used(Access::Read)).into_iter().chain([out.used(Access::Write)]);
+        let used = used.chain(scales.iter().flatten().map(|scales| scales.used(Access::Read)));
+        let raw = RawArgs {
+            lhs: lhs.address,
+            rhs: rhs.address,
+            groups: groups.address,
+            out: out.address,
+            scales: scales.map(|scales| scales.map_or(0, |scales| scales.address)),
+        };
         // SAFETY: the views hold as many elements of the problem's types as it spans, and are valid on this GPU; what
         // they borrow from is kept until the work is done (see `DeviceMemory` and `View::from_device`).
-        memory::ordered(stream, used.into_iter().flatten(), || unsafe { self.launch(stream, raw) })
+        memory::ordered(stream, used.flatten(), || unsafe { self.launch(stream, raw) })
     }
 
     /// The same for addresses.
@@ -127,8 +139,13 @@ impl CudaPlan {
     unsafe fn launch(&self, stream: &Stream, args: RawArgs) -> Result<(), Error> {
         let addresses = [args.lhs, args.rhs, args.out];
         let candidate = self.selection.for_addresses(&addresses).ok_or_else(|| self.misaligned(args))?;
-        let (a, b) = if self.contraction.operands_exchanged { (args.rhs, args.lhs) } else { (args.lhs, args.rhs) };
-        let pointers = Pointers { a, b, d: args.out, groups: args.groups, workspace: 0 };
+        let (mut operands, mut scales) = ([args.lhs, args.rhs], args.scales);
+        if self.contraction.operands_exchanged {
+            operands.reverse();
+            scales.reverse();
+        }
+        let [a, b] = operands;
+        let pointers = Pointers { a, b, d: args.out, groups: args.groups, scales, workspace: 0 };
         if ptr::eq(candidate.variant, self.selection.preferred().variant) {
             // SAFETY: the caller's promise, and the variant takes these addresses.
             return unsafe { self.preferred.enqueue(self.gpu, stream, pointers) };
@@ -147,7 +164,7 @@ impl CudaPlan {
         Ok(fallback.insert(launch).clone())
     }
 
-    /// A pinned variant was given tensors at addresses that it does not take.
+    /// The only variant there is was given tensors at addresses that it does not take.
     fn misaligned(&self, args: RawArgs) -> Error {
         let variant = self.selection.preferred().variant;
         let needed = variant.contract().alignment;
@@ -155,7 +172,7 @@ impl CudaPlan {
         let named = [(lhs.name, args.lhs), (rhs.name, args.rhs), (out.name, args.out)];
         let off = named.into_iter().find(|(_, address)| !address.is_multiple_of(u64::from(needed.max(1))));
         let (argument, address) = off.unwrap_or((out.name, args.out));
-        Error::PinnedAlignment { variant: variant.name(), argument, address, needed }
+        Error::AddressAlignment { variant: variant.name(), argument, address, needed }
     }
 }
 
@@ -195,6 +212,7 @@ struct Pointers {
     b: u64,
     d: u64,
     groups: u64,
+    scales: [u64; 2],
     workspace: u64,
 }
 
@@ -205,6 +223,8 @@ impl Pointers {
             Operand::B => self.b,
             Operand::D => self.d,
             Operand::Groups => self.groups,
+            Operand::AScales => self.scales[0],
+            Operand::BScales => self.scales[1],
             Operand::Workspace => self.workspace,
         }
     }

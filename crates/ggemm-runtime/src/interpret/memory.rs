@@ -1,7 +1,7 @@
 //! Between the caller's memory and the interpreter's, bit for bit.
 
 use ggemm_codegen::interp::{Buffer, ElementKind, Memory};
-use ggemm_codegen::{Contraction, TensorShape};
+use ggemm_codegen::{Contraction, Dtype, TensorShape};
 use half::{bf16, f16};
 
 use crate::args::Args;
@@ -10,6 +10,7 @@ use crate::element::Element;
 use crate::element::with_element;
 use crate::error::Error;
 use crate::fp8::{e4m3, e5m2};
+use crate::operand::Operand;
 
 /// Elements as the interpreter's memory holds them: floats in their own format, integers sign-extended.
 trait Bits: Element {
@@ -58,6 +59,12 @@ integer_bits! { i32 i64 }
 pub(super) fn load(contraction: &Contraction, args: &Args<'_>) -> Result<Memory, Error> {
     let c = contraction;
     let (a, b) = if c.operands_exchanged { (&args.rhs, &args.lhs) } else { (&args.lhs, &args.rhs) };
+    let scales = |operand: usize, given: &Operand<'_>| {
+        let count = c.scales.map_or(0, |shapes| shapes[operand].elements());
+        let bits = given.scales.as_ref().map_or(Ok(Vec::new()), |view| copy(view, count))?;
+        Ok::<_, Error>(Buffer::from_bits(ElementKind::Float(Dtype::F32), bits))
+    };
+    let scales = [scales(0, a)?, scales(1, b)?];
     let (a, b) = (&a.elements, &b.elements);
     let tensor = |shape: &TensorShape, view: &View<'_>| {
         copy(view, shape.elements()).map(|bits| Buffer::from_bits(ElementKind::Float(shape.dtype), bits))
@@ -67,6 +74,7 @@ pub(super) fn load(contraction: &Contraction, args: &Args<'_>) -> Result<Memory,
         b: tensor(&c.b, b)?,
         d: tensor(&c.d, &args.out.as_view())?,
         groups: Buffer::from_bits(ElementKind::Integer(c.group_index), copy(&args.groups, c.groups)?),
+        scales,
     })
 }
 

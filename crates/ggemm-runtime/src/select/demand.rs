@@ -2,7 +2,7 @@
 
 use ggemm_codegen::ir::Unaddressable;
 use ggemm_codegen::{
-    Arch, Contract, Contraction, Dtype, KernelSpec, Major, Operation, Problem, Ragged, TensorShape, ValidSpec,
+    Arch, Contract, Contraction, Dtype, KernelSpec, Major, Operation, Problem, Ragged, Scaling, TensorShape, ValidSpec,
     Violation,
 };
 
@@ -91,6 +91,19 @@ pub enum Unmet {
         /// Its length.
         value: usize,
     },
+    /// It applies scales to other elements.
+    #[error("it takes scales of each {takes}, and those given are of each {given}")]
+    Scaling {
+        /// The variant's.
+        takes: Scaling,
+        /// The problem's.
+        given: Scaling,
+    },
+    /// It leaves sums in the tensor cores' accumulator.
+    #[error(
+        "its sums stay in the tensor cores' accumulator, which the problem does not allow (Problem::fast_accumulation)"
+    )]
+    Accumulation,
     /// No kernel set of the planner holds it.
     #[error(
         "no kernel set of the planner holds it (bake it with kernels! {{ specs: [\"…\"] }}, and pass the set to Planner::with)"
@@ -130,11 +143,49 @@ fn join(violations: &[Violation]) -> String {
     violations.iter().map(Violation::to_string).collect::<Vec<_>>().join(", and ")
 }
 
+/// Why no kernel multiplies the fp8 operands of a problem.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fp8Unmet {
+    /// There are none for the architecture.
+    #[error("kernels of fp8 are for sm_90a alone: use bf16 or f16 operands, or Device::cpu()")]
+    Target,
+    /// An operand does not lie along the reduction.
+    #[error("fp8 tensor cores read {tensor} along {letter}, and it lies along {side}: {remedy}")]
+    Across {
+        /// The operand's name in the operation.
+        tensor: &'static str,
+        /// The reduction's letter.
+        letter: &'static str,
+        /// The letter of its other dimension.
+        side: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Strides or extents that the copy engine does not take.
+    #[error("{unmet}: {}", strides_remedy(unmet))]
+    Copies {
+        /// What is not met.
+        unmet: Unmet,
+    },
+    /// No kernel set has one.
+    #[error("no kernel set has one: bake it with kernels! {{ specs: [\"…\"] }}, and pass the set to Planner::with")]
+    NotBaked,
+}
+
+fn strides_remedy(unmet: &Unmet) -> &'static str {
+    match unmet {
+        Unmet::Alignment { .. } => "give strides that are multiples of 16 bytes, or use bf16 or f16 operands",
+        _ => "give rows that are multiples of 16 bytes, or use bf16 or f16 operands",
+    }
+}
+
 /// A problem on an architecture, as far as variants differ in it.
 pub(super) struct Demand {
     pub(super) arch: Arch,
     pub(super) contraction: Contraction,
     operation: Operation,
+    scaling: Scaling,
     alignment: u32,
 }
 
@@ -142,13 +193,13 @@ impl Demand {
     pub(super) fn new(problem: &Problem, arch: Arch) -> Self {
         let contraction = problem.contraction();
         let alignment = contraction.stride_alignment();
-        Demand { arch, contraction, operation: problem.operation, alignment }
+        Demand { arch, contraction, operation: problem.operation, scaling: problem.scaling, alignment }
     }
 
     /// The variants that are for this kind of product.
     pub(super) fn family(&self) -> Family {
-        let Contraction { ragged, a_major, b_major, operand, output, .. } = self.contraction;
-        Family { ragged, a_major, b_major, operand, output }
+        let Contraction { ragged, a_major, b_major, output, ref a, ref b, .. } = self.contraction;
+        Family { ragged, a_major, b_major, operands: [a.dtype, b.dtype], scaling: self.scaling, output }
     }
 
     /// Whether `variant`, which is of the family, can compute the problem.
@@ -157,6 +208,29 @@ impl Demand {
             && self.strides_unmet(variant.contract().alignment).is_none()
             && self.maps_unmet(variant.contract()).is_none()
             && self.is_even(variant.spec())
+            && self.is_exact(variant.spec())
+    }
+
+    /// Why none of `family`, which is that of the problem, multiplies its fp8 operands.
+    pub(super) fn fp8_unmet(&self, family: impl Iterator<Item = &'static Variant>) -> Fp8Unmet {
+        if self.arch != Arch::Sm90a {
+            return Fp8Unmet::Target;
+        }
+        let c = &self.contraction;
+        let across = [(&c.a, c.a_major), (&c.b, c.b_major)].into_iter().zip(self.sides());
+        if let Some(((tensor, _), side)) = across.into_iter().find(|((_, major), _)| *major == Major::Mn) {
+            let remedy = match self.operation {
+                Operation::Forward => "pass a [G, N, K] copy of the weights",
+                Operation::GradX => "pass a [G, K, N] copy of the weights",
+                Operation::GradW => "set Problem::reduction_blocks, and pass copies as Quantizer makes them",
+            };
+            return Fp8Unmet::Across { tensor: tensor.name, letter: self.reduction().0, side, remedy };
+        }
+        let unmet = family.map(|v| self.unmet(v.spec(), Some(v.contract())));
+        match unmet.flatten().find(|u| matches!(u, Unmet::Alignment { .. } | Unmet::TensorMap { .. })) {
+            Some(unmet) => Fp8Unmet::Copies { unmet },
+            None => Fp8Unmet::NotBaked,
+        }
     }
 
     /// The first demand that a kernel of this spec does not meet; of one that is not baked, there is no contract.
@@ -171,6 +245,7 @@ impl Demand {
             .or_else(|| self.strides_unmet(alignment))
             .or_else(|| self.maps_unmet(contract?))
             .or_else(uneven)
+            .or_else(|| (!self.is_exact(spec)).then_some(Unmet::Accumulation))
     }
 
     /// The first tensor that no tensor map of the contract leads to.
@@ -194,8 +269,14 @@ impl Demand {
                 return Some(Unmet::Layout { tensor, side, takes });
             }
         }
-        if spec.operand != c.operand {
-            return Some(Unmet::Dtype { verb: "multiplies", tensor: c.a.name, takes: spec.operand, holds: c.operand });
+        for (tensor, takes) in [&c.a, &c.b].into_iter().zip(spec.operands()) {
+            if takes != tensor.dtype {
+                let (tensor, holds) = (tensor.name, tensor.dtype);
+                return Some(Unmet::Dtype { verb: "multiplies", tensor, takes, holds });
+            }
+        }
+        if spec.scaling != self.scaling {
+            return Some(Unmet::Scaling { takes: spec.scaling, given: self.scaling });
         }
         (spec.output != c.output).then_some(Unmet::Dtype {
             verb: "writes",
@@ -229,6 +310,11 @@ impl Demand {
     fn is_even(&self, spec: &KernelSpec) -> bool {
         let whole = self.contraction.reduction.is_multiple_of(spec.tile.k.max(1) as usize);
         !spec.even_k || (spec.ragged == Ragged::Rows && whole)
+    }
+
+    /// Whether the variant keeps sums as exactly as the problem asks for.
+    fn is_exact(&self, spec: &KernelSpec) -> bool {
+        spec.accumulation >= self.contraction.accumulation
     }
 
     /// The letter of the reduction, and its length.

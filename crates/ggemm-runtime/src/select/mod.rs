@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::plan::Choice;
 use demand::Demand;
 
-pub use demand::Unmet;
+pub use demand::{Fp8Unmet, Unmet};
 pub use explain::Explanation;
 pub(crate) use memo::Memo;
 pub use pin::PinError;
@@ -111,9 +111,6 @@ impl Selection {
         arch: Arch,
         rule: Rule,
     ) -> Result<Self, Error> {
-        if problem.operand.is_fp8() {
-            return Err(Error::NoFp8Kernel { problem: problem.to_string(), arch });
-        }
         let weighed = rule.weighed(problem);
         let demand = Demand::new(&weighed, arch);
         if let Rule::Pinned(spec) = rule {
@@ -135,7 +132,14 @@ impl Selection {
             }
         }
         let Some(predicted) = best else {
-            return Err(Error::NoVariant { problem: problem.to_string(), arch });
+            let problem_text = problem.to_string();
+            return Err(match problem.operand.is_fp8() {
+                true => {
+                    let reason = demand.fp8_unmet(variant::of_family(sets, demand.family())?);
+                    Error::NoFp8Kernel { problem: problem_text, arch, reason }
+                }
+                false => Error::NoVariant { problem: problem_text, arch },
+            });
         };
         let Some((measured, tuning)) = tuned.choose(sets, &weighed, &demand, rule)? else {
             return Ok(Selection { rule, preferred: predicted, tuning: None, next, fallback, candidates });

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ggemm_codegen::catalogue::for_target;
-use ggemm_codegen::{Arch, Contract, Dtype, KernelSpec, Major, Ragged};
+use ggemm_codegen::{Arch, Contract, Dtype, KernelSpec, Major, Ragged, Scaling};
 
 use crate::baked::{BakedKernel, KernelSet};
 use crate::catalogue;
@@ -86,14 +86,15 @@ pub(super) struct Family {
     pub(super) ragged: Ragged,
     pub(super) a_major: Major,
     pub(super) b_major: Major,
-    pub(super) operand: Dtype,
+    pub(super) operands: [Dtype; 2],
+    pub(super) scaling: Scaling,
     pub(super) output: Dtype,
 }
 
 impl Family {
     pub(super) fn of(spec: &KernelSpec) -> Self {
-        let KernelSpec { ragged, a_major, b_major, operand, output, .. } = *spec;
-        Family { ragged, a_major, b_major, operand, output }
+        let KernelSpec { ragged, a_major, b_major, scaling, output, .. } = *spec;
+        Family { ragged, a_major, b_major, operands: spec.operands(), scaling, output }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a task is timed on.
 
-use ggemm_codegen::{GroupForm, IndexType, Problem};
+use ggemm_codegen::{GroupForm, IndexType, Problem, ScaleShape, TensorShape};
 
 use super::error::Wrong;
 use super::samples::Operands;
@@ -9,6 +9,7 @@ use crate::args::Args;
 use crate::buffer::Buffer;
 use crate::device::{Device, DeviceKind};
 use crate::error::Error;
+use crate::operand::Operand;
 use crate::random::Rng;
 use crate::real::{Real, with_real};
 
@@ -19,6 +20,8 @@ pub struct Inputs {
     problem: Problem,
     /// Operands and groups.
     host: [Buffer; 3],
+    /// Those of fp8 operands.
+    host_scales: Option<[Buffer; 2]>,
     on_gpu: Option<OnGpu>,
 }
 
@@ -26,6 +29,8 @@ pub struct Inputs {
 struct OnGpu {
     /// At least one.
     sets: Vec<[Buffer; 2]>,
+    /// Small enough to be the same for every set.
+    scales: Option<[Buffer; 2]>,
     groups: Buffer,
 }
 
@@ -43,10 +48,25 @@ impl Inputs {
         let cpu = Device::cpu();
         let [lhs, rhs, _] = problem.tensors();
         let mut rng = Rng::new(problem.m as u64);
-        let [lhs, rhs] = with_real!(problem.operand, T => {
-            let block = block::<T>(&mut rng);
-            [repeated(&cpu, &block, lhs.elements())?, repeated(&cpu, &block, rhs.elements())?]
-        });
+        let mut operand = |shape: &TensorShape| {
+            with_real!(shape.dtype, T => {
+                let block = block::<T>(&mut rng);
+                let mut buffer = repeated(&cpu, &block, shape.elements())?;
+                if problem.reduction_blocks {
+                    clear_between_groups(buffer.as_mut_slice::<T>().unwrap_or_default(), shape, task);
+                }
+                Ok::<_, Error>(buffer)
+            })
+        };
+        let [lhs, rhs] = [operand(&lhs)?, operand(&rhs)?];
+        let scales = |shape: &ScaleShape| {
+            let values: Vec<f32> = (0..shape.elements()).map(|i| 0.5 + (i % 61) as f32 / 61.0).collect();
+            Buffer::from_slice(&cpu, &values)
+        };
+        let host_scales = match problem.scales() {
+            None => None,
+            Some([a, b]) => Some([scales(&a)?, scales(&b)?]),
+        };
         let groups = group_array(task)?;
         let on_gpu = match device.kind() {
             DeviceKind::Cpu => None,
@@ -54,10 +74,14 @@ impl Inputs {
                 let bytes = (lhs.len() + rhs.len()) * problem.operand.size_bytes() as usize;
                 let sets = (MOST_BYTES / bytes.max(1)).clamp(1, MOST_SETS);
                 let sets = (0..sets).map(|_| Ok([lhs.to_device(device)?, rhs.to_device(device)?]));
-                Some(OnGpu { sets: sets.collect::<Result<_, Error>>()?, groups: groups.to_device(device)? })
+                let scales = match &host_scales {
+                    None => None,
+                    Some([a, b]) => Some([a.to_device(device)?, b.to_device(device)?]),
+                };
+                Some(OnGpu { sets: sets.collect::<Result<_, Error>>()?, scales, groups: groups.to_device(device)? })
             }
         };
-        Ok(Inputs { problem: problem.clone(), host: [lhs, rhs, groups], on_gpu })
+        Ok(Inputs { problem: problem.clone(), host: [lhs, rhs, groups], host_scales, on_gpu })
     }
 
     /// An output that holds NaN, or zeros where the product is added to it.
@@ -74,25 +98,49 @@ impl Inputs {
 
     /// The arguments of the run of this number.
     pub fn args<'a>(&'a self, run: usize, out: &'a mut Buffer) -> Args<'a> {
-        let (lhs, rhs, groups) = match &self.on_gpu {
+        let (lhs, rhs, scales, groups) = match &self.on_gpu {
             None => {
                 let [lhs, rhs, groups] = &self.host;
-                (lhs, rhs, groups)
+                (lhs, rhs, &self.host_scales, groups)
             }
-            Some(OnGpu { sets, groups }) => {
+            Some(OnGpu { sets, scales, groups }) => {
                 let [lhs, rhs] = &sets[run % sets.len()];
-                (lhs, rhs, groups)
+                (lhs, rhs, scales, groups)
             }
         };
-        Args::new(self.problem.operation, lhs, rhs, groups, out)
+        let operation = self.problem.operation;
+        match scales {
+            None => Args::new(operation, lhs, rhs, groups, out),
+            Some([of_lhs, of_rhs]) => {
+                Args::new(operation, Operand::scaled(lhs, of_lhs), Operand::scaled(rhs, of_rhs), groups, out)
+            }
+        }
     }
 
     /// Holds samples of what a run left in an output of [`Inputs::output`] against sums in f64.
     pub(super) fn check(&self, out: &Buffer) -> Result<(), Wrong> {
         let [lhs, rhs, groups] = &self.host;
         let out = out.to_device(&Device::cpu())?;
-        let operands = Operands { problem: &self.problem, lhs, rhs, groups };
+        let operands = Operands { problem: &self.problem, lhs, rhs, scales: self.host_scales.as_ref(), groups };
         operands.check(&out, out.len() as u64)?.map_or(Ok(()), |found| Err(Wrong::Element(found)))
+    }
+}
+
+/// Zeros in the columns of an operand that lies along the reduction that are no group's rows.
+fn clear_between_groups<T: Real>(elements: &mut [T], shape: &TensorShape, task: &Task) {
+    let c = task.problem().contraction();
+    let mut sizes: Vec<usize> = task.sizes().to_vec();
+    if c.weight_shared {
+        sizes = vec![sizes.iter().sum()];
+    }
+    let (mut start, mut free) = (0, vec![true; shape.cols]);
+    for (group, size) in sizes.into_iter().enumerate() {
+        let first = c.reduction_start(start, group);
+        free[first..first + size].fill(false);
+        start += size;
+    }
+    for row in elements.chunks_mut(shape.row_stride.max(1)) {
+        row.iter_mut().zip(&free).filter(|(_, free)| **free).for_each(|(element, _)| *element = T::from_f32(0.0));
     }
 }
 

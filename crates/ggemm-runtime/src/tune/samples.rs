@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use ggemm_codegen::bound::within;
-use ggemm_codegen::{Contraction, Major, Problem, Ragged, Tail};
+use ggemm_codegen::bound::{roundings, tensor_core_roundings, within};
+use ggemm_codegen::{Contraction, Dtype, Major, Problem, Ragged, SCALE_BLOCK, ScaleShape, Scaling, Tail};
 use rayon::prelude::*;
 
 use crate::buffer::Buffer;
@@ -21,7 +21,29 @@ pub(super) struct Operands<'a> {
     pub(super) problem: &'a Problem,
     pub(super) lhs: &'a Buffer,
     pub(super) rhs: &'a Buffer,
+    /// Of both, for fp8.
+    pub(super) scales: Option<&'a [Buffer; 2]>,
     pub(super) groups: &'a Buffer,
+}
+
+/// The number that an element of an operand stands for, by its place in memory, its group, its row or column and its block
+/// of the reduction.
+type Value<'a> = Box<dyn Fn(usize, usize, usize, usize) -> f64 + Sync + 'a>;
+
+/// The values of an operand whose elements have this type, and their scales if they have any.
+fn values<'a>(buffer: &'a Buffer, dtype: Dtype, scales: Option<(&'a Buffer, ScaleShape)>) -> Result<Value<'a>, Error> {
+    let scale: Value<'a> = match scales {
+        None => Box::new(|_, _, _, _| 1.0),
+        Some((scales, shape)) => {
+            let scales = elements::<f32>(scales)?;
+            Box::new(move |_, group, outer, block| f64::from(scales[shape.index(group, outer, block)]))
+        }
+    };
+    let value: Value<'a> = with_real!(dtype, T => {
+        let elements = elements::<T>(buffer)?;
+        Box::new(move |at, group, outer, block| elements[at].to_f64() * scale(at, group, outer, block))
+    });
+    Ok(value)
 }
 
 impl Operands<'_> {
@@ -32,13 +54,17 @@ impl Operands<'_> {
     /// [`Error::ElementType`] for a buffer that is not what the problem says.
     pub(super) fn check(&self, out: &Buffer, seed: u64) -> Result<Option<Discrepancy>, Error> {
         let shape = Shape::new(self.problem, &groups::values(&self.groups.view()));
-        let (a, b) = if shape.c.operands_exchanged { (self.rhs, self.lhs) } else { (self.lhs, self.rhs) };
-        with_real!(self.problem.operand, T => {
-            let (a, b) = (elements::<T>(a)?, elements::<T>(b)?);
-            with_real!(self.problem.output, O => {
-                let out = elements::<O>(out)?;
-                Ok(shape.unwritten(out).or_else(|| shape.wrong(a, b, out, seed)))
-            })
+        let (mut operands, mut scales) = ([self.lhs, self.rhs], self.scales.map(|[a, b]| [a, b]));
+        if shape.c.operands_exchanged {
+            operands.reverse();
+            scales = scales.map(|[a, b]| [b, a]);
+        }
+        let scales = |which: usize| scales.zip(shape.c.scales).map(|(scales, shapes)| (scales[which], shapes[which]));
+        let a = values(operands[0], shape.c.a.dtype, scales(0))?;
+        let b = values(operands[1], shape.c.b.dtype, scales(1))?;
+        with_real!(self.problem.output, O => {
+            let out = elements::<O>(out)?;
+            Ok(shape.unwritten(out).or_else(|| shape.wrong([&a, &b], out, seed)))
         })
     }
 }
@@ -49,6 +75,7 @@ fn elements<T: Real>(buffer: &Buffer) -> Result<&[T], Error> {
 
 struct Shape {
     c: Contraction,
+    scaling: Scaling,
     runs: Runs,
     /// Rows of D that the problem defines, in each of its matrices.
     rows: usize,
@@ -67,7 +94,7 @@ impl Shape {
             () if tail => c.rows,
             () => runs.total(),
         };
-        Shape { c, runs, rows }
+        Shape { c, scaling: problem.scaling, runs, rows }
     }
 
     /// The rows of all of D's matrices.
@@ -92,7 +119,7 @@ impl Shape {
         Some(Discrepancy { group, row, col, found: f64::NAN, exact: 0.0, bound: 0.0 })
     }
 
-    fn wrong<T: Real, O: Real>(&self, a: &[T], b: &[T], out: &[O], seed: u64) -> Option<Discrepancy> {
+    fn wrong<O: Real>(&self, [a, b]: [&Value<'_>; 2], out: &[O], seed: u64) -> Option<Discrepancy> {
         if self.all_rows() == 0 {
             return None;
         }
@@ -104,12 +131,12 @@ impl Shape {
             let terms = self.terms(matrix, row);
             let (mut exact, mut magnitude) = (0.0, 0.0);
             let group = self.group(matrix, row);
-            for k in terms.clone() {
-                let product = self.a(a, row, k) * self.b(b, group.unwrap_or(0), col, k);
+            for k in 0..terms.len() {
+                let product = self.product([a, b], group.unwrap_or(0), (row, col), k);
                 exact += product;
                 magnitude += product.abs();
             }
-            let (bound, right) = within(self.c.output, found, exact, magnitude, terms.len() + 1);
+            let (bound, right) = within(self.c.output, found, exact, magnitude, self.roundings(terms.len()) + 1);
             (!right).then_some(Discrepancy { group, row, col, found, exact, bound })
         })
     }
@@ -131,20 +158,26 @@ impl Shape {
         }
     }
 
-    fn a<T: Real>(&self, a: &[T], row: usize, k: usize) -> f64 {
-        let at = match self.c.ragged {
-            Ragged::Rows => row * self.c.a.row_stride + k,
-            Ragged::Reduction => k * self.c.a.row_stride + row,
-        };
-        a[at].to_f64()
+    /// Rounding errors of a sum of so many products, at most: on a GPU's tensor cores.
+    fn roundings(&self, length: usize) -> usize {
+        match self.c.scales {
+            None => length,
+            Some(_) => roundings(length, self.scaling) + tensor_core_roundings(length, self.c.accumulation),
+        }
     }
 
-    fn b<T: Real>(&self, b: &[T], group: usize, col: usize, k: usize) -> f64 {
-        let at = match self.c.b_major {
-            Major::K => col * self.c.b.row_stride + k,
-            Major::Mn => k * self.c.b.row_stride + col,
+    /// The product number `k` of a sum.
+    fn product(&self, [a, b]: [&Value<'_>; 2], group: usize, (row, col): (usize, usize), k: usize) -> f64 {
+        let c = &self.c;
+        let start = self.runs.iter().nth(group).map_or(0, |run| run.start);
+        let (first, block) = (c.reduction_start(start, group), c.first_block(start, group) + k / SCALE_BLOCK);
+        let at = |major, side: usize, stride: usize| match major {
+            Major::K => side * stride + first + k,
+            Major::Mn => (first + k) * stride + side,
         };
-        b[group * self.c.b.group_stride + at].to_f64()
+        let of_a = at(c.a_major, row, c.a.row_stride);
+        let of_b = group * c.b.group_stride + at(c.b_major, col, c.b.row_stride);
+        a(of_a, group, row, block) * b(of_b, group, col, block)
     }
 }
 
@@ -174,8 +207,8 @@ mod tests {
         let (mut right, mut wrong) = (0, 0);
         for (seed, spec) in catalogue::shipped().iter().enumerate() {
             let Some((problem, tensors, out)) = samples(spec, seed as u64) else { continue };
-            let Tensors { lhs, rhs, groups, .. } = &tensors;
-            let operands = Operands { problem: &problem, lhs, rhs, groups };
+            let Tensors { lhs, rhs, scales, groups, .. } = &tensors;
+            let operands = Operands { problem: &problem, lhs, rhs, scales: scales.as_ref(), groups };
             assert_eq!(operands.check(&out, 1).unwrap(), None, "{problem}");
             right += 1;
             if Shape::new(&problem, &groups::values(&groups.view())).all_rows() == 0 || problem.flops() == 0.0 {

@@ -1,6 +1,7 @@
 //! A random problem for a variant.
 
 use std::fmt;
+use std::ops::Range;
 
 use ggemm_codegen::scenario::{Extent, Scenario};
 use ggemm_codegen::{KernelSpec, Operation, Problem, WeightSharing};
@@ -74,8 +75,15 @@ impl Case {
         if let Some(group) = self.poisoned {
             let rows = Runs::clamped(problem, self.groups().iter().copied()).iter().nth(group).unwrap_or_default();
             let [shape, ..] = problem.tensors();
-            let all = |row: usize| row * shape.row_stride..row * shape.row_stride + shape.cols;
-            with_real!(problem.operand, T => fill::<T>(&mut tensors.lhs, rows.map(all)));
+            let own: Vec<Range<usize>> = if problem.reduction_blocks {
+                let start = problem.contraction().reduction_start(rows.start, group);
+                let columns = start..start + rows.len();
+                let in_row = |row: usize| row * shape.row_stride + columns.start..row * shape.row_stride + columns.end;
+                (0..shape.rows).map(in_row).collect()
+            } else {
+                rows.map(|row| row * shape.row_stride..row * shape.row_stride + shape.cols).collect()
+            };
+            with_real!(problem.operand, T => fill::<T>(&mut tensors.lhs, own.into_iter()));
         }
         Ok(tensors)
     }
@@ -88,7 +96,7 @@ fn drawn(spec: &KernelSpec, seed: u64) -> u64 {
 }
 
 /// NaN in these elements.
-fn fill<T: Real>(buffer: &mut Buffer, runs: impl Iterator<Item = std::ops::Range<usize>>) {
+fn fill<T: Real>(buffer: &mut Buffer, runs: impl Iterator<Item = Range<usize>>) {
     let elements = buffer.as_mut_slice::<T>().unwrap_or_default();
     for run in runs {
         if let Some(run) = elements.get_mut(run) {

@@ -7,6 +7,7 @@ use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::element::{Element, ElementType, with_element};
 use crate::error::Error;
+use crate::operand::Operand;
 use crate::random::Tensors;
 
 /// Elements before and behind every tensor: a store that misses by a tile's row lands in them, and what lies between
@@ -95,31 +96,49 @@ fn guard_element<T: Element>(ty: ElementType) -> T {
 }
 
 /// The operands of a case on a device.
-pub(super) struct Operands([Guarded; 3]);
+pub(super) struct Operands {
+    read: [Guarded; 3],
+    scales: Option<[Guarded; 2]>,
+}
 
 impl Operands {
     /// Copies them to `device`.
     pub(super) fn new(device: &Device, tensors: &Tensors) -> Result<Self, Error> {
         let [lhs, rhs, _] = tensors.operation.tensor_names();
-        Ok(Operands([
+        let scales = match &tensors.scales {
+            None => None,
+            Some([of_lhs, of_rhs]) => Some([
+                Guarded::new("the first operand's scales", device, of_lhs)?,
+                Guarded::new("the second operand's scales", device, of_rhs)?,
+            ]),
+        };
+        let read = [
             Guarded::new(lhs, device, &tensors.lhs)?,
             Guarded::new(rhs, device, &tensors.rhs)?,
             Guarded::new("groups", device, &tensors.groups)?,
-        ]))
+        ];
+        Ok(Operands { read, scales })
     }
 
     /// The arguments of a run.
     pub(super) fn args<'a>(&'a self, tensors: &Tensors, out: &'a mut Guarded) -> Result<Args<'a>, Error> {
-        let [lhs, rhs, groups] = &self.0;
+        let [lhs, rhs, groups] = &self.read;
         let view = |guarded: &'a Guarded| guarded.on_device.view().range(guarded.inside());
         let inside = out.inside();
         let out = out.on_device.view_mut().range(inside)?;
-        Ok(Args::new(tensors.operation, view(lhs)?, view(rhs)?, view(groups)?, out))
+        let operands = match &self.scales {
+            None => [view(lhs)?.into(), view(rhs)?.into()],
+            Some([of_lhs, of_rhs]) => {
+                [Operand::scaled(view(lhs)?, view(of_lhs)?), Operand::scaled(view(rhs)?, view(of_rhs)?)]
+            }
+        };
+        let [lhs, rhs] = operands;
+        Ok(Args::new(tensors.operation, lhs, rhs, view(groups)?, out))
     }
 
     /// The first element of an operand, or of a guard beside one, that is not what it was.
     pub(super) fn changed(&self) -> Result<Option<Overwritten>, Error> {
-        for operand in &self.0 {
+        for operand in self.read.iter().chain(self.scales.iter().flatten()) {
             if let Some(overwritten) = operand.changed()? {
                 return Ok(Some(overwritten));
             }

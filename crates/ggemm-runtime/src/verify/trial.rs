@@ -2,6 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::compare::{Discrepancy, Mode};
+use crate::device::DeviceKind;
 use crate::random::{Tensors, Values};
 use crate::reference::Reference;
 use crate::verify::case::Case;
@@ -48,14 +49,15 @@ impl Case {
         if let Some(overwritten) = operands.changed()? {
             return Err(overwritten.into());
         }
-        self.judge(&tensors, &outputs, mode)
+        self.judge(&tensors, &outputs, mode, device.kind() != DeviceKind::Cpu)
     }
 
     /// Holds the outputs of several runs against the reference and against each other.
-    fn judge(&self, tensors: &Tensors, outputs: &[Buffer], mode: Mode) -> Result<Passed, Fault> {
+    fn judge(&self, tensors: &Tensors, outputs: &[Buffer], mode: Mode, by_gpu: bool) -> Result<Passed, Fault> {
         let Some((first, others)) = outputs.split_first() else { return Ok(Passed::default()) };
-        let Tensors { lhs, rhs, groups, out, .. } = tensors;
-        let reference = Reference::compute(self.problem(), lhs, rhs, groups, out, &|_| ())?;
+        let Tensors { groups, out, .. } = tensors;
+        let [lhs, rhs] = tensors.operands();
+        let reference = Reference::compute(self.problem(), lhs, rhs, groups, out, &|_| ())?.of_tensor_cores(by_gpu);
         let comparison = reference.compare(out, first, mode)?;
         if !comparison.pass() {
             return Err(Fault::Output(Box::new(comparison)));
@@ -117,7 +119,7 @@ mod tests {
                 let tensors = case.tensors(values).unwrap();
                 let Some(after) = computed(&case, &tensors) else { continue };
                 let outputs = [after.to_device(&Device::cpu()).unwrap(), after];
-                case.judge(&tensors, &outputs, mode).unwrap_or_else(|fault| panic!("{spec} {case}: {fault}"));
+                case.judge(&tensors, &outputs, mode, false).unwrap_or_else(|fault| panic!("{spec} {case}: {fault}"));
                 right += 1;
                 let [after, same] = outputs;
                 let Some(bad) = damaged(&tensors.out, &after) else { continue };
@@ -127,17 +129,17 @@ mod tests {
                 }
                 wrong += 1;
                 let outputs = [bad, after, same];
-                let fault = case.judge(&tensors, &outputs[..1], mode).unwrap_err();
+                let fault = case.judge(&tensors, &outputs[..1], mode, false).unwrap_err();
                 assert!(matches!(fault, Fault::Output(_)), "{case}: {fault}");
                 let [bad, after, same] = outputs;
-                let fault = case.judge(&tensors, &[after, same, bad], mode).unwrap_err();
+                let fault = case.judge(&tensors, &[after, same, bad], mode, false).unwrap_err();
                 assert!(matches!(fault, Fault::Moves { .. }), "{case}: {fault}");
                 let mut beyond = computed(&case, &tensors).unwrap();
                 with_element!(beyond.element_type(), T => {
                     let zero = bytemuck::Zeroable::zeroed();
                     *beyond.as_mut_slice::<T>().unwrap().last_mut().unwrap() = zero;
                 });
-                let fault = case.judge(&tensors, &[beyond], mode).unwrap_err();
+                let fault = case.judge(&tensors, &[beyond], mode, false).unwrap_err();
                 assert!(matches!(fault, Fault::Output(_)), "{case}: {fault}");
             }
         }

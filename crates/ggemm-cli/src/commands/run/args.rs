@@ -76,7 +76,7 @@ pub(crate) struct ProblemArgs {
     /// Type of the outputs [default: the operands']
     #[arg(long, value_name = "DTYPE", value_parser = parsers::output())]
     pub(crate) output_dtype: Option<Dtype>,
-    /// Quantize the operands to this fp8 format before each product, on the CPU
+    /// Quantize the operands, on the CPU, to this fp8 format before each product
     #[arg(
         long, value_name = "FORMAT", value_parser = parsers::fp8(),
         conflicts_with_all = ["x_row_stride", "y_row_stride", "w_row_stride", "w_group_stride"]
@@ -85,6 +85,9 @@ pub(crate) struct ProblemArgs {
     /// What shares a scale: a row along the reduction, or blocks of 128 (x, dy) and of 128 x 128 (w) [default: block]
     #[arg(long, requires = "quantize", value_parser = parsers::scaling())]
     pub(crate) scaling: Option<Scaling>,
+    /// Let sums of fp8 products stay in the tensor cores' accumulator, which is faster and keeps fewer bits
+    #[arg(long, requires = "quantize")]
+    pub(crate) fast_accumulation: bool,
     /// Weights: one for all groups, or one for each [default: shared, or what the input file holds]
     #[arg(long, value_enum)]
     pub(crate) weights: Option<Weights>,

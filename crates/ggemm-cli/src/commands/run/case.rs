@@ -1,11 +1,11 @@
 //! One grouped layer with its tensors in the host's memory: what all operations share.
 
-use ggemm_codegen::{Dtype, Operation, Problem, Scaling, Tail, TensorShape};
+use ggemm_codegen::{Dtype, Operation, Problem, Scaling, Tail, TensorShape, WeightLayout};
 use ggemm_runtime::quantize::Quantizer;
 use ggemm_runtime::random::{Rng, Tensors, Values};
 use ggemm_runtime::{Buffer, Device, ElementType, Error, Mode, Operand, Runs, bf16, f16};
 
-use crate::commands::run::args::ProblemArgs;
+use crate::commands::run::args::RunArgs;
 use crate::commands::run::tokens::TokenOrder;
 use crate::commands::run::transfer::Located;
 use crate::commands::run::usage::{LONGEST_EXACT, UsageError};
@@ -48,12 +48,21 @@ pub(crate) struct Fp8 {
     pub(crate) format: Dtype,
     /// Which elements share a scale.
     pub(crate) scaling: Scaling,
+    /// Sums may stay in the tensor cores' accumulator.
+    pub(crate) fast: bool,
+    /// Every operand lies along its reduction, as tensor cores read it.
+    pub(crate) along_reduction: bool,
 }
 
 impl Fp8 {
     /// What the flags ask for.
-    pub(crate) fn of(args: &ProblemArgs) -> Option<Self> {
-        args.quantize.map(|format| Fp8 { format, scaling: args.scaling.unwrap_or(Scaling::Block) })
+    pub(crate) fn of(args: &RunArgs) -> Option<Self> {
+        args.problem.quantize.map(|format| Fp8 {
+            format,
+            scaling: args.problem.scaling.unwrap_or(Scaling::Block),
+            fast: args.problem.fast_accumulation,
+            along_reduction: args.runs_kernels(),
+        })
     }
 }
 
@@ -64,10 +73,14 @@ pub(crate) struct Operands<'a> {
 }
 
 impl<'a> Operands<'a> {
-    /// The same on `device`. Scales stay where they are: nothing but the CPU reads any.
+    /// The same on `device`.
     pub(crate) fn on(self, device: &Device) -> Result<Self, Error> {
         let [lhs, rhs] = self.elements;
-        Ok(Operands { elements: [lhs.on(device)?, rhs.on(device)?], scales: self.scales })
+        let scales = match self.scales {
+            Some([a, b]) if a.device() != device => Some([a.to_device(device)?, b.to_device(device)?]),
+            scales => scales,
+        };
+        Ok(Operands { elements: [lhs.on(device)?, rhs.on(device)?], scales })
     }
 
     /// The operands of a run.
@@ -101,7 +114,15 @@ impl Case {
         match self.fp8 {
             None => problem,
             // The output stays what it was.
-            Some(Fp8 { format, scaling }) => problem.operand(format).scaling(scaling).output(self.base.output),
+            Some(Fp8 { format, scaling, fast, along_reduction }) => {
+                let problem = problem.operand(format).scaling(scaling).output(self.base.output).fast_accumulation(fast);
+                match operation {
+                    _ if !along_reduction => problem,
+                    Operation::Forward => problem.weight_layout(WeightLayout::Nk),
+                    Operation::GradX => problem.weight_layout(WeightLayout::Kn),
+                    Operation::GradW => problem.reduction_blocks(true),
+                }
+            }
         }
     }
 
@@ -118,6 +139,7 @@ impl Case {
         }
         let exact = self.values == Values::SmallIntegers;
         let quantizer = Quantizer::new(&self.problem(operation))?.powers_of_two(exact).groups(&self.groups)?;
+        let quantizer = quantizer.weights_from(self.base.weight_layout);
         let (lhs, rhs) = (quantizer.first(lhs)?, quantizer.second(rhs)?);
         let elements = [Located::Copied(lhs.elements), Located::Copied(rhs.elements)];
         Ok(Operands { elements, scales: Some([lhs.scales, rhs.scales]) })

@@ -1,7 +1,7 @@
 //! Holds an output against the f64 reference.
 
 use ggemm_codegen::Operation;
-use ggemm_runtime::{Buffer, Comparison, Device, Element, Error, Mode, Reference, bf16, f16};
+use ggemm_runtime::{Buffer, Comparison, Device, DeviceKind, Element, Error, Mode, Reference, bf16, f16};
 
 use crate::commands::run::case::Case;
 use crate::progress::Progress;
@@ -13,24 +13,34 @@ pub(crate) struct Check {
     pub(crate) comparison: Comparison,
     /// What counted as right.
     pub(crate) mode: Mode,
+    /// A GPU computed it, whose tensor cores keep fewer bits of fp8 sums.
+    pub(crate) by_tensor_cores: bool,
     /// Elements of the output that are 0.
     pub(crate) zeros: usize,
     /// Elements of the reference that are 0.
     pub(crate) reference_zeros: usize,
 }
 
-/// Computes the reference of an operation and compares `after` with it.
-pub(crate) fn check(case: &Case, operation: Operation, before: &Buffer, after: &Buffer) -> Result<Check, Error> {
+/// Computes the reference of an operation and compares `after`, which `device` computed, with it.
+pub(crate) fn check(
+    case: &Case,
+    operation: Operation,
+    device: &Device,
+    before: &Buffer,
+    after: &Buffer,
+) -> Result<Check, Error> {
     let problem = case.problem(operation);
     let operands = case.operands(operation)?;
     let [lhs, rhs] = operands.get();
     let progress = Progress::new(format!("{operation}: reference in f64"));
     let reference = Reference::compute(&problem, lhs, rhs, &case.groups, before, &|part| progress.show(part))?;
     drop(progress);
+    let by_tensor_cores = device.kind() != DeviceKind::Cpu;
+    let reference = reference.of_tensor_cores(by_tensor_cores);
     let mode = case.mode();
     let comparison = reference.compare(before, after, mode)?;
     let reference_zeros = zeros_of_reference(&reference, after)?;
-    Ok(Check { comparison, mode, zeros: zeros(case, operation, after), reference_zeros })
+    Ok(Check { comparison, mode, by_tensor_cores, zeros: zeros(case, operation, after), reference_zeros })
 }
 
 /// An output of zeros differs from the reference in being 0 wherever the reference is not 0; the rest is 0 there too.

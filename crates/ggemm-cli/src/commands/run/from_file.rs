@@ -45,7 +45,7 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
     }
     agree_with_flags(args, &base, &names)?;
     let operations = args.operations()?;
-    let fp8 = Fp8::of(&args.problem);
+    let fp8 = Fp8::of(args);
     case::validate(&base, &operations, false, !args.running.no_check, fp8.is_some())?;
 
     let seed = args.data.seed;

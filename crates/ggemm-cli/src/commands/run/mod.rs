@@ -68,7 +68,7 @@ impl RunArgs {
             let check = if self.running.no_check {
                 None
             } else {
-                Some(check::check(&case, operation, &measured.before, &measured.after)?)
+                Some(check::check(&case, operation, planner.device(), &measured.before, &measured.after)?)
             };
             let part = OperationReport::new(&case, operation, &measured, check.as_ref());
             if !self.running.json {
@@ -99,7 +99,7 @@ impl RunArgs {
         let case = synthetic::build(self)?;
         for &operation in &case.operations {
             let measured = measure(&planner, &case, operation, Repeat::Exactly(1))?;
-            let check = check::check(&case, operation, &measured.before, &measured.after)?;
+            let check = check::check(&case, operation, planner.device(), &measured.before, &measured.after)?;
             if !(check.comparison.pass() && measured.repeatable) {
                 return Ok(false);
             }
@@ -116,7 +116,9 @@ impl RunArgs {
             let layout = self.problem.weight_layout.map_or(WeightLayout::Nk, Layout::into);
             let computes = |operation: &Operation| {
                 let contraction = Problem::new(*operation, 1, 1, 1, 1).weight_layout(layout).contraction();
-                (contraction.ragged, contraction.b_major) == (spec.ragged, spec.b_major)
+                // fp8 operands are laid out as the variant reads them.
+                let lies = spec.operand.is_fp8() || contraction.b_major == spec.b_major;
+                contraction.ragged == spec.ragged && lies
             };
             operations.retain(computes);
             if operations.is_empty() {
@@ -148,11 +150,25 @@ impl RunArgs {
         }
     }
 
+    /// The first GPU, else the CPU; fp8 is multiplied by GPUs of one architecture.
+    fn best_device(&self) -> Device {
+        let best = Device::best();
+        let multiplies = self.problem.quantize.is_none() || best.arch().is_none_or(|arch| arch == Arch::Sm90a);
+        if multiplies { best } else { Device::cpu() }
+    }
+
+    /// Whether a GPU's kernels compute, there or in the interpreter.
+    pub(crate) fn runs_kernels(&self) -> bool {
+        match self.running.backend {
+            BackendArg::Auto => self.best_device().arch().is_some(),
+            BackendArg::Cpu => false,
+            BackendArg::Cuda | BackendArg::Interpret => true,
+        }
+    }
+
     fn planner(&self) -> Result<Planner, CliError> {
         let mut planner = Planner::new(match self.running.backend {
-            // No GPU's kernel multiplies fp8.
-            BackendArg::Auto if self.problem.quantize.is_some() => Device::cpu(),
-            BackendArg::Auto => Device::best(),
+            BackendArg::Auto => self.best_device(),
             BackendArg::Cpu | BackendArg::Interpret => Device::cpu(),
             BackendArg::Cuda => Device::probe()?,
         });

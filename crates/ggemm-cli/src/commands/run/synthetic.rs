@@ -18,7 +18,7 @@ pub(crate) fn build(args: &RunArgs) -> Result<Case, CliError> {
     let Shape { base, routing } = shape(&args.problem, &args.memory, interpreted)?;
     let values = if args.data.exact { Values::SmallIntegers } else { Values::Normal };
     let operations = args.operations()?;
-    let fp8 = Fp8::of(&args.problem);
+    let fp8 = Fp8::of(args);
     case::validate(&base, &operations, args.data.exact, !args.running.no_check, fp8.is_some())?;
 
     let seed = args.data.seed;

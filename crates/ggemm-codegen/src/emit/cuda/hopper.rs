@@ -2,14 +2,15 @@
 
 use super::addresses::Arithmetic;
 use super::epilogue;
+use super::scales;
 use super::statements::{fragment, tile_address, write_block};
 use super::writer::Writer;
-use crate::descriptor::{self, WGMMA_K, WGMMA_M};
+use crate::descriptor::{self, WGMMA_M, wgmma_k};
 use crate::dtype::Dtype;
 use crate::geometry::{MMA_M, MMA_N};
 use crate::ir::{
     Arrive, AtomicScope, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId, FetchAdd, Fragment, FragmentId,
-    MemoryOrder, Op, RegisterBudget, Role, TileRef, WarpgroupMultiply,
+    MemoryOrder, Op, OuterScales, RegisterBudget, Role, TileRef, WarpgroupMultiply,
 };
 
 /// Indices of the thread, those that the text uses.
@@ -33,7 +34,7 @@ pub(super) fn write_indices(w: &mut Writer<'_>) {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Shape {
     n: u32,
-    dtype: Dtype,
+    dtypes: [Dtype; 2],
     a_is_mn_major: bool,
     b_is_mn_major: bool,
 }
@@ -42,14 +43,18 @@ impl Shape {
     fn of(w: &Writer<'_>, p: &WarpgroupMultiply) -> Shape {
         Shape {
             n: fragment(w, p.accumulator).map.values[2].extent * MMA_N,
-            dtype: w.kernel.body.shared[p.a.tile.0 as usize].dtype,
+            dtypes: [&p.a, &p.b].map(|operand| w.kernel.body.shared[operand.tile.0 as usize].dtype),
             a_is_mn_major: p.a_is_mn_major,
             b_is_mn_major: p.b_is_mn_major,
         }
     }
 
+    fn depth(self) -> u32 {
+        wgmma_k(self.dtypes[0].size_bytes())
+    }
+
     fn name(self) -> String {
-        let (m, n, k) = (WGMMA_M, self.n, WGMMA_K);
+        let (m, n, k) = (WGMMA_M, self.n, self.depth());
         let side = |is_mn_major| if is_mn_major { "mn" } else { "k" };
         format!("wgmma_m{m}n{n}k{k}_a{}_b{}", side(self.a_is_mn_major), side(self.b_is_mn_major))
     }
@@ -84,9 +89,10 @@ pub(super) fn write_functions(w: &mut Writer<'_>) {
 }
 
 fn write_product_function(w: &mut Writer<'_>, s: Shape) {
-    let (n, ty) = (s.n, s.dtype);
+    let (n, k, [a, b]) = (s.n, s.depth(), s.dtypes);
     let count = n / 2;
-    w.line(&format!("// d[{WGMMA_M}, {n}] (+)= a[{WGMMA_M}, {WGMMA_K}] · b[{n}, {WGMMA_K}]ᵀ in {ty}, summed in f32; `keep` adds to what d holds."));
+    let types = if a == b { a.to_string() } else { format!("{a} by {b}") };
+    w.line(&format!("// d[{WGMMA_M}, {n}] (+)= a[{WGMMA_M}, {k}] · b[{n}, {k}]ᵀ in {types}, summed in f32; `keep` adds to what d holds."));
     let head = format!(
         "__device__ __forceinline__ void {}(float (&d)[{}][4], uint64 a, uint64 b, bool keep)",
         s.name(),
@@ -96,7 +102,7 @@ fn write_product_function(w: &mut Writer<'_>, s: Shape) {
         w.line("asm volatile(\"{\\n\"");
         w.line("             \".reg .pred keep;\\n\"");
         w.line(&format!("             \"setp.ne.b32 keep, %{}, 0;\\n\"", count + 2));
-        w.line(&format!("             \"wgmma.mma_async.sync.aligned.m{WGMMA_M}n{n}k{WGMMA_K}.f32.{ty}.{ty} {{\""));
+        w.line(&format!("             \"wgmma.mma_async.sync.aligned.m{WGMMA_M}n{n}k{k}.f32.{a}.{b} {{\""));
         let registers: Vec<String> = (0..count).map(|r| format!("%{r}")).collect();
         let lines: Vec<String> = registers.chunks(16).map(|c| c.join(", ")).collect();
         for (i, line) in lines.iter().enumerate() {
@@ -104,7 +110,9 @@ fn write_product_function(w: &mut Writer<'_>, s: Shape) {
             w.line(&format!("             \"{line}{end}\""));
         }
         let (ta, tb) = (u32::from(s.a_is_mn_major), u32::from(s.b_is_mn_major));
-        w.line(&format!("             \"}}, %{}, %{}, keep, 1, 1, {ta}, {tb};\\n\"", count, count + 1));
+        // Operands of 8 bits lie along the reduction: there is nothing to say of their majorness.
+        let majors = if a.is_fp8() { String::new() } else { format!(", {ta}, {tb}") };
+        w.line(&format!("             \"}}, %{}, %{}, keep, 1, 1{majors};\\n\"", count, count + 1));
         w.line("             \"}\"");
         for j in 0..n / MMA_N {
             let outputs: Vec<String> = (0..4).map(|i| format!("\"+f\"(d[{j}][{i}])")).collect();
@@ -257,9 +265,11 @@ pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
                 }
             }
         }
+        Op::LoadScales(load) => scales::write_load(w, load),
+        Op::Promote(promote) => scales::write_promote(w, promote),
         Op::FenceProxy => w.line("fence_proxy_async();"),
-        Op::StoreFragment { from, to, row, col, block, transposed } => {
-            write_store_fragment(w, *from, to, (*row, *block), *col, *transposed);
+        Op::StoreFragment { from, to, row, col, block, transposed, scales } => {
+            write_store_fragment(w, (*from, *scales), to, (*row, *block), *col, *transposed);
         }
         Op::WriteWord { to, value } => {
             w.line(&format!("write_word({}, {});", tile_address(w, to), w.text(*value)));
@@ -348,9 +358,13 @@ fn write_product(w: &mut Writer<'_>, p: &WarpgroupMultiply) {
     });
 }
 
+/// Blocks of 64 rows that a warpgroup has of an accumulator, and the warpgroups that share it.
+pub(super) fn blocks_and_warpgroups(f: &Fragment) -> (u32, u32) {
+    (f.map.values[3].extent, f.map.threads[3].extent)
+}
+
 /// The first row of a warpgroup's accumulator that the warp holds, and `more`.
-pub(super) fn write_row_of_warp(w: &mut Writer<'_>, f: &Fragment, more: &str) {
-    let (blocks, warpgroups) = (f.map.values[3].extent, f.map.threads[3].extent);
+pub(super) fn write_row_of_warp(w: &mut Writer<'_>, (blocks, warpgroups): (u32, u32), more: &str) {
     let share =
         if warpgroups > 1 { format!(" + warpgroup % {warpgroups} * {}", blocks * WGMMA_M) } else { String::new() };
     w.line(&format!("const int row_of_warp = warp % 4 * {MMA_M}{share}{more};"));
@@ -358,7 +372,7 @@ pub(super) fn write_row_of_warp(w: &mut Writer<'_>, f: &Fragment, more: &str) {
 
 fn write_store_fragment(
     w: &mut Writer<'_>,
-    from: FragmentId,
+    (from, outer): (FragmentId, Option<OuterScales>),
     to: &TileRef,
     (first_row, block): (ExprId, Option<u32>),
     first_col: u32,
@@ -385,6 +399,7 @@ fn write_store_fragment(
         None => (format!("{name}[i]"), String::new()),
     };
     let written = if block.is_some() { 1 } else { blocks };
+    let block_index = block.map_or_else(|| "i".to_owned(), |block| block.to_string());
     let address = |w: &Writer<'_>, at: &epilogue::Place| {
         let byte = match w.exprs.as_constant(at.byte) {
             Some(0) => String::new(),
@@ -393,7 +408,7 @@ fn write_store_fragment(
         format!("{tile} + {piece}({}, {}){byte}", w.text(at.row), w.text(at.piece))
     };
     w.block("", |w| {
-        write_row_of_warp(w, f, &format!("{from_block}{above}"));
+        write_row_of_warp(w, blocks_and_warpgroups(f), &format!("{from_block}{above}"));
         let each = |w: &mut Writer<'_>| match t.dtype {
             Dtype::Bf16 | Dtype::F16 => {
                 let suffix = if transposed { "_trans" } else { "" };
@@ -405,8 +420,13 @@ fn write_store_fragment(
                             let on = w.exprs.int(first + register / 2);
                             let col = w.exprs.plus(twice, on);
                             let (x, low) = (format!("{sums}[{}]", w.text(col)), register % 2 * 2);
+                            let on = w.exprs.int(register / 2);
+                            let of_scales = w.exprs.plus(twice, on);
+                            let (half, j) = ((register % 2).to_string(), w.text(of_scales));
+                            let factor = |element| scales::factors(w, outer, (&block_index, &half), (&j, element));
+                            let (first, second) = (factor("0"), factor("1"));
                             w.line(&format!(
-                                "const uint32 x{register} = pack_{}({x}[{low}], {x}[{}]);",
+                                "const uint32 x{register} = pack_{}({x}[{low}]{first}, {x}[{}]{second});",
                                 t.dtype,
                                 low + 1
                             ));
@@ -431,7 +451,8 @@ fn write_store_fragment(
                     let col = if first == 0 { "j".to_owned() } else { format!("j + {first}") };
                     for element in 0..2 {
                         let at = if element == 0 { "2 * half" } else { "2 * half + 1" };
-                        w.line(&format!("const float x{element} = {sums}[{col}][{at}];"));
+                        let factor = scales::factors(w, outer, (&block_index, "half"), ("j", &element.to_string()));
+                        w.line(&format!("const float x{element} = {sums}[{col}][{at}]{factor};"));
                     }
                     if transposed {
                         for which in 0..2 {

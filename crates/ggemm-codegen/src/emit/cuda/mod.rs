@@ -8,6 +8,7 @@ mod epilogue;
 mod hopper;
 mod prelude;
 mod scalars;
+mod scales;
 mod staging;
 mod statements;
 mod writer;

@@ -4,7 +4,7 @@ use super::addresses::{self, Arithmetic};
 use super::prelude::stores_eight;
 use super::scalars::type_name;
 use super::writer::Writer;
-use super::{hopper, prelude, staging};
+use super::{hopper, prelude, scales, staging};
 use crate::geometry::{MMA_K, MMA_M, MMA_N};
 use crate::ir::{
     BinaryOp, Block, Builtin, ExprId, Fragment, FragmentId, FragmentRole, GlobalTile, Op, ParamType, ShuffleFrom, Stmt,
@@ -71,6 +71,7 @@ fn declaration(f: &Fragment) -> String {
         }
         FragmentRole::OperandA => format!("uint32 {}{slots}[{}][4];", f.name, v[3].extent),
         FragmentRole::OperandB => format!("uint32 {}{slots}[{}][2];", f.name, v[2].extent),
+        FragmentRole::Scales => scales::declaration(f),
         FragmentRole::Staging => {
             let count = v[1].extent * v[2].extent;
             format!("Staged<{}, {count}, {}, {}> {};", f.dtype.name(), v[1].extent, v[2].row, f.name)
@@ -366,7 +367,7 @@ fn write_store(w: &mut Writer<'_>, from: FragmentId, to: &GlobalTile, accumulate
     let store = if paired { "store_pair" } else { "store_singly" };
     w.block("", |w| {
         if of_warpgroup {
-            hopper::write_row_of_warp(w, f, "");
+            hopper::write_row_of_warp(w, hopper::blocks_and_warpgroups(f), "");
         }
         w.line(&format!("{ty}* const to = {} + ({origin});", pointer.name));
         w.unrolled(l.i, along_m.extent, |w| {

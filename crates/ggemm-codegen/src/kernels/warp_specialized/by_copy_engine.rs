@@ -5,6 +5,7 @@ use super::feed::Feed;
 use super::output::Output;
 use super::pipeline::Pipeline;
 use super::roles::{Family, Stage, Transport};
+use super::scales::TileScales;
 use super::share::Share;
 use crate::dsl::{Cta, Expr, I32, KernelBuilder, Map, Slot, WarpgroupSums};
 use crate::geometry;
@@ -82,7 +83,7 @@ impl<'k, F: Mapped<'k>> Transport<'k, F> for ByCopyEngine {
         spec: &KernelSpec,
         family: &F,
         tile: &Tile<'k>,
-        sums: WarpgroupSums,
+        sums: (WarpgroupSums, Option<&TileScales<'k>>),
         of: (u32, u32),
     ) {
         self.output.write(k, spec, sums, of, |k, panel, at| family.store(k, tile, panel, at));

@@ -12,6 +12,7 @@ use super::super::walk::Tile;
 use super::feed::Feed;
 use super::pipeline::Pipeline;
 use super::roles::{Family, Transport};
+use super::scales::TileScales;
 use crate::dsl::{Bool, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, StagingFragment, WarpgroupSums};
 use crate::geometry::{self, THREADS_OF_WARPGROUP};
 use crate::spec::KernelSpec;
@@ -134,7 +135,8 @@ impl<'k, F: Addressed<'k>> Transport<'k, F> for ByThreads {
         spec: &KernelSpec,
         family: &F,
         tile: &Tile<'k>,
-        sums: WarpgroupSums,
+        // fp8 operands go by the copy engine alone.
+        (sums, _): (WarpgroupSums, Option<&TileScales<'k>>),
         _of: (u32, u32),
     ) {
         let of_tile = Operands::of(k, spec, family.parameters(), tile);

@@ -1,6 +1,6 @@
 //! Hopper's family: some warps load tiles, warpgroups multiply them and write out each tile of D.
 //!
-//! [`roles`] says who does what, [`pipeline`] what they hand each other; [`ragged_rows`] and [`ragged_reduction`] say
+//! [`roles`] says who does what, [`pipeline`] what they hand each other, [`scales`] where those of fp8 operands lie; [`ragged_rows`] and [`ragged_reduction`] say
 //! what is loaded and where it goes, [`by_copy_engine`] and [`by_threads`] how it gets there.
 
 mod by_copy_engine;
@@ -12,6 +12,7 @@ mod pipeline;
 mod ragged_reduction;
 mod ragged_rows;
 mod roles;
+mod scales;
 mod share;
 
 use crate::dsl::KernelBuilder;

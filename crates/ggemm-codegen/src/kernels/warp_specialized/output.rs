@@ -1,6 +1,7 @@
 //! The way of a warpgroup's sums to D: a panel at a time through shared memory, and from there by the copy engine,
 //! which goes on while the warpgroup is at its next panel or tile.
 
+use super::scales::{ScaleRegisters, TileScales};
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{Cta, Expr, I32, KernelBuilder, SharedTiles, Slot, WarpgroupSums};
 use crate::geometry;
@@ -13,13 +14,17 @@ const FIRST_BARRIER: i32 = 1;
 pub(super) struct Output {
     panels: SharedTiles,
     buffers: u32,
+    /// The scales of a panel, where they are those of whole rows of the operands.
+    scales: Option<ScaleRegisters>,
 }
 
 impl Output {
     pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
         let buffers = geometry::output_buffers(s);
         let slots = buffers * geometry::consumers(s);
-        Output { panels: k.bulk_tiles("d_panels", s.output, &geometry::output_panel(s), slots), buffers }
+        let panel = geometry::output_panel(s);
+        let scales = ScaleRegisters::of_rows(k, s, panel.shape().1);
+        Output { panels: k.bulk_tiles("d_panels", s.output, &panel, slots), buffers, scales }
     }
 
     /// Writes out what the warpgroup with this index has of the tile, from `row` on.
@@ -28,7 +33,7 @@ impl Output {
         &self,
         k: &mut KernelBuilder<'k>,
         s: &KernelSpec,
-        sums: WarpgroupSums,
+        (sums, scales): (WarpgroupSums, Option<&TileScales<'k>>),
         (warpgroup, row): (u32, u32),
         store: impl Fn(&mut KernelBuilder<'k>, &Slot, [Expr<'k, I32, Cta>; 2]),
     ) {
@@ -36,14 +41,22 @@ impl Output {
         let barrier = FIRST_BARRIER + warpgroup as i32;
         let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);
         let blocks = geometry::warpgroup_blocks(s);
+        let scales = self.scales.zip(scales);
+        if let Some((registers, scales)) = scales {
+            registers.load_rows(k, scales, None);
+        }
         for (n, (panel, block)) in (0..s.tile.n / width).flat_map(|p| (0..blocks).map(move |b| (p, b))).enumerate() {
             let index = k.int((warpgroup * self.buffers + n as u32 % self.buffers) as i32);
             let row = row + WGMMA_M * block;
             let buffer = self.panels.slot(index);
+            if let (0, Some((registers, scales))) = (block, scales) {
+                registers.load_cols(k, scales, panel * width, None);
+            }
             k.comment("The buffer is free once its last store has read it.");
             k.when(leader, |k| k.elect(|k| k.await_store_reads(self.buffers - 1)));
             k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
-            k.store_block(sums, &buffer, (row as i32, block), panel * width);
+            let scales = scales.map(|(registers, _)| registers.both());
+            k.store_block(sums, &buffer, (row as i32, block), panel * width, scales);
             k.fence_proxy();
             k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
             k.when(leader, |k| {

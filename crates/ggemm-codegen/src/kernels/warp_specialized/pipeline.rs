@@ -28,7 +28,7 @@ impl Pipeline {
         let readers = s.warps.m * s.cluster.ctas();
         Pipeline {
             a_tiles: k.bulk_tiles("a_tiles", s.operand, &geometry::a_tile(s), s.stages),
-            b_tiles: k.bulk_tiles("b_tiles", s.operand, &geometry::b_tile(s), s.stages),
+            b_tiles: k.bulk_tiles("b_tiles", s.b_operand, &geometry::b_tile(s), s.stages),
             ring: Ring::filled_by(k, "stage", s.stages, (fillers, readers)),
         }
     }

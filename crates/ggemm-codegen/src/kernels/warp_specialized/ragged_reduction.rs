@@ -1,4 +1,7 @@
 //! Ragged reduction: grad_w. The groups divide the reduction, that is the rows of A and B; each has its own D.
+//!
+//! fp8 tensor cores read A and B along the reduction, from copies whose columns it is. In those a group's columns start at
+//! a block of 128, and end in zeros.
 
 use super::super::groups::Groups;
 use super::super::parameters::{Extents, Parameters};
@@ -6,19 +9,24 @@ use super::super::walk::{GroupsDivide, Tile, Walk};
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
 use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
+use super::scales::{ScaleParameters, TileScales, first_block};
 use super::share::Share;
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{Bool, Cta, Expr, Grid, I32, KernelBuilder, Map, Slot};
 use crate::dtype::Dtype;
 use crate::ir::{ParamRole, TensorMap};
-use crate::spec::{CopyPath, KernelSpec};
+use crate::scaling::SCALE_BLOCK;
+use crate::spec::{CopyPath, KernelSpec, Major};
 
 /// Parameters of the family; `T` says where operands are.
 struct RaggedReduction<'k, T> {
     tensors: T,
     groups: Groups<'k>,
     accumulate: Option<Expr<'k, Bool, Grid>>,
+    scales: Option<ScaleParameters<'k>>,
     walk: Walk<'k>,
+    /// How both operands lie.
+    major: Major,
 }
 
 /// d[g][i, j] = Σᵣ a[r, i] · b[r, j] over the rows r of each group g.
@@ -43,6 +51,7 @@ where
 {
     let merge = k.flag("merge_groups", ParamRole::MergeGroups);
     let accumulate = (s.output == Dtype::F32).then(|| k.flag("accumulate", ParamRole::Accumulate));
+    let scales = ScaleParameters::declare(k, s, extents);
     let roles = Roles::<M>::declare(k, s);
     let row_tiles = k.let_("row_tiles_of_each", extents.rows.ceil_div(s.tile.m * s.cluster.m));
     let walk = Walk {
@@ -52,16 +61,25 @@ where
         // A group without rows still has a D of zeros, but adds nothing to one.
         groups_divide: GroupsDivide::Reduction { row_tiles, skip_empty: accumulate, merge },
     };
-    roles.write(k, &RaggedReduction { tensors, groups: extents.groups, accumulate, walk });
+    let (groups, major) = (extents.groups, s.a_major);
+    roles.write(k, &RaggedReduction { tensors, groups, accumulate, scales, walk, major });
 }
 
 fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
     let panel = 128 / s.operand.size_bytes();
-    let (a_share, b_share) = (Share::of(s.tile.k, s.cluster.n), Share::of(s.tile.k, s.cluster.m));
+    let (a_rows, b_rows) = match s.a_major {
+        Major::K => (s.tile.m, s.tile.n),
+        Major::Mn => (s.tile.k, s.tile.k),
+    };
+    let (a_share, b_share) = (Share::of(a_rows, s.cluster.n), Share::of(b_rows, s.cluster.m));
+    let of_operand = |dtype, rows| match s.a_major {
+        Major::K => TensorMap::matrix(dtype, rows, s.tile.k, false),
+        Major::Mn => TensorMap::ragged(dtype, rows, panel),
+    };
     let d_cols = 128 / s.output.size_bytes();
     Maps {
-        a: k.tensor_map("a", TensorMap::ragged(s.operand, a_share.rows, panel), ParamRole::A),
-        b: k.tensor_map("b", TensorMap::ragged(s.operand, b_share.rows, panel), ParamRole::B),
+        a: k.tensor_map("a", of_operand(s.operand, a_share.rows), ParamRole::A),
+        b: k.tensor_map("b", of_operand(s.b_operand, b_share.rows), ParamRole::B),
         d: k.tensor_map("d", TensorMap::matrix(s.output, WGMMA_M, d_cols, true), ParamRole::D),
         a_share,
         b_share,
@@ -76,6 +94,15 @@ impl<'k, T> Family<'k> for RaggedReduction<'k, T> {
     fn reduction(&self, _k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> Expr<'k, I32, Cta> {
         tile.group_rows
     }
+
+    fn scales(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        tile: &Tile<'k>,
+        reduction: Expr<'k, I32, Cta>,
+    ) -> Option<TileScales<'k>> {
+        self.scales.map(|scales| scales.of(k, tile, reduction))
+    }
 }
 
 impl<'k> Mapped<'k> for RaggedReduction<'k, Maps> {
@@ -87,8 +114,16 @@ impl<'k> Mapped<'k> for RaggedReduction<'k, Maps> {
         let Maps { a, b, a_share, b_share, .. } = &self.tensors;
         let (start, rows) = (tile.group_start, tile.group_rows);
         let operands = [(a_share, *a, &stage.a, tile.row), (b_share, *b, &stage.b, tile.col)];
-        for (share, map, slot, col) in operands {
-            share.load(k, (map, slot), stage, |k, part| k.ragged(col, stage.offset + part, start, rows));
+        for (share, map, slot, side) in operands {
+            match self.major {
+                Major::K => share.load(k, (map, slot), stage, |_, part| {
+                    let col = first_block(tile) * SCALE_BLOCK as i32 + stage.offset;
+                    [col.coordinate(), (side + part).coordinate()]
+                }),
+                Major::Mn => {
+                    share.load(k, (map, slot), stage, |k, part| k.ragged(side, stage.offset + part, start, rows));
+                }
+            }
         }
     }
 

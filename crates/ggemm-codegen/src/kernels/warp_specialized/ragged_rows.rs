@@ -6,6 +6,7 @@ use super::super::walk::{GroupsDivide, Tile, Walk};
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
 use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
+use super::scales::{ScaleParameters, TileScales};
 use super::share::Share;
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{Bool, Cta, Expr, Grid, I32, KernelBuilder, Map, Slot};
@@ -16,6 +17,7 @@ use crate::spec::{CopyPath, KernelSpec, Major};
 struct RaggedRows<'k, T> {
     tensors: T,
     extents: Extents<'k>,
+    scales: Option<ScaleParameters<'k>>,
     walk: Walk<'k>,
     b_major: Major,
 }
@@ -41,6 +43,7 @@ where
     M: Transport<'k, RaggedRows<'k, T>>,
 {
     let zero_tail = k.flag("zero_tail", ParamRole::ZeroTail);
+    let scales = ScaleParameters::declare(k, s, extents);
     let roles = Roles::<M>::declare(k, s);
     let walk = Walk {
         token_rows: extents.rows,
@@ -48,7 +51,7 @@ where
         col_tiles: k.let_("col_tiles", extents.cols.ceil_div(s.tile.n * s.cluster.n)),
         groups_divide: GroupsDivide::Rows { visit_tail: zero_tail },
     };
-    roles.write(k, &RaggedRows { tensors, extents, walk, b_major: s.b_major });
+    roles.write(k, &RaggedRows { tensors, extents, scales, walk, b_major: s.b_major });
 }
 
 fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
@@ -62,7 +65,7 @@ fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
     let d_cols = 128 / s.output.size_bytes();
     Maps {
         a: k.tensor_map("a", TensorMap::ragged(s.operand, a_share.rows, s.tile.k), ParamRole::A),
-        b: k.tensor_map("b", TensorMap::matrix(s.operand, b_share.rows, b_cols, true), ParamRole::B),
+        b: k.tensor_map("b", TensorMap::matrix(s.b_operand, b_share.rows, b_cols, true), ParamRole::B),
         d: k.tensor_map("d", TensorMap::ragged(s.output, WGMMA_M, d_cols), ParamRole::D),
         a_share,
         b_share,
@@ -78,6 +81,15 @@ impl<'k, T> Family<'k> for RaggedRows<'k, T> {
         k.comment("The tail has no weight: its rows are sums of nothing.");
         let reduction = tile.group.equals(self.extents.groups.count).select::<I32, _, _, _>(0, self.extents.reduction);
         k.let_("reduction_of_tile", reduction)
+    }
+
+    fn scales(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        tile: &Tile<'k>,
+        reduction: Expr<'k, I32, Cta>,
+    ) -> Option<TileScales<'k>> {
+        self.scales.map(|scales| scales.of(k, tile, reduction))
     }
 }
 

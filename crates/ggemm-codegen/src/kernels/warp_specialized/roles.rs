@@ -5,6 +5,7 @@ use super::super::walk::{Tile, Walk};
 use super::feed::Feed;
 use super::main_loop::MainLoop;
 use super::pipeline::Pipeline;
+use super::scales::TileScales;
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{BarrierSlot, Consumer, Cta, Expr, I32, KernelBuilder, Slot, WarpgroupSums};
 use crate::geometry::{self, THREADS_OF_WARPGROUP, WARPS_OF_WARPGROUP};
@@ -31,6 +32,14 @@ pub(super) trait Family<'k> {
 
     /// The length of a tile's reduction.
     fn reduction(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> Expr<'k, I32, Cta>;
+
+    /// The scales of a tile, whose reduction is so long, if its operands have any.
+    fn scales(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        tile: &Tile<'k>,
+        reduction: Expr<'k, I32, Cta>,
+    ) -> Option<TileScales<'k>>;
 }
 
 /// What moves a family's operands to the ring of stages, and its sums to D.
@@ -51,7 +60,7 @@ pub(super) trait Transport<'k, F>: Sized {
         spec: &KernelSpec,
         family: &F,
         tile: &Tile<'k>,
-        sums: WarpgroupSums,
+        sums: (WarpgroupSums, Option<&TileScales<'k>>),
         of: (u32, u32),
     );
 
@@ -127,9 +136,10 @@ impl<'s, T> Roles<'s, T> {
         let first_row = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
         self.feed.each(k, |k, tile| {
             let reduction = family.reduction(k, tile);
+            let scales = family.scales(k, tile, reduction);
             self.main_loop.begin(k);
-            self.main_loop.run(k, self.spec, &self.pipeline, ring, reduction, |_| {});
-            self.write_out(k, family, tile, (warpgroup, first_row));
+            self.main_loop.run(k, self.spec, &self.pipeline, ring, (reduction, scales.as_ref()), |_| {});
+            self.write_out(k, family, (tile, scales.as_ref()), (warpgroup, first_row));
         });
     }
 
@@ -150,12 +160,13 @@ impl<'s, T> Roles<'s, T> {
             k.when_else(
                 next.get().equals(turn),
                 |k| {
+                    let scales = family.scales(k, tile, reduction);
                     self.main_loop.begin(k);
                     k.meet(TURN + turn, 2 * THREADS_OF_WARPGROUP);
-                    self.main_loop.run(k, self.spec, &self.pipeline, ring, reduction, |k| {
+                    self.main_loop.run(k, self.spec, &self.pipeline, ring, (reduction, scales.as_ref()), |k| {
                         k.pass(TURN + 1 - turn, 2 * THREADS_OF_WARPGROUP);
                     });
-                    self.write_out(k, family, tile, (warpgroup, 0));
+                    self.write_out(k, family, (tile, scales.as_ref()), (warpgroup, 0));
                 },
                 |k| ring.skip(k, reduction.ceil_div(self.spec.tile.k)),
             );
@@ -165,11 +176,16 @@ impl<'s, T> Roles<'s, T> {
     }
 
     /// Writes out what a warpgroup has of a tile, from a row of it on.
-    fn write_out<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, tile: &Tile<'k>, of: (u32, u32))
-    where
+    fn write_out<'k, F>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        family: &F,
+        (tile, scales): (&Tile<'k>, Option<&TileScales<'k>>),
+        of: (u32, u32),
+    ) where
         T: Transport<'k, F>,
     {
-        self.transport.write_out(k, self.spec, family, tile, self.main_loop.sums(), of);
+        self.transport.write_out(k, self.spec, family, tile, (self.main_loop.sums(), scales), of);
     }
 
     /// The warp that finds tiles, and those that load their operands.

@@ -276,7 +276,7 @@ impl CheckReport {
         };
         CheckReport {
             passed: comparison.pass(),
-            bound: bound(case, operation, check.mode),
+            bound: bound(case, operation, check),
             elements: comparison.compared,
             max_abs: comparison.max_abs,
             max_rel: comparison.max_rel,
@@ -314,8 +314,8 @@ impl TimeReport {
 }
 
 /// What is allowed, in words.
-fn bound(case: &Case, operation: Operation, mode: Mode) -> String {
-    if mode == Mode::Exact {
+fn bound(case: &Case, operation: Operation, check: &Check) -> String {
+    if check.mode == Mode::Exact {
         return "equal to the exact sum, to the bit".to_owned();
     }
     let base = &case.base;
@@ -332,6 +332,12 @@ fn bound(case: &Case, operation: Operation, mode: Mode) -> String {
     let more = accumulated + if case.fp8.is_some() { 2 } else { 0 };
     if more > 0 {
         terms = format!("({terms} + {more})");
+    }
+    // As `ggemm_codegen::bound::tensor_core_roundings` counts them.
+    if let Some(fp8) = case.fp8.filter(|_| check.by_tensor_cores) {
+        let seen = if fp8.fast { "the reduction" } else { "a block of 128" };
+        terms += &format!(" · 2⁻²⁴ · Σ|{a}||{b}| + (products of 32 in {seen}) · 2⁻¹³ · Σ|{a}||{b}|");
+        return format!("half an ulp of {} + {terms}", base.output);
     }
     format!("half an ulp of {} + {terms} · 2⁻²⁴ · Σ|{a}||{b}|", base.output)
 }
@@ -363,7 +369,7 @@ mod tests {
         for &operation in &case.operations {
             let mut measured = measure(&planner, &case, operation, Repeat::Exactly(1)).unwrap();
             spoil(&mut measured);
-            let check = check::check(&case, operation, &measured.before, &measured.after).unwrap();
+            let check = check::check(&case, operation, planner.device(), &measured.before, &measured.after).unwrap();
             report.add(OperationReport::new(&case, operation, &measured, Some(&check)));
         }
         report
