@@ -39,6 +39,7 @@ pub use contraction::Contraction;
 pub use dtype::Dtype;
 pub use generate::{Generated, generate};
 pub use ir::Contract;
+pub use kernels::quantize::QuantizeSpec;
 pub use problem::{
     GroupForm, IndexType, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout, WeightSharing,
 };

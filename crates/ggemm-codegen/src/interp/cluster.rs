@@ -6,7 +6,7 @@ use super::machine::{Machine, Step};
 use super::scalars::lanes_of;
 use super::shared::{OperationId, PIECE};
 use super::warp::{LANES, Mask};
-use crate::ir::{AtomicScope, FetchAdd, Op, ParamId, Stmt, StmtId, TileRef, VarId};
+use crate::ir::{AtomicScope, FetchAdd, Op, ParamId, Quantize, Stmt, StmtId, TileRef, VarId};
 
 /// An arrival at a barrier of another CTA, which must still be there.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +195,7 @@ impl Machine<'_, '_> {
                 | Op::CopyTile { .. }
                 | Op::LoadStaging { .. }
                 | Op::StoreTile { .. }
+                | Op::Quantize(Quantize::LoadPatch { .. })
                 | Op::BulkLoad(_)
                 | Op::BulkStore(_)
                 | Op::FetchAdd(_)

@@ -151,6 +151,8 @@ pub struct Memory {
     pub d: Buffer,
     /// Sizes or ends.
     pub groups: Buffer,
+    /// What launches that compute no product have.
+    pub others: Vec<(Operand, Buffer)>,
 }
 
 impl Memory {
@@ -162,17 +164,25 @@ impl Memory {
             b: float(&problem.b),
             d: float(&problem.d),
             groups: Buffer::poisoned(ElementKind::Integer(problem.group_index), problem.groups),
+            others: Vec::new(),
         }
     }
 
+    /// Buffers of a launch that computes no product; `groups` is empty where there are none.
+    pub fn of(others: Vec<(Operand, Buffer)>, groups: Buffer) -> Self {
+        let none = || Buffer::poisoned(ElementKind::Float(Dtype::F32), 0);
+        Memory { a: none(), b: none(), d: none(), groups, others }
+    }
+
     /// The buffer of an operand; the workspace is the launch's own.
-    pub(super) fn operand(&self, operand: Operand) -> Option<&Buffer> {
+    pub fn operand(&self, operand: Operand) -> Option<&Buffer> {
         match operand {
             Operand::A => Some(&self.a),
             Operand::B => Some(&self.b),
             Operand::D => Some(&self.d),
             Operand::Groups => Some(&self.groups),
             Operand::Workspace => None,
+            other => self.others.iter().find(|(o, _)| *o == other).map(|(_, buffer)| buffer),
         }
     }
 
@@ -183,6 +193,7 @@ impl Memory {
             Operand::D => Some(&mut self.d),
             Operand::Groups => Some(&mut self.groups),
             Operand::Workspace => None,
+            other => self.others.iter_mut().find(|(o, _)| *o == other).map(|(_, buffer)| buffer),
         }
     }
 }

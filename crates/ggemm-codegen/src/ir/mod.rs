@@ -11,6 +11,7 @@ pub mod barrier;
 pub mod bulk;
 pub mod contract;
 pub mod expr;
+pub mod quantize;
 pub mod role;
 pub mod stmt;
 pub mod tensor_map;
@@ -21,8 +22,9 @@ pub use asynchrony::{Asynchrony, Completion, Proxy};
 pub use atomic::{AtomicScope, FetchAdd, MemoryOrder};
 pub use barrier::{Arrive, BARRIER_BYTES, Barrier, BarrierId, BarrierRef};
 pub use bulk::{BulkLoad, BulkStore};
-pub use contract::{Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType};
+pub use contract::{Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType, QuantizeRole};
 pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
+pub use quantize::{Quantize, SharedBy};
 pub use role::{RegisterBudget, Role};
 pub use stmt::{
     Block, Fragment, FragmentId, FragmentRole, GlobalTile, Location, Op, ParamId, ScalarVar, SharedId, SharedTile,
@@ -45,6 +47,8 @@ pub struct Kernel {
 pub struct Body {
     /// One line for the head of the emitted text, in the notation of a paper.
     pub summary: String,
+    /// CTAs for which the registers of a multiprocessor must suffice.
+    pub resident: u32,
     /// Scalar variables.
     pub vars: Vec<ScalarVar>,
     /// Tiles in shared memory.

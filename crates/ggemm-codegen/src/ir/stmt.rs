@@ -7,6 +7,7 @@ use super::atomic::FetchAdd;
 use super::barrier::{Arrive, BarrierId, BarrierRef};
 use super::bulk::{BulkLoad, BulkStore};
 use super::expr::{ExprId, Scope, Type};
+use super::quantize::{Quantize, SharedBy};
 use super::role::Role;
 use super::wgmma::WarpgroupMultiply;
 use crate::dtype::Dtype;
@@ -82,6 +83,10 @@ pub enum FragmentRole {
     Staging,
     /// D of `wgmma`: 64 rows a warpgroup, four f32 for every 8 columns.
     WarpgroupAccumulator,
+    /// 8 × 8 elements of a block, as they lie in memory.
+    Patch,
+    /// A value for all elements of a block that share one: a largest magnitude, a scale, or its inverse.
+    Scales(SharedBy),
 }
 
 /// Elements that the threads of a CTA hold in registers.
@@ -408,6 +413,8 @@ pub enum Op {
     },
     /// An atomic on the workspace.
     FetchAdd(FetchAdd),
+    /// A step of quantization.
+    Quantize(Quantize),
     /// Waits until the grids that this one depends on have ended; before, none of their memory may be touched.
     AwaitGrid,
     /// Lets the grids that depend on this one start.
@@ -469,6 +476,9 @@ impl Op {
             | Op::AwaitProducts { .. }
             | Op::StoreFragment { .. } => Scope::Warpgroup,
             Op::Elect { .. } | Op::NamedBarrier { .. } => Scope::Warp,
+            // The threads of a CTA share the rows of a shared tile.
+            Op::Quantize(Quantize::StoreTransposed { .. }) => Scope::Cta,
+            Op::Quantize(_) => Scope::Warp,
             _ => Scope::Lane,
         }
     }
@@ -525,6 +535,7 @@ impl Op {
             Op::WriteWord { .. } => "write_word",
             Op::ReadWord { .. } => "read_word",
             Op::FetchAdd(_) => "fetch_add",
+            Op::Quantize(step) => step.name(),
             Op::AwaitGrid => "await_grid",
             Op::LaunchDependents => "launch_dependents",
         }

@@ -206,6 +206,8 @@ impl Pointers {
             Operand::D => self.d,
             Operand::Groups => self.groups,
             Operand::Workspace => self.workspace,
+            // Not a product's.
+            _ => 0,
         }
     }
 }

@@ -1,0 +1,121 @@
+//! Every kernel, on ragged groups, odd extents and padded strides.
+
+use ggemm_codegen::interp::{Policy, Settings};
+use ggemm_codegen::ir::SharedBy;
+use ggemm_codegen::kernels::quantize::{Form, build};
+use ggemm_codegen::{Dtype, QuantizeSpec, Scaling};
+
+use super::case::{Asked, Case, Options, asked_of};
+
+/// Sizes around a block's, empty groups one after another, a tail.
+const RAGGED: [i64; 7] = [129, 0, 0, 3, 128, 257, 1];
+/// Rows of the source, of which those past the groups are no group's.
+const ROWS: usize = 518 + 21;
+
+fn ends(sizes: &[i64]) -> Vec<i64> {
+    sizes
+        .iter()
+        .scan(0, |end, size| {
+            *end += size;
+            Some(*end)
+        })
+        .collect()
+}
+
+fn check(spec: &QuantizeSpec, case: &Case, settings: Settings) {
+    let kernel = build(spec);
+    assert_eq!(case.task.spec(), spec);
+    let mut memory = case.memory();
+    if let Err(finding) = case.run(&kernel, &mut memory, settings) {
+        panic!("{case}\n{finding}");
+    }
+    case.check(&memory).unwrap_or_else(|wrong| panic!("{case}, {settings}: {wrong}"));
+}
+
+/// Aligned and not, sizes and ends, one weight for all or one for each, scales of any kind: each kernel on some.
+#[test]
+fn every_kernel_makes_the_copies_that_the_problems_say() {
+    for (n, spec) in (0u64..).zip(QuantizeSpec::all()) {
+        let ragged = spec.form().ragged;
+        for (round, cols) in [(0, 144), (1, 133)] {
+            let pick = n * 37 + round * 11;
+            let (groups, rows) = if ragged { (RAGGED.len(), ROWS) } else { (2, if round == 0 { 160 } else { 139 }) };
+            let (asked, from) = asked_of(&spec, groups, rows, cols, pick);
+            let values = if pick & 2 == 0 { RAGGED.to_vec() } else { ends(&RAGGED) };
+            let options = Options { source: spec.source(), from, powers_of_two: pick & 1 == 1, seed: n };
+            let case = Case::new(&asked, &values, options);
+            let case = if pick % 5 == 0 { case.unaligned() } else { case };
+            let policy = Policy::ALL[pick as usize % 4];
+            check(&spec, &case, Settings { policy, seed: pick, ctas: 1 + pick as usize % 3, ..Settings::default() });
+        }
+    }
+}
+
+/// Groups that contradict the problem lead nowhere outside, and nothing at all is something as well.
+#[test]
+fn bad_and_empty_groups_stay_inside() {
+    let bad: [&[i64]; 6] = [
+        &[-5, 3, 900, 2],
+        &[i64::MAX, i64::MAX, 1, 1],
+        &[i64::MIN, 7, -1, 0],
+        &[0; 4],
+        &[9, 3, 20, 4],
+        &[1 << 33, 1, 1, 1],
+    ];
+    let specs = QuantizeSpec::all().filter(|s| s.form().ragged && s.source() == Dtype::F16);
+    for spec in specs.filter(|s| s.format() == Dtype::E5m2) {
+        for (n, values) in (0u64..).zip(bad) {
+            for pick in 4..8 {
+                let (asked, from) = asked_of(&spec, values.len(), 40, 16, pick);
+                let options = Options { source: Dtype::F16, from, powers_of_two: false, seed: n };
+                check(&spec, &Case::new(&asked, values, options), Settings::default());
+            }
+        }
+    }
+}
+
+/// Windows of the walk that are full to the last lane, and more groups than one holds; merged, with a tail and without.
+#[test]
+fn many_groups_are_found() {
+    let form = Form::ALL.into_iter().find(|f| f.ragged && f.second.is_some()).unwrap();
+    let spec = QuantizeSpec::new(Dtype::Bf16, Dtype::E4m3, form).unwrap();
+    for count in [31, 32, 33, 63, 64, 70_usize] {
+        let sizes: Vec<i64> = (0..count as i64).map(|g| (g * 7 + 3) % 5 % 3).collect();
+        let total = sizes.iter().sum::<i64>() as usize;
+        for (pick, past) in [(0, 5), (1, 5), (1, 0)] {
+            let (asked, from) = asked_of(&spec, count, total + past, 16, pick);
+            let options = Options { source: Dtype::Bf16, from, powers_of_two: true, seed: count as u64 };
+            check(&spec, &Case::new(&asked, &sizes, options), Settings { ctas: 2, ..Settings::default() });
+        }
+    }
+}
+
+/// Extents of nothing: no elements, but scales of 1 where a row or a column has one.
+#[test]
+fn nothing_is_quantized_to_nothing() {
+    for form in Form::ALL {
+        let spec = QuantizeSpec::new(Dtype::Bf16, Dtype::E4m3, form).unwrap();
+        for (rows, cols) in [(0, 16), (16, 0), (0, 0)] {
+            let (asked, from) = asked_of(&spec, 2, rows, cols, 0);
+            let options = Options { source: Dtype::Bf16, from, powers_of_two: false, seed: 1 };
+            check(&spec, &Case::new(&asked, &[0, 0], options), Settings::default());
+        }
+    }
+}
+
+/// Two copies come of one read only where a block has all that both depend on.
+#[test]
+fn tasks_go_together_where_one_block_has_all() {
+    let task = |scaling: Scaling, by: SharedBy| {
+        let form = Form::ALL.into_iter().find(|f| f.scaling == scaling && f.copy.by == by && f.second.is_none());
+        let spec = QuantizeSpec::new(Dtype::Bf16, Dtype::E4m3, form.unwrap()).unwrap();
+        let (asked, from) = asked_of(&spec, 2, 256, 128, 0);
+        let Asked { problem, which } = &asked[0];
+        ggemm_codegen::kernels::quantize::Task::new(problem, *which, Dtype::Bf16, from, false).unwrap()
+    };
+    let tokens = task(Scaling::Block, SharedBy::Row);
+    assert!(tokens.together(&task(Scaling::Block, SharedBy::Column)).is_some());
+    assert!(tokens.together(&task(Scaling::Row, SharedBy::Column)).is_none());
+    assert!(tokens.together(&tokens).is_none());
+    assert!(task(Scaling::Row, SharedBy::Row).together(&task(Scaling::Row, SharedBy::Column)).is_none());
+}

@@ -1,0 +1,113 @@
+//! Faults planted into kernels that quantize: each is noticed, or is listed with the reason why it changes nothing.
+
+use ggemm_codegen::QuantizeSpec;
+use ggemm_codegen::dsl::verify;
+use ggemm_codegen::interp::{Policy, Settings};
+use ggemm_codegen::kernels::quantize::build;
+use ggemm_codegen::mutate::{self, Mutant, MutationKind, is_like};
+use rayon::prelude::*;
+
+use super::case::{Case, Options, asked_of};
+
+/// What each is there to show: two copies of one read, whole columns of groups, blocks in both layouts, whole rows.
+const SUBJECTS: [&str; 4] = [
+    "ggemm_quantize_bf16_e4m3_block_ragged_rows_colst_sm89",
+    "ggemm_quantize_f16_e5m2_row_ragged_colst_sm89",
+    "ggemm_quantize_bf16_e5m2_block_blocks_blockst_sm89",
+    "ggemm_quantize_f32_e4m3_row_rows_sm89",
+];
+
+/// Faults of each subject that the tests plant; `planted_faults_all` plants every one.
+const SAMPLE: usize = 60;
+
+/// Faults after which a kernel does what it did.
+struct Equivalent {
+    sites: &'static [&'static str],
+    kinds: &'static [MutationKind],
+    changes: &'static [&'static str],
+    /// Why nothing changes.
+    #[allow(dead_code)]
+    reason: &'static str,
+}
+
+const EQUIVALENT: &[Equivalent] = &[];
+
+impl Equivalent {
+    fn is(&self, mutant: &Mutant) -> bool {
+        self.sites.iter().any(|site| is_like(site, &mutant.site))
+            && self.kinds.contains(&mutant.kind)
+            && self.changes.iter().any(|change| mutant.description.starts_with(change))
+    }
+}
+
+/// Cases under schedules, all of which the right kernel passes; the limit of statements is what it took, with patience.
+struct Ground(Vec<(Case, Settings)>);
+
+impl Ground {
+    fn new(spec: &QuantizeSpec) -> Self {
+        let kernel = build(spec);
+        let mut trials = Vec::new();
+        let many: Vec<i64> = (0..33).map(|g| (g * 7 + 3) % 5 % 3).collect();
+        let full: Vec<i64> = (0..32).map(|g| 1 + g % 2).collect();
+        // Sizes, rows, columns and the dice: ends, i64, merged, padded rows, unaligned.
+        let plans: [(&[i64], usize, usize, u64); 10] = [
+            (&[129, 0, 0, 3, 130], 262 + 9, 144, 0),
+            (&[129, 0, 0, 3, 130], 262, 133, 1 + 4 + 8),
+            (&[5, 5, 140, 140], 150, 16, 2 + 8),
+            (&[0, 0, 0], 4, 16, 0),
+            (&many, 40, 16, 4),
+            (&full, 48 + 5, 16, 1),
+            (&full[..31], 47, 16, 1 + 2),
+            (&[-5, 3, 900, 2], 40, 272, 0),
+            (&[9, 3, 20, -4, 17, 900], 40, 16, 2 + 4),
+            (&[1 << 33, 1, 3, i64::MAX], 30, 16, 4 + 1),
+        ];
+        for (n, (values, rows, cols, pick)) in (0u64..).zip(plans) {
+            let groups = if spec.form().ragged { values.len() } else { 2 };
+            let (asked, from) = asked_of(spec, groups, rows, cols, pick);
+            let ctas = [1, 2, 3][n as usize % 3];
+            for policy in [Policy::Random, Policy::Starve] {
+                let options = Options { source: spec.source(), from, powers_of_two: n % 2 == 1, seed: n };
+                let case = Case::new(&asked, values, options);
+                let settings = Settings { policy, seed: n, ctas, ..Settings::default() };
+                let mut memory = case.memory();
+                let done = case.run(&kernel, &mut memory, settings).unwrap_or_else(|f| panic!("{case}\n{f}"));
+                case.check(&memory).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
+                trials.push((case, Settings { limit: 4 * done.statements + 1000, ..settings }));
+            }
+        }
+        trials.sort_by_key(|(_, settings)| settings.limit);
+        Ground(trials)
+    }
+
+    fn notices(&self, mutant: &Mutant) -> bool {
+        !verify::defects(&mutant.kernel).is_empty()
+            || self.0.iter().any(|(case, settings)| {
+                let mut memory = case.memory();
+                case.run(&mutant.kernel, &mut memory, *settings).is_err() || case.check(&memory).is_err()
+            })
+    }
+}
+
+fn survivors(name: &str, sample: usize) -> Vec<String> {
+    let spec: QuantizeSpec = name.parse().unwrap();
+    let ground = Ground::new(&spec);
+    let faults = mutate::mutants(&build(&spec));
+    assert!(faults.len() > 50, "{name}: {} faults", faults.len());
+    let faults: Vec<Mutant> = mutate::sample(faults, sample, 7);
+    let unlisted = faults.into_par_iter().filter(|m| !EQUIVALENT.iter().any(|e| e.is(m)));
+    unlisted.filter(|m| !ground.notices(m)).map(|m| format!("{name}: {m}")).collect()
+}
+
+#[test]
+fn planted_faults_are_noticed() {
+    let survivors: Vec<String> = SUBJECTS.iter().flat_map(|name| survivors(name, SAMPLE)).collect();
+    assert!(survivors.is_empty(), "{}", survivors.join("\n"));
+}
+
+#[test]
+#[ignore = "a minute"]
+fn planted_faults_all() {
+    let survivors: Vec<String> = SUBJECTS.iter().flat_map(|name| survivors(name, usize::MAX)).collect();
+    assert!(survivors.is_empty(), "{} survive:\n{}", survivors.len(), survivors.join("\n"));
+}
