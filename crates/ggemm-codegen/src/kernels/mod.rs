@@ -10,6 +10,7 @@ pub mod quantize;
 mod walk;
 mod warp_specialized;
 
+pub use quantize::QuantizeSpec;
 pub(crate) use walk::band;
 
 use crate::constraints::ValidSpec;

@@ -126,6 +126,11 @@ impl Task {
         &self.copies
     }
 
+    /// Matrices of the source, and rows and columns of each.
+    pub fn extents(&self) -> [usize; 3] {
+        [self.matrices, self.rows, self.cols]
+    }
+
     /// Elements of the source.
     pub fn source_elements(&self) -> usize {
         self.matrices.saturating_mul(self.rows).saturating_mul(self.cols)
