@@ -6,19 +6,13 @@ use std::ops::Range;
 
 use ggemm_codegen::interp::{Buffer, ElementKind, Finding, Memory, Settings, Statistics, run_with};
 use ggemm_codegen::ir::Kernel;
-use ggemm_codegen::kernels::quantize::Task;
+use ggemm_codegen::kernels::quantize::{Asked, QuantizeScenario, Task};
 use ggemm_codegen::launch::Operand;
 use ggemm_codegen::{
-    Dtype, GroupForm, IndexType, Operation, Problem, SCALE_BLOCK, Scaling, WeightLayout, WeightSharing, fp8,
+    Dtype, GroupForm, IndexType, Operation, Problem, QuantizeSpec, SCALE_BLOCK, Scaling, WeightLayout, WeightSharing,
+    fp8,
 };
 use half::{bf16, f16};
-
-/// An operand of a problem.
-#[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) problem: Problem,
-    pub(crate) which: usize,
-}
 
 /// One source and its copies.
 pub(crate) struct Case {
@@ -41,15 +35,6 @@ impl fmt::Display for Case {
         write!(f, "{} with groups {:?}", self.task.spec(), self.groups)?;
         self.asked.iter().try_for_each(|a| write!(f, "; operand {} of {}", a.which, a.problem))
     }
-}
-
-/// What is asked for beside the operands.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
-    pub(crate) source: Dtype,
-    pub(crate) from: WeightLayout,
-    pub(crate) powers_of_two: bool,
-    pub(crate) seed: u64,
 }
 
 /// Numbers that do not repeat soon (splitmix64).
@@ -92,9 +77,10 @@ fn value_of(dtype: Dtype, bits: u64) -> f32 {
 }
 
 impl Case {
-    /// `asked` of one source, with these sizes or ends.
-    pub(crate) fn new(asked: &[Asked], groups: &[i64], options: Options) -> Case {
-        let Options { source: dtype, from, powers_of_two, seed } = options;
+    /// The copies of one source.
+    pub(crate) fn new(spec: &QuantizeSpec, scenario: QuantizeScenario, seed: u64) -> Case {
+        let QuantizeScenario { asked, from, groups, powers_of_two } = scenario;
+        let dtype = spec.source();
         let task = |a: &Asked| {
             a.problem.validate().unwrap();
             Task::new(&a.problem, a.which, dtype, from, powers_of_two).expect("an fp8 problem")
@@ -110,10 +96,10 @@ impl Case {
         };
         let bits: Vec<u64> = (0..task.source_elements()).map(|i| bits_of(dtype, value(i))).collect();
         let values: Vec<f32> = bits.iter().map(|b| value_of(dtype, *b)).collect();
-        let expected = asked.iter().map(|a| Copy::of(a, &values, groups, from, powers_of_two)).collect();
+        let expected = asked.iter().map(|a| Copy::of(a, &values, &groups, from, powers_of_two)).collect();
         let aligned = task.is_aligned();
         let source = Buffer::from_bits(ElementKind::Float(dtype), bits);
-        Case { task, asked: asked.to_vec(), groups: groups.to_vec(), source, expected, aligned }
+        Case { task, asked, groups, source, expected, aligned }
     }
 
     /// The same, as if rows were not aligned.
@@ -273,62 +259,4 @@ impl Copy {
         }
         Copy { elements, scales }
     }
-}
-
-/// The operand that `spec`'s copies belong to: which problems ask for it, given the source's rows and columns.
-pub(crate) fn asked_of(
-    task: &ggemm_codegen::QuantizeSpec,
-    groups: usize,
-    rows: usize,
-    cols: usize,
-    pick: u64,
-) -> (Vec<Asked>, WeightLayout) {
-    use ggemm_codegen::ir::SharedBy;
-    let form = task.form();
-    let problem = |operation, [g, m, n, k]: [usize; 4]| {
-        Problem::new(operation, g, m, n, k).operand(task.format()).scaling(form.scaling)
-    };
-    let sharing = if pick & 1 == 0 { WeightSharing::PerExpert } else { WeightSharing::Shared };
-    let array = |p: Problem| {
-        let form = if pick & 2 == 0 { GroupForm::Sizes } else { GroupForm::Ends };
-        let index = if pick & 4 == 0 { IndexType::I32 } else { IndexType::I64 };
-        p.weight_sharing(sharing).group_array(form, index)
-    };
-    let reduction = |transposed: bool| Asked {
-        problem: array(problem(Operation::GradW, [groups, rows, 8, cols])).reduction_blocks(transposed),
-        which: 1,
-    };
-    let tokens = || {
-        let stride = cols + if pick & 8 == 0 { 0 } else { 16 };
-        Asked { problem: problem(Operation::Forward, [groups, rows, 8, cols]).x_row_stride(stride), which: 0 }
-    };
-    if form.ragged {
-        return match form.second {
-            None => (vec![reduction(form.copy.transposed)], WeightLayout::Nk),
-            Some(second) => (vec![tokens(), reduction(second.transposed)], WeightLayout::Nk),
-        };
-    }
-    let is_tokens = form.scaling == Scaling::Block || pick & 16 == 0;
-    if form.copy.by == SharedBy::Row && !form.copy.transposed && is_tokens {
-        return (vec![tokens()], WeightLayout::Nk);
-    }
-    // Weights [rows, cols]: the copy's layout, and the operation that reduces along the scales.
-    let from = if pick & 32 == 0 { WeightLayout::Nk } else { WeightLayout::Kn };
-    let other = if from == WeightLayout::Nk { WeightLayout::Kn } else { WeightLayout::Nk };
-    let (n, k) = if from == WeightLayout::Nk { (rows, cols) } else { (cols, rows) };
-    let along_cols = form.copy.by == SharedBy::Row || form.copy.by == SharedBy::Block && pick & 64 == 0;
-    let operation = if along_cols == (from == WeightLayout::Nk) { Operation::Forward } else { Operation::GradX };
-    let copies = task.copies().map(|copy| {
-        let problem = problem(operation, [groups, 8, n, k]).weight_sharing(sharing);
-        let problem = problem.weight_layout(if copy.transposed { other } else { from });
-        let (r, c) = problem.weight_shape();
-        let stride = c + if pick & 8 == 0 { 0 } else { 16 };
-        let problem = problem.w_row_stride(stride).w_group_stride(if sharing == WeightSharing::Shared {
-            0
-        } else {
-            (r * stride).max(1).next_multiple_of(16)
-        });
-        Asked { problem, which: 1 }
-    });
-    (copies.collect(), from)
 }

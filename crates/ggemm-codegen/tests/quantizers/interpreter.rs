@@ -2,25 +2,16 @@
 
 use ggemm_codegen::interp::{Policy, Settings};
 use ggemm_codegen::ir::SharedBy;
-use ggemm_codegen::kernels::quantize::{Form, build};
+use ggemm_codegen::kernels::quantize::{Asked, Form, QuantizeScenario, build};
+use ggemm_codegen::scenario::Extent;
 use ggemm_codegen::{Dtype, QuantizeSpec, Scaling};
 
-use super::case::{Asked, Case, Options, asked_of};
+use super::case::Case;
 
 /// Sizes around a block's, empty groups one after another, a tail.
 const RAGGED: [i64; 7] = [129, 0, 0, 3, 128, 257, 1];
 /// Rows of the source, of which those past the groups are no group's.
 const ROWS: usize = 518 + 21;
-
-fn ends(sizes: &[i64]) -> Vec<i64> {
-    sizes
-        .iter()
-        .scan(0, |end, size| {
-            *end += size;
-            Some(*end)
-        })
-        .collect()
-}
 
 fn check(spec: &QuantizeSpec, case: &Case, settings: Settings) {
     let kernel = build(spec);
@@ -37,13 +28,13 @@ fn check(spec: &QuantizeSpec, case: &Case, settings: Settings) {
 fn every_kernel_makes_the_copies_that_the_problems_say() {
     for (n, spec) in (0u64..).zip(QuantizeSpec::all()) {
         let ragged = spec.form().ragged;
-        for (round, cols) in [(0, 144), (1, 133)] {
+        // Types are a matter of few statements: all of them on one of the two, some on both.
+        let both = [(n % 2, [144, 133][n as usize % 2]), (1 - n % 2, [133, 144][n as usize % 2])];
+        for (round, cols) in both.into_iter().take(1 + usize::from(n < Form::ALL.len() as u64)) {
             let pick = n * 37 + round * 11;
             let (groups, rows) = if ragged { (RAGGED.len(), ROWS) } else { (2, if round == 0 { 160 } else { 139 }) };
-            let (asked, from) = asked_of(&spec, groups, rows, cols, pick);
-            let values = if pick & 2 == 0 { RAGGED.to_vec() } else { ends(&RAGGED) };
-            let options = Options { source: spec.source(), from, powers_of_two: pick & 1 == 1, seed: n };
-            let case = Case::new(&asked, &values, options);
+            let sizes = &RAGGED[..groups];
+            let case = Case::new(&spec, QuantizeScenario::of(&spec, sizes, rows, cols, pick), n);
             let case = if pick % 5 == 0 { case.unaligned() } else { case };
             let policy = Policy::ALL[pick as usize % 4];
             check(&spec, &case, Settings { policy, seed: pick, ctas: 1 + pick as usize % 3, ..Settings::default() });
@@ -66,9 +57,8 @@ fn bad_and_empty_groups_stay_inside() {
     for spec in specs.filter(|s| s.format() == Dtype::E5m2) {
         for (n, values) in (0u64..).zip(bad) {
             for pick in 4..8 {
-                let (asked, from) = asked_of(&spec, values.len(), 40, 16, pick);
-                let options = Options { source: Dtype::F16, from, powers_of_two: false, seed: n };
-                check(&spec, &Case::new(&asked, values, options), Settings::default());
+                let scenario = QuantizeScenario::of(&spec, values, 40, 16, pick);
+                check(&spec, &Case::new(&spec, scenario, n), Settings::default());
             }
         }
     }
@@ -83,9 +73,9 @@ fn many_groups_are_found() {
         let sizes: Vec<i64> = (0..count as i64).map(|g| (g * 7 + 3) % 5 % 3).collect();
         let total = sizes.iter().sum::<i64>() as usize;
         for (pick, past) in [(0, 5), (1, 5), (1, 0)] {
-            let (asked, from) = asked_of(&spec, count, total + past, 16, pick);
-            let options = Options { source: Dtype::Bf16, from, powers_of_two: true, seed: count as u64 };
-            check(&spec, &Case::new(&asked, &sizes, options), Settings { ctas: 2, ..Settings::default() });
+            let scenario = QuantizeScenario::of(&spec, &sizes, total + past, 16, pick);
+            let settings = Settings { ctas: 2, ..Settings::default() };
+            check(&spec, &Case::new(&spec, scenario, count as u64), settings);
         }
     }
 }
@@ -96,10 +86,19 @@ fn nothing_is_quantized_to_nothing() {
     for form in Form::ALL {
         let spec = QuantizeSpec::new(Dtype::Bf16, Dtype::E4m3, form).unwrap();
         for (rows, cols) in [(0, 16), (16, 0), (0, 0)] {
-            let (asked, from) = asked_of(&spec, 2, rows, cols, 0);
-            let options = Options { source: Dtype::Bf16, from, powers_of_two: false, seed: 1 };
-            check(&spec, &Case::new(&asked, &[0, 0], options), Settings::default());
+            let scenario = QuantizeScenario::of(&spec, &[0, 0], rows, cols, 0);
+            check(&spec, &Case::new(&spec, scenario, 2), Settings::default());
         }
+    }
+}
+
+/// What verification draws is right too, and seeds decide it.
+#[test]
+fn random_scenarios_are_problems() {
+    for (n, spec) in (0u64..).zip(QuantizeSpec::all().step_by(5)) {
+        let draw = || QuantizeScenario::random(&spec, n, Extent::Tiles);
+        assert_eq!(draw().to_string(), draw().to_string());
+        check(&spec, &Case::new(&spec, draw(), n), Settings { ctas: 2, seed: n, ..Settings::default() });
     }
 }
 
@@ -109,7 +108,7 @@ fn tasks_go_together_where_one_block_has_all() {
     let task = |scaling: Scaling, by: SharedBy| {
         let form = Form::ALL.into_iter().find(|f| f.scaling == scaling && f.copy.by == by && f.second.is_none());
         let spec = QuantizeSpec::new(Dtype::Bf16, Dtype::E4m3, form.unwrap()).unwrap();
-        let (asked, from) = asked_of(&spec, 2, 256, 128, 0);
+        let QuantizeScenario { asked, from, .. } = QuantizeScenario::of(&spec, &[100, 100], 256, 128, 0);
         let Asked { problem, which } = &asked[0];
         ggemm_codegen::kernels::quantize::Task::new(problem, *which, Dtype::Bf16, from, false).unwrap()
     };

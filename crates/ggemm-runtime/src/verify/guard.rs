@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::args::Args;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, View, ViewMut};
 use crate::device::Device;
 use crate::element::{Element, ElementType, with_element};
 use crate::error::Error;
@@ -33,6 +33,17 @@ impl Guarded {
         GUARD..self.before.len() - GUARD
     }
 
+    /// The tensor, to be read.
+    pub(super) fn view(&self) -> Result<View<'_>, Error> {
+        self.on_device.view().range(self.inside())
+    }
+
+    /// The tensor, to be written.
+    pub(super) fn view_mut(&mut self) -> Result<ViewMut<'_>, Error> {
+        let inside = self.inside();
+        self.on_device.view_mut().range(inside)
+    }
+
     /// The tensor after a run, in the host's memory; waits for the device.
     ///
     /// # Errors
@@ -52,7 +63,7 @@ impl Guarded {
     }
 
     /// The first element, of the tensor or its guards, that is not what it was.
-    fn changed(&self) -> Result<Option<Overwritten>, Error> {
+    pub(super) fn changed(&self) -> Result<Option<Overwritten>, Error> {
         let after = self.on_device.to_device(&Device::cpu())?;
         Ok(first_difference(&self.before, &after, 0..self.before.len())?.map(|index| self.overwritten(index)))
     }
@@ -111,10 +122,7 @@ impl Operands {
     /// The arguments of a run.
     pub(super) fn args<'a>(&'a self, tensors: &Tensors, out: &'a mut Guarded) -> Result<Args<'a>, Error> {
         let [lhs, rhs, groups] = &self.0;
-        let view = |guarded: &'a Guarded| guarded.on_device.view().range(guarded.inside());
-        let inside = out.inside();
-        let out = out.on_device.view_mut().range(inside)?;
-        Ok(Args::new(tensors.operation, view(lhs)?, view(rhs)?, view(groups)?, out))
+        Ok(Args::new(tensors.operation, lhs.view()?, rhs.view()?, groups.view()?, out.view_mut()?))
     }
 
     /// The first element of an operand, or of a guard beside one, that is not what it was.

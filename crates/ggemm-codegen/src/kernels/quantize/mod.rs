@@ -8,9 +8,11 @@
 
 mod jobs;
 mod parameters;
+mod scenario;
 mod spec;
 mod task;
 
+pub use scenario::{Asked, QuantizeScenario};
 pub use spec::{Copy, Form, QuantizeNameError, QuantizeSpec};
 pub use task::{CopyShape, Task};
 
