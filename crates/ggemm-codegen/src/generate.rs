@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::constraints::ValidSpec;
 use crate::emit::cuda;
-use crate::ir::Contract;
-use crate::kernels;
+use crate::ir::{Contract, Kernel};
+use crate::kernels::{self, QuantizeSpec};
 
 /// One variant, ready to be baked: its text and its contract.
 #[derive(Clone, Debug)]
@@ -27,7 +27,15 @@ impl Generated {
 
 /// Builds and writes the kernel of a spec.
 pub fn generate(spec: &ValidSpec) -> Generated {
-    let kernel = kernels::build(spec);
+    of(kernels::build(spec))
+}
+
+/// Builds and writes a kernel that quantizes.
+pub fn generate_quantizer(spec: &QuantizeSpec) -> Generated {
+    of(kernels::quantize::build(spec))
+}
+
+fn of(kernel: Kernel) -> Generated {
     let text = cuda::emit(&kernel);
     Generated { name: kernel.contract.name.clone(), parts: text.parts, contract: kernel.contract }
 }

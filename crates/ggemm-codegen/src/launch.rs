@@ -32,6 +32,12 @@ pub enum Operand {
     Groups,
     /// Words that the launch finds at 0.
     Workspace,
+    /// What is quantized.
+    Source,
+    /// The elements of a quantized copy, by its number.
+    Elements(u8),
+    /// Their scales.
+    Scales(u8),
 }
 
 /// How many CTAs to launch where `resident` of the kernel run at once, in whole clusters; 0 where there is nothing to
@@ -99,6 +105,8 @@ pub fn argument(role: ParamRole, problem: &Contraction) -> Argument {
         ParamRole::ZeroTail => flag(c.zero_tail),
         ParamRole::Accumulate => flag(c.accumulate),
         ParamRole::MergeGroups => flag(merged),
+        // A product has none of quantization's, which `kernels::quantize::Task` has.
+        ParamRole::Quantize(_) => Argument::Integer(0),
     }
 }
 

@@ -9,6 +9,7 @@ mod expressions;
 mod hopper;
 mod hunt;
 mod plant;
+mod quantize;
 mod site;
 mod subjects;
 

@@ -11,6 +11,15 @@ crate::kernels! {
     }
 }
 
+crate::kernels! {
+    /// Every kernel that quantizes to fp8.
+    mod quantizers {
+        quantizers: all,
+        arch: all,
+    }
+}
+
+pub use quantizers::KERNELS as QUANTIZERS;
 pub use shipped::KERNELS;
 
 /// What tells these kernels from those of another version, or of a change: a hash of their texts.
@@ -26,15 +35,26 @@ pub fn fingerprint() -> &'static str {
 mod tests {
     use std::collections::HashSet;
 
-    use ggemm_codegen::{Arch, Contract, KernelSpec, ValidSpec, catalogue, generate};
+    use ggemm_codegen::{Arch, Contract, KernelSpec, QuantizeSpec, ValidSpec, catalogue, generate, generate_quantizer};
 
-    use super::KERNELS;
+    use super::{KERNELS, QUANTIZERS};
 
     #[test]
     fn it_holds_every_shipped_variant_and_no_other() {
         let baked: HashSet<KernelSpec> = KERNELS.iter().map(|kernel| kernel.spec().unwrap()).collect();
         assert_eq!(baked.len(), KERNELS.kernels.len(), "no variant twice");
         assert_eq!(baked, catalogue::shipped().into_iter().collect());
+    }
+
+    #[test]
+    fn it_holds_every_kernel_that_quantizes_as_the_generator_writes_it() {
+        assert_eq!(QUANTIZERS.kernels.len(), QuantizeSpec::all().count());
+        for (kernel, spec) in QUANTIZERS.iter().zip(QuantizeSpec::all()) {
+            assert_eq!(kernel.quantize_spec(), Ok(spec));
+            let written = generate_quantizer(&spec);
+            assert!(kernel.source() == written.source(), "{spec}");
+            assert_eq!(kernel.contract().unwrap(), written.contract, "{spec}");
+        }
     }
 
     /// Cargo bakes anew when the generator changes.

@@ -57,8 +57,14 @@ pub(crate) fn groups(problem: &Problem, device: &Device, groups: &View<'_>) -> R
 }
 
 /// Refuses memory that cannot be the dense tensor of these extents from which `argument` is quantized.
-pub(crate) fn source(problem: &Problem, argument: &'static str, view: &View<'_>, dims: &[usize]) -> Result<(), Error> {
-    on_device(&Device::cpu(), argument, view)?;
+pub(crate) fn source(
+    problem: &Problem,
+    device: &Device,
+    argument: &'static str,
+    view: &View<'_>,
+    dims: &[usize],
+) -> Result<(), Error> {
+    on_device(device, argument, view)?;
     let found = view.element_type();
     if !matches!(found, ElementType::Bf16 | ElementType::F16 | ElementType::F32) {
         return Err(Error::SourceType { argument, found });
@@ -94,6 +100,11 @@ fn scales(
         }
         (Some(_), None) => return Err(Error::UnusedScales { operand, problem: problem.to_string() }),
     };
+    self::scale(problem, device, &shape, scales)
+}
+
+/// Refuses memory that cannot be the scales of this shape.
+pub(crate) fn scale(problem: &Problem, device: &Device, shape: &ScaleShape, scales: &View<'_>) -> Result<(), Error> {
     on_device(device, shape.name, scales)?;
     let found = scales.element_type();
     if found != ElementType::F32 {

@@ -139,6 +139,32 @@ pub enum Error {
         /// The problem, printed.
         problem: String,
     },
+    /// Two quantized copies that no kernel makes of one read of their source.
+    #[error(
+        "no kernel makes both copies of one read of the source ({first}, then {second}): plan each by itself. Together go \
+         tokens in blocks, then grad_w's copy in reduction_blocks of the same rows, and a weight in blocks as it lies, then \
+         transposed"
+    )]
+    NotTogether {
+        /// The first copy's problem, printed.
+        first: String,
+        /// The second's.
+        second: String,
+    },
+    /// A run of a quantization with another number of copies than planned.
+    #[error("the plan makes {planned} copies, and {given} were passed: pass elements and scales of each")]
+    CopyCount {
+        /// The copies planned.
+        planned: usize,
+        /// The copies given.
+        given: usize,
+    },
+    /// A GPU that has no instruction for it was to quantize.
+    #[error("{arch} has no conversion to fp8, sm_89 and later do: quantize on the CPU, from host memory")]
+    NoFp8Conversion {
+        /// The GPU's architecture.
+        arch: Arch,
+    },
     /// Scales of another type.
     #[error("{argument} holds {found}: scales are f32; convert them")]
     ScaleType {

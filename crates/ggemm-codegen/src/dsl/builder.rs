@@ -30,6 +30,7 @@ pub struct KernelBuilder<'k> {
     cluster: u32,
     workspace_words: u32,
     dependent_launch: bool,
+    resident: u32,
     fragments: Vec<Fragment>,
     /// The blocks that are open, innermost last.
     open: Vec<Block>,
@@ -66,6 +67,7 @@ impl KernelBuilder<'_> {
                 cluster: 1,
                 workspace_words: 0,
                 dependent_launch: false,
+                resident: 1,
                 fragments: Vec::new(),
                 open: vec![Block::default()],
                 statements: 0,
@@ -89,6 +91,7 @@ impl KernelBuilder<'_> {
             };
             let body = Body {
                 summary: k.summary,
+                resident: k.resident,
                 vars: k.vars,
                 shared: k.shared,
                 barriers: k.barriers,
@@ -208,6 +211,11 @@ impl<'k> KernelBuilder<'k> {
     /// The kernel's CTAs come in clusters of so many.
     pub fn clusters_of(&mut self, ctas: u32) {
         self.cluster = ctas;
+    }
+
+    /// The compiler sees to it that so many CTAs fit the registers of a multiprocessor.
+    pub fn resident_ctas(&mut self, ctas: u32) {
+        self.resident = ctas;
     }
 
     pub(super) fn may_overlap_earlier_grids(&mut self) {

@@ -35,7 +35,7 @@ pub struct GlobalBlock<'k> {
 }
 
 impl GlobalBlock<'_> {
-    fn lower(&self) -> GlobalTile {
+    pub(super) fn lower(&self) -> GlobalTile {
         GlobalTile {
             pointer: self.pointer.0,
             origin: self.origin.id,

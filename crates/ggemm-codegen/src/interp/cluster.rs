@@ -6,7 +6,7 @@ use super::machine::{Machine, Step};
 use super::scalars::lanes_of;
 use super::shared::{OperationId, PIECE};
 use super::warp::{LANES, Mask};
-use crate::ir::{AtomicScope, FetchAdd, Op, ParamId, Stmt, StmtId, TileRef, VarId};
+use crate::ir::{AtomicScope, FetchAdd, Op, ParamId, Quantize, Stmt, StmtId, TileRef, VarId};
 
 /// An arrival at a barrier of another CTA, which must still be there.
 #[derive(Clone, Copy, Debug)]
@@ -196,6 +196,7 @@ impl Machine<'_, '_> {
                 | Op::LoadStaging { .. }
                 | Op::StoreTile { .. }
                 | Op::LoadScales(_)
+                | Op::Quantize(Quantize::LoadPatch { .. })
                 | Op::BulkLoad(_)
                 | Op::BulkStore(_)
                 | Op::FetchAdd(_)

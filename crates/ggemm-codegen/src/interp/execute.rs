@@ -244,6 +244,7 @@ impl<'k> Machine<'k, '_> {
             Op::WriteWord { to, value } => self.write_word(cta, warp, stmt, to, *value, mask)?,
             Op::ReadWord { var, from } => self.read_word(cta, warp, stmt, *var, from, mask)?,
             Op::FetchAdd(add) => self.fetch_add(cta, warp, stmt.id, add, mask)?,
+            Op::Quantize(step) => self.quantize(cta, warp, stmt, step)?,
             Op::AwaitGrid => self.await_grid(cta, warp),
             // What a prefetch brings and who starts early changes no result.
             Op::PrefetchMap { .. } | Op::LaunchDependents => {}

@@ -18,7 +18,7 @@ use super::warp::Warp;
 use crate::contraction::Contraction;
 use crate::emit::cuda;
 use crate::ir::{EncodedMap, Kernel, ParamType, Stmt, StmtId};
-use crate::launch::{Argument, Operand, argument};
+use crate::launch::{Argument, Operand};
 
 /// Statements between two words to the observer on the output.
 const OBSERVED: u64 = 1 << 16;
@@ -75,12 +75,12 @@ pub(super) type Step<T = ()> = Result<T, FindingKind>;
 impl<'k, 'm> Machine<'k, 'm> {
     pub(super) fn new(
         kernel: &'k Kernel,
-        problem: &Contraction,
+        problem: Option<&Contraction>,
+        arguments: Vec<Argument>,
         memory: &'m mut Memory,
         settings: Settings,
         observer: &'m mut dyn Observer,
     ) -> Self {
-        let arguments: Vec<Argument> = kernel.contract.params.iter().map(|p| argument(p.role, problem)).collect();
         let warps = kernel.contract.threads as usize / LANES;
         let size = kernel.contract.cluster.max(1) as usize;
         let barriers = kernel.body.barriers.iter().map(|b| b.slots as usize).sum();
@@ -98,13 +98,13 @@ impl<'k, 'm> Machine<'k, 'm> {
             loads: Vec::new(),
             gone: None,
         };
-        let map_of = |p: &crate::ir::Param| match (p.ty, argument(p.role, problem)) {
-            (ParamType::TensorMap(id), Argument::Pointer(operand)) => {
+        let map_of = |(p, argument): (&crate::ir::Param, &Argument)| match (p.ty, argument, problem) {
+            (ParamType::TensorMap(id), Argument::Pointer(operand), Some(problem)) => {
                 let shape = match operand {
                     Operand::A => &problem.a,
                     Operand::B => &problem.b,
                     Operand::D => &problem.d,
-                    Operand::Groups | Operand::Workspace | Operand::AScales | Operand::BScales => return None,
+                    _ => return None,
                 };
                 kernel.contract.tensor_maps.get(id.0 as usize).map(|map| map.encode(shape))
             }
@@ -124,7 +124,7 @@ impl<'k, 'm> Machine<'k, 'm> {
             clusters: vec![ClusterBarrier::new(&participants); ctas / size],
             signals: Vec::new(),
             operations: 0,
-            maps: kernel.contract.params.iter().map(map_of).collect(),
+            maps: kernel.contract.params.iter().zip(&arguments).map(map_of).collect(),
             words: vec![Word::default(); kernel.contract.workspace_bytes as usize / 4],
             follows: observer.follows(),
             observer,

@@ -153,6 +153,8 @@ pub struct Memory {
     pub groups: Buffer,
     /// The scales of A and of B; empty for operands that have none.
     pub scales: [Buffer; 2],
+    /// What launches that compute no product have.
+    pub others: Vec<(Operand, Buffer)>,
 }
 
 impl Memory {
@@ -168,11 +170,18 @@ impl Memory {
                 let count = problem.scales.map_or(0, |s| s[operand].elements());
                 Buffer::poisoned(ElementKind::Float(Dtype::F32), count)
             }),
+            others: Vec::new(),
         }
     }
 
+    /// Buffers of a launch that computes no product; `groups` is empty where there are none.
+    pub fn of(others: Vec<(Operand, Buffer)>, groups: Buffer) -> Self {
+        let none = || Buffer::poisoned(ElementKind::Float(Dtype::F32), 0);
+        Memory { a: none(), b: none(), d: none(), groups, scales: [none(), none()], others }
+    }
+
     /// The buffer of an operand; the workspace is the launch's own.
-    pub(super) fn operand(&self, operand: Operand) -> Option<&Buffer> {
+    pub fn operand(&self, operand: Operand) -> Option<&Buffer> {
         match operand {
             Operand::A => Some(&self.a),
             Operand::B => Some(&self.b),
@@ -181,6 +190,7 @@ impl Memory {
             Operand::AScales => Some(&self.scales[0]),
             Operand::BScales => Some(&self.scales[1]),
             Operand::Workspace => None,
+            other => self.others.iter().find(|(o, _)| *o == other).map(|(_, buffer)| buffer),
         }
     }
 
@@ -193,6 +203,7 @@ impl Memory {
             Operand::AScales => Some(&mut self.scales[0]),
             Operand::BScales => Some(&mut self.scales[1]),
             Operand::Workspace => None,
+            other => self.others.iter_mut().find(|(o, _)| *o == other).map(|(_, buffer)| buffer),
         }
     }
 }

@@ -36,6 +36,7 @@ mod machine;
 mod memory;
 mod observe;
 mod products;
+mod quantize;
 mod scalars;
 mod scales;
 mod schedule;
@@ -52,6 +53,7 @@ pub use schedule::{Policy, Settings};
 
 use crate::contraction::Contraction;
 use crate::ir::Kernel;
+use crate::launch::Argument;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,5 +91,22 @@ pub fn run_observed(
     settings: Settings,
     observer: &mut dyn Observer,
 ) -> Result<Statistics, Box<Finding>> {
-    machine::Machine::new(kernel, problem, memory, settings, observer).run()
+    machine::Machine::new(kernel, Some(problem), arguments_of(kernel, problem), memory, settings, observer).run()
+}
+
+/// Runs a kernel that computes no product, whose parameters have these values, in their order.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_with(
+    kernel: &Kernel,
+    arguments: Vec<Argument>,
+    memory: &mut Memory,
+    settings: Settings,
+) -> Result<Statistics, Box<Finding>> {
+    machine::Machine::new(kernel, None, arguments, memory, settings, &mut ()).run()
+}
+
+fn arguments_of(kernel: &Kernel, problem: &Contraction) -> Vec<Argument> {
+    kernel.contract.params.iter().map(|p| crate::launch::argument(p.role, problem)).collect()
 }

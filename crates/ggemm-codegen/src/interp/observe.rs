@@ -169,6 +169,7 @@ impl Machine<'_, '_> {
             | Op::WriteWord { to, .. } => about([tile(to), None]),
             Op::LoadMatrix { from, .. } | Op::ReadWord { from, .. } => about([tile(from), None]),
             Op::BulkStore(store) => about([tile(&store.from), None]),
+            Op::Quantize(step) => about([step.tile().and_then(tile), None]),
             Op::WarpgroupMultiply(p) => about([tile(&p.a), tile(&p.b)]),
             Op::BulkLoad(load) => {
                 let at = barrier(&load.at).map(|index| self.barrier_slot(index));

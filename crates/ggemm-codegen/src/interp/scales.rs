@@ -32,23 +32,22 @@ impl Machine<'_, '_> {
         Ok(())
     }
 
-    /// Registers that hold something, or else their name.
-    fn filled(&self, cta: usize, warp: usize, id: FragmentId) -> Step {
-        if self.ctas[cta].warps[warp].registers[id.0 as usize].filled[0] {
-            return Ok(());
+    /// A fragment's values of one warp, by lane, where they have been set.
+    pub(super) fn filled(&self, cta: usize, warp: usize, id: FragmentId) -> Step<&[f32]> {
+        let registers = &self.ctas[cta].warps[warp].registers[id.0 as usize];
+        if registers.filled[0] {
+            return Ok(&registers.values[0]);
         }
-        Err(FindingKind::UninitializedFragment { fragment: self.kernel.body.fragments[id.0 as usize].name.clone() })
+        let fragment = self.kernel.body.fragments[id.0 as usize].name.clone();
+        Err(FindingKind::UninitializedFragment { fragment })
     }
 
     /// The scales of a warp's rows and columns, if they were read.
     pub(super) fn outer_scales(&self, cta: usize, warp: usize, scales: Option<OuterScales>) -> Step<Option<Outer<'_>>> {
         let Some(OuterScales { rows, cols }) = scales else { return Ok(None) };
-        self.filled(cta, warp, rows)?;
-        self.filled(cta, warp, cols)?;
-        let values = |id: FragmentId| self.ctas[cta].warps[warp].registers[id.0 as usize].values[0].as_slice();
         let map = &self.kernel.body.fragments[cols.0 as usize].map;
         let shared = (map.values[0].extent == 1).then_some(map.values[1].col as usize);
-        Ok(Some(Outer { rows: values(rows), cols: values(cols), shared }))
+        Ok(Some(Outer { rows: self.filled(cta, warp, rows)?, cols: self.filled(cta, warp, cols)?, shared }))
     }
 
     pub(super) fn promote(&mut self, cta: usize, warp: usize, p: &Promote) -> Step {

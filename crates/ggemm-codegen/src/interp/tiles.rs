@@ -21,11 +21,11 @@ const ELEMENTS: usize = PIECE as usize / 2;
 /// A [`GlobalTile`] with its numbers.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
-    pointer: ParamId,
-    origin: i64,
-    row_stride: i64,
-    rows: i64,
-    cols: i64,
+    pub(super) pointer: ParamId,
+    pub(super) origin: i64,
+    pub(super) row_stride: i64,
+    pub(super) rows: i64,
+    pub(super) cols: i64,
 }
 
 /// The kernel's shared tile that a statement refers to.
@@ -45,7 +45,7 @@ impl Tile<'_> {
 }
 
 impl<'k> Machine<'k, '_> {
-    fn block(&self, cta: usize, warp: usize, from: &GlobalTile) -> Step<Block> {
+    pub(super) fn block(&self, cta: usize, warp: usize, from: &GlobalTile) -> Step<Block> {
         let bound = |e: Option<ExprId>| e.map_or(Ok(i64::MAX), |e| self.uniform(cta, warp, e));
         Ok(Block {
             pointer: from.pointer,
@@ -93,7 +93,7 @@ impl<'k> Machine<'k, '_> {
     }
 
     /// An access to several elements at once starts at a multiple of their number; operands themselves are aligned.
-    fn check_aligned(&self, access: &'static str, pointer: ParamId, index: i64, elements: usize) -> Step {
+    pub(super) fn check_aligned(&self, access: &'static str, pointer: ParamId, index: i64, elements: usize) -> Step {
         if index.rem_euclid(elements as i64) == 0 {
             return Ok(());
         }

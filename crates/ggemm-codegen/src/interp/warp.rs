@@ -80,7 +80,9 @@ impl Registers {
     fn new(f: &Fragment) -> Self {
         // The first two thread digits are the lanes'; staging is shared by all threads and kept by thread and value.
         let (rows, cols) = match f.role {
-            FragmentRole::Staging => (LANES, f.map.value_count() as usize),
+            FragmentRole::Staging | FragmentRole::Patch | FragmentRole::BlockValues(_) => {
+                (LANES, f.map.value_count() as usize)
+            }
             _ => (extent(f, |m| m.row), extent(f, |m| m.col)),
         };
         let slots = f.slots as usize;

@@ -186,4 +186,35 @@ pub enum ParamRole {
     MergeGroups,
     /// The workspace's first byte.
     Workspace,
+    /// One of quantization's own.
+    Quantize(QuantizeRole),
+}
+
+/// What the host puts into a parameter of a kernel that quantizes. Copies are numbered from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum QuantizeRole {
+    /// The source's first element.
+    Source,
+    /// Matrices of the source, one after another.
+    Matrices,
+    /// Scales are powers of two.
+    PowersOfTwo,
+    /// Rows of the source and of all copies start at multiples of 16 bytes, and their columns are a multiple of 16.
+    Aligned,
+    /// A copy's first element.
+    Elements(u8),
+    /// Elements between rows of a copy.
+    RowStride(u8),
+    /// Elements between matrices of a copy.
+    GroupStride(u8),
+    /// A copy's first scale.
+    Scales(u8),
+    /// Scales from one group's first to the next's.
+    ScaleGroupStride(u8),
+    /// Scales from one row, or block of rows, of the source to the next.
+    ScaleRowStride(u8),
+    /// Scales from one column, or block of columns, of the source to the next.
+    ScaleColStride(u8),
 }

@@ -258,6 +258,7 @@ impl Expressions {
             | (BinaryOp::Mul | BinaryOp::Div | BinaryOp::CeilDiv, _, Some(1)) => {
                 return a;
             }
+            (BinaryOp::And, _, Some(1)) => return a,
             (BinaryOp::Add, Some(0), _) | (BinaryOp::Mul, Some(1), _) => return b,
             (BinaryOp::Mul, Some(0), _) | (BinaryOp::Mul, _, Some(0)) | (BinaryOp::Rem, _, Some(1)) => {
                 return self.constant(ty, 0);

@@ -11,6 +11,7 @@ pub mod barrier;
 pub mod bulk;
 pub mod contract;
 pub mod expr;
+pub mod quantize;
 pub mod role;
 pub mod scale;
 pub mod stmt;
@@ -22,8 +23,9 @@ pub use asynchrony::{Asynchrony, Completion, Proxy};
 pub use atomic::{AtomicScope, FetchAdd, MemoryOrder};
 pub use barrier::{Arrive, BARRIER_BYTES, Barrier, BarrierId, BarrierRef};
 pub use bulk::{BulkLoad, BulkStore};
-pub use contract::{Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType};
+pub use contract::{Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType, QuantizeRole};
 pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
+pub use quantize::{Quantize, SharedBy};
 pub use role::{RegisterBudget, Role};
 pub use scale::{LoadScales, OuterScales, Promote};
 pub use stmt::{
@@ -47,6 +49,8 @@ pub struct Kernel {
 pub struct Body {
     /// One line for the head of the emitted text, in the notation of a paper.
     pub summary: String,
+    /// CTAs for which the registers of a multiprocessor must suffice.
+    pub resident: u32,
     /// Scalar variables.
     pub vars: Vec<ScalarVar>,
     /// Tiles in shared memory.

@@ -7,6 +7,7 @@ use super::atomic::FetchAdd;
 use super::barrier::{Arrive, BarrierId, BarrierRef};
 use super::bulk::{BulkLoad, BulkStore};
 use super::expr::{ExprId, Scope, Type};
+use super::quantize::{Quantize, SharedBy};
 use super::role::Role;
 use super::scale::{LoadScales, OuterScales, Promote};
 use super::wgmma::WarpgroupMultiply;
@@ -85,6 +86,10 @@ pub enum FragmentRole {
     WarpgroupAccumulator,
     /// Scales of the rows or of the columns of such an accumulator.
     Scales,
+    /// 8 × 8 elements of a block, as they lie in memory.
+    Patch,
+    /// A value for all elements of a block that share one: a largest magnitude, a scale, or its inverse.
+    BlockValues(SharedBy),
 }
 
 /// Elements that the threads of a CTA hold in registers.
@@ -417,6 +422,8 @@ pub enum Op {
     },
     /// An atomic on the workspace.
     FetchAdd(FetchAdd),
+    /// A step of quantization.
+    Quantize(Quantize),
     /// Waits until the grids that this one depends on have ended; before, none of their memory may be touched.
     AwaitGrid,
     /// Lets the grids that depend on this one start.
@@ -480,6 +487,9 @@ impl Op {
             | Op::AwaitProducts { .. }
             | Op::StoreFragment { .. } => Scope::Warpgroup,
             Op::Elect { .. } | Op::NamedBarrier { .. } => Scope::Warp,
+            // The threads of a CTA share the rows of a shared tile.
+            Op::Quantize(Quantize::StoreTransposed { .. }) => Scope::Cta,
+            Op::Quantize(_) => Scope::Warp,
             _ => Scope::Lane,
         }
     }
@@ -538,6 +548,7 @@ impl Op {
             Op::WriteWord { .. } => "write_word",
             Op::ReadWord { .. } => "read_word",
             Op::FetchAdd(_) => "fetch_add",
+            Op::Quantize(step) => step.name(),
             Op::AwaitGrid => "await_grid",
             Op::LaunchDependents => "launch_dependents",
         }

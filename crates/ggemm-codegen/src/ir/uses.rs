@@ -42,6 +42,7 @@ impl Op {
             Op::LoadScales(load) => vec![load.origin, load.stride, load.count],
             Op::WriteWord { to, value } => vec![slot(to), *value],
             Op::ReadWord { from, .. } => vec![slot(from)],
+            Op::Quantize(step) => step.expressions(),
             Op::FetchAdd(add) => vec![add.index, add.amount, add.guard],
             Op::Comment(_)
             | Op::Loop { .. }

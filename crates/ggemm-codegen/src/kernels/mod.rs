@@ -1,14 +1,16 @@
 //! The kernels, one family a folder, and what they share.
 //!
-//! [`build`] is the only way from a spec to a kernel.
+//! [`build`] is the only way from a spec to a kernel, and [`quantize::build`] to one that quantizes.
 
 mod groups;
 mod multistage;
 mod operands;
 mod parameters;
+pub mod quantize;
 mod walk;
 mod warp_specialized;
 
+pub use quantize::QuantizeSpec;
 pub(crate) use walk::band;
 
 use crate::constraints::ValidSpec;

@@ -34,12 +34,32 @@ pub(super) struct Tile<'k> {
     pub(super) col: Expr<'k, I32, Cta>,
 }
 
+/// How an output is cut into tiles, and the order in which they are visited.
+#[derive(Clone, Copy)]
+pub(super) struct Tiling {
+    /// Rows of a tile.
+    pub(super) rows: u32,
+    /// Columns of a tile.
+    pub(super) cols: u32,
+    /// How CTAs form clusters, which visit neighbours together.
+    pub(super) cluster: Cluster,
+    /// Tiles along the rows that are visited before the next column of tiles.
+    pub(super) band: u32,
+}
+
+impl Tiling {
+    /// That of a product.
+    pub(super) fn of(s: &KernelSpec) -> Self {
+        Tiling { rows: s.tile.m, cols: s.tile.n, cluster: s.cluster, band: band(s) }
+    }
+}
+
 /// What a family tells the walk.
 pub(super) struct Walk<'k> {
     /// Rows of the token matrix.
     pub(super) token_rows: Expr<'k, I32, Grid>,
-    /// The variant: its tile, and its cluster, whose CTAs visit neighbours together.
-    pub(super) spec: KernelSpec,
+    /// Tiles and their order.
+    pub(super) tiling: Tiling,
     /// Tiles along D's columns, those of a cluster counted as one.
     pub(super) col_tiles: Expr<'k, I32, Grid>,
     /// What the groups divide.
@@ -70,8 +90,10 @@ impl<'k> TileNumbers<'k> for Strided {
 pub(super) enum GroupsDivide<'k> {
     /// The rows of D: as many as the group's rows need.
     Rows {
-        /// The rows past the last group form one more group.
-        visit_tail: Expr<'k, Bool, Grid>,
+        /// The rows past the last group form one more group (`None`: never).
+        visit_tail: Option<Expr<'k, Bool, Grid>>,
+        /// All groups' rows together are group 0 (`None`: never).
+        merge: Option<Expr<'k, Bool, Grid>>,
     },
     /// The reduction: each group has all of a D.
     Reduction {
@@ -112,7 +134,7 @@ impl<'k> Walk<'k> {
             end: k.var("end", 0),
             tiles_end: k.var("tiles_end", 0),
         };
-        let first = match self.spec.cluster.ctas() {
+        let first = match self.tiling.cluster.ctas() {
             1 => k.cta(),
             _ => k.cluster().within(),
         };
@@ -122,7 +144,7 @@ impl<'k> Walk<'k> {
             k.comment("The first lane whose tiles end past this one has its group. Without one, no tile is left.");
             let holders = k.ballot("holders", number.get().lt(w.tiles_end.get()));
             k.break_if(holders.is_empty().agree::<Cta>());
-            let tile = self.locate(k, &w, number, holders);
+            let tile = self.locate(k, p, &w, number, holders);
             body(k, &tile);
             let next = numbers.next(k, number.get());
             k.set(number, next);
@@ -169,9 +191,22 @@ impl<'k> Walk<'k> {
         let lane = k.lane();
         let group = w.first_group.get() + lane;
         let tiles = match self.groups_divide {
-            GroupsDivide::Rows { visit_tail } => {
-                k.comment("The rows past the last group are one more group's.");
-                k.when(group.equals(p.count) & visit_tail, |k| k.set(w.end, self.token_rows));
+            GroupsDivide::Rows { visit_tail, merge } => {
+                if let Some(merge) = merge {
+                    k.comment("Merged, there is one group, and in the last window a lane for it beside the tail's.");
+                    let is_last = p.count.lt(w.first_group.get() + WINDOW);
+                    let rows_through = k.shuffle("rows_through", w.end.get(), WINDOW - 1);
+                    let beside = (p.count - w.first_group.get() + 1) % WINDOW;
+                    let has_all = is_last & lane.equals(beside);
+                    k.when(merge, |k| {
+                        k.set(w.start, has_all.select::<I32, _, _, _>(0, rows_through));
+                        k.set(w.end, rows_through);
+                    });
+                }
+                if let Some(visit_tail) = visit_tail {
+                    k.comment("The rows past the last group are one more group's.");
+                    k.when(group.equals(p.count) & visit_tail, |k| k.set(w.end, self.token_rows));
+                }
                 self.row_tiles(w.end.get() - w.start.get()) * self.col_tiles
             }
             GroupsDivide::Reduction { row_tiles, skip_empty, merge } => {
@@ -203,7 +238,7 @@ impl<'k> Walk<'k> {
         Grid: Within<S>,
     {
         match self.groups_divide {
-            GroupsDivide::Rows { .. } => rows.ceil_div(self.spec.tile.m * self.spec.cluster.m),
+            GroupsDivide::Rows { .. } => rows.ceil_div(self.tiling.rows * self.tiling.cluster.m),
             GroupsDivide::Reduction { row_tiles, .. } => row_tiles.within(),
         }
     }
@@ -212,6 +247,7 @@ impl<'k> Walk<'k> {
     fn locate(
         &self,
         k: &mut KernelBuilder<'k>,
+        p: &Groups<'k>,
         w: &Window<'k>,
         number: Var<'k, I32, Cta>,
         holders: Expr<'k, U32, Warp>,
@@ -222,7 +258,11 @@ impl<'k> Walk<'k> {
         let tiles_end = k.shuffle("tiles_end_of_group", w.tiles_end.get(), holder);
 
         let group = match self.groups_divide {
-            GroupsDivide::Rows { .. } => w.first_group.get() + holder,
+            GroupsDivide::Rows { merge: None, .. } => w.first_group.get() + holder,
+            GroupsDivide::Rows { merge: Some(merge), .. } => {
+                let number = w.first_group.get() + holder;
+                (merge & !number.equals(p.count)).select::<I32, _, _, _>(0, number)
+            }
             GroupsDivide::Reduction { merge, .. } => merge.select::<I32, _, _, _>(0, w.first_group.get() + holder),
         };
         let group = k.let_("group", group.agree::<Cta>());
@@ -233,20 +273,20 @@ impl<'k> Walk<'k> {
 
         k.comment("Bands of row tiles, column by column: neighbours in time share operands in L2.");
         let in_group = k.let_("tile_in_group", number.get() - (tiles_end - row_tiles * self.col_tiles));
-        let length = band(&self.spec) as i32;
+        let length = self.tiling.band as i32;
         let band_tiles = self.col_tiles * length;
         let band = k.let_("band", in_group / band_tiles);
         let in_band = k.let_("tile_in_band", in_group - band * band_tiles);
         let band_rows = k.let_("band_rows", (row_tiles - band * length).min(length));
-        let KernelSpec { tile, cluster, .. } = self.spec;
+        let Tiling { rows, cols, cluster, .. } = self.tiling;
         let of_cluster = |k: &mut KernelBuilder<'k>, index: Expr<'k, I32, Cta>, ctas: u32| match ctas {
             1 => index,
             ctas => index * ctas + k.cluster_rank(),
         };
         let row = of_cluster(k, band * length + in_band % band_rows, cluster.m);
-        let row = k.let_("tile_row", row * tile.m);
+        let row = k.let_("tile_row", row * rows);
         let col = of_cluster(k, in_band / band_rows, cluster.n);
-        let col = k.let_("tile_col", col * tile.n);
+        let col = k.let_("tile_col", col * cols);
         Tile { group, group_start, group_rows, row, col }
     }
 }

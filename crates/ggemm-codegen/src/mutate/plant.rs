@@ -2,6 +2,7 @@
 
 use super::expressions;
 use super::hopper;
+use super::quantize;
 use super::site::{self, Site};
 use super::{Mutant, MutationKind};
 use crate::ir::{BinaryOp, ExprId, GlobalTile, Kernel, Op, ShuffleFrom, Stmt, StmtId, Type};
@@ -73,6 +74,7 @@ impl Planter<'_> {
             | Op::LoadStaging { .. }
             | Op::Break { .. }
             | Op::Assign { .. } => (true, false, false),
+            ref op if quantize::is_dropped(op) => (true, false, false),
             ref op => hopper::structure(op),
         };
         if drops {
@@ -147,6 +149,11 @@ impl Planter<'_> {
             Op::StoreTile { to, accumulate, .. } => {
                 self.bounds(to);
                 self.store(accumulate);
+            }
+            Op::Quantize(ref step) => {
+                if let Some(block) = step.clone().block_mut() {
+                    self.bounds(*block);
+                }
             }
             _ => {}
         }
@@ -310,6 +317,7 @@ fn slots_of(op: &mut Op) -> Vec<&mut ExprId> {
         Op::CopyTile { to: tile, .. } | Op::StoreStaging { to: tile, .. } | Op::LoadMatrix { from: tile, .. } => {
             vec![&mut tile.slot]
         }
+        Op::Quantize(step) => quantize::slots_of(step),
         op => hopper::slots_of(op),
     }
 }
@@ -319,6 +327,7 @@ fn block_of(op: &mut Op) -> Option<&mut GlobalTile> {
         Op::CopyTile { from: block, .. } | Op::BeginStaging { from: block, .. } | Op::StoreTile { to: block, .. } => {
             Some(block)
         }
+        Op::Quantize(step) => step.block_mut(),
         _ => None,
     }
 }
@@ -343,6 +352,7 @@ fn uses(op: &mut Op) -> Vec<(&'static str, &mut ExprId)> {
             all.extend(cols.as_mut().map(|e| ("cols", e)));
             all
         }
+        Op::Quantize(step) => quantize::uses(step),
         op => hopper::uses(op),
     }
 }

@@ -78,6 +78,7 @@ fn label(body: &Body, stmt: &Stmt) -> String {
         | Op::Zero { fragment: f } => {
             format!("{name} {}", fragment(f))
         }
+        Op::Quantize(step) => step.fragment().map_or(name.to_owned(), |f| format!("{name} {}", fragment(&f))),
         _ => name.to_owned(),
     }
 }

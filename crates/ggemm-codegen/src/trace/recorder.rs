@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::interp::{Actor, BarrierSlot, Cause, Observer, PhaseOf, StartedLoad, Subject, TileSlot};
-use crate::ir::{Kernel, Location, Op, Stmt, StmtId};
+use crate::ir::{Kernel, Location, Op, Quantize, Stmt, StmtId};
 
 /// Times, in turns from the start.
 pub(super) type Turns = f64;
@@ -70,7 +70,8 @@ impl Class {
             | Op::CommitCopies
             | Op::BeginStaging { .. }
             | Op::LoadStaging { .. }
-            | Op::StoreStaging { .. } => Class::Loads,
+            | Op::StoreStaging { .. }
+            | Op::Quantize(Quantize::LoadPatch { .. }) => Class::Loads,
             Op::BulkLoad(_) => Class::Loads,
             Op::LoadMatrix { .. }
             | Op::Multiply { .. }
@@ -83,6 +84,9 @@ impl Class {
             Op::StoreTile { .. } | Op::StoreFragment { .. } | Op::FenceProxy | Op::BulkStore(_) | Op::CommitStores => {
                 Class::Stores
             }
+            Op::Quantize(
+                Quantize::StorePatch { .. } | Quantize::StoreScales { .. } | Quantize::StoreTransposed { .. },
+            ) => Class::Stores,
             _ => Class::Other,
         }
     }

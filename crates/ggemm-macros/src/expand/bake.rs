@@ -2,15 +2,23 @@
 
 use std::ffi::OsString;
 
-use ggemm_codegen::{Arch, Generated, generate};
+use ggemm_codegen::{Arch, Generated};
 use proc_macro2::Span;
 
 use super::cubin::Baker;
 use super::errors::Errors;
 use super::module::Kernel;
 use super::parallel;
-use super::select::Variant;
 use super::suggest;
+
+/// A kernel that can be made.
+pub(super) trait Bakeable: Sync {
+    /// Its text and contract.
+    fn generate(&self) -> Generated;
+
+    /// The targets that it is for.
+    fn targets(&self) -> &[Arch];
+}
 
 /// How kernels are made.
 pub(super) enum Bake {
@@ -64,7 +72,7 @@ impl Bake {
     }
 
     /// Makes the kernels; `None` after an error, which is shown at `span`.
-    pub(super) fn kernels(&self, variants: &[Variant], span: Span, errors: &mut Errors) -> Option<Vec<Kernel>> {
+    pub(super) fn kernels<V: Bakeable>(&self, variants: &[V], span: Span, errors: &mut Errors) -> Option<Vec<Kernel>> {
         let mut kernels = Vec::with_capacity(variants.len());
         for result in parallel::map(variants, make) {
             match result {
@@ -73,8 +81,8 @@ impl Bake {
             }
         }
         if let Bake::Cubin(baker, listed) = self {
-            let wanted = |variant: &Variant| -> Vec<Arch> {
-                variant.targets.iter().copied().filter(|target| listed.contains(target)).collect()
+            let wanted = |variant: &V| -> Vec<Arch> {
+                variant.targets().iter().copied().filter(|target| listed.contains(target)).collect()
             };
             let targets: Vec<Vec<Arch>> = variants.iter().map(wanted).collect();
             let targets: Vec<&[Arch]> = targets.iter().map(Vec::as_slice).collect();
@@ -87,8 +95,8 @@ impl Bake {
     }
 }
 
-fn make(variant: &Variant) -> Result<Kernel, String> {
-    let Generated { name, parts, contract } = generate(&variant.spec);
+fn make<V: Bakeable>(variant: &V) -> Result<Kernel, String> {
+    let Generated { name, parts, contract } = variant.generate();
     let contract = serde_json::to_string(&contract)
         .map_err(|error| format!("the contract of `{name}` cannot be written: {error}"))?;
     Ok(Kernel { name, source: parts, contract, cubins: Vec::new() })

@@ -11,6 +11,7 @@ mod fields;
 mod invocation;
 mod module;
 mod parallel;
+mod quantizers;
 mod request;
 mod select;
 mod suggest;
@@ -32,12 +33,17 @@ pub(crate) fn expand(input: TokenStream, environment: &dyn Fn(&str) -> Option<Os
     let Some(invocation) = Invocation::parse(input, &mut errors) else { return errors.to_tokens() };
     let bake = Bake::from_environment(environment, &mut errors);
     let request = request::read(&invocation, environment, &mut errors);
-    let variants = request.as_ref().map(|request| select::select(request, &mut errors));
-    let kernels = match (&bake, variants) {
-        (Some(bake), Some(variants)) if errors.count() == 0 => {
-            bake.kernels(&variants, invocation.name.span(), &mut errors)
+    let span = invocation.name.span();
+    let kernels = match (&bake, &request) {
+        (bake, Some(request)) if request.is_of_quantizers() => {
+            let quantizers = quantizers::for_targets(&request.targets);
+            bake.as_ref().filter(|_| errors.count() == 0).and_then(|b| b.kernels(&quantizers, span, &mut errors))
         }
-        _ => None,
+        (bake, Some(request)) => {
+            let variants = select::select(request, &mut errors);
+            bake.as_ref().filter(|_| errors.count() == 0).and_then(|b| b.kernels(&variants, span, &mut errors))
+        }
+        (_, None) => None,
     };
     let variables = bake.as_ref().map_or(&["GGEMM_BAKE"][..], Bake::variables);
     let mut tokens = errors.to_tokens();

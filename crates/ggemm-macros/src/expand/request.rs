@@ -30,11 +30,18 @@ pub(super) enum Kernels {
     Shipped,
     /// By a table that says which are fastest.
     Tuned(Tuned),
+    /// All that quantize.
+    Quantizers,
     /// By what they are for.
     For(Purpose),
 }
 
 impl Request {
+    /// Whether it asks for kernels that quantize, and for no others.
+    pub(super) fn is_of_quantizers(&self) -> bool {
+        matches!(self.kernels, Kernels::Quantizers)
+    }
+
     /// The table, if it is one that says which kernels.
     pub(super) fn tuned(&self) -> Option<&Tuned> {
         match &self.kernels {
@@ -72,7 +79,8 @@ pub(super) enum Tiles {
     Listed(Vec<Spanned<Tile>>),
 }
 
-const KEYS: &[&str] = &["ops", "dtypes", "outputs", "arch", "weights", "shape", "tiles", "specs", "table"];
+const KEYS: &[&str] =
+    &["ops", "dtypes", "outputs", "arch", "weights", "shape", "tiles", "specs", "table", "quantizers"];
 
 /// Reads the body. After errors what is left of the request is returned if it has a meaning, so that its own mistakes
 /// are found too.
@@ -85,13 +93,14 @@ pub(super) fn read(
     let targets = fields
         .require("arch", "[sm_80, sm_90a]", errors)
         .and_then(|field| read_words(field, &Arch::ALL, "architectures", Ok, errors));
-    let kernels = match (fields.get("specs"), fields.get("table")) {
-        (Some(field), _) => read_specs(field, &fields, errors),
-        (None, Some(field)) => {
+    let kernels = match (fields.get("specs"), fields.get("table"), fields.get("quantizers")) {
+        (Some(field), ..) => read_specs(field, &fields, errors),
+        (None, Some(field), _) => {
             let targets = targets.as_deref().unwrap_or_default();
             read_table(field, &fields, targets, environment, errors).map(Kernels::Tuned)
         }
-        (None, None) => read_purpose(&fields, errors).map(Kernels::For),
+        (None, None, Some(field)) => read_quantizers(field, &fields, errors),
+        (None, None, None) => read_purpose(&fields, errors).map(Kernels::For),
     };
     Some(Request { targets: targets?, kernels: kernels? })
 }
@@ -133,6 +142,20 @@ fn read_table(
             None
         }
     }
+}
+
+fn read_quantizers(field: &Field, fields: &Fields, errors: &mut Errors) -> Option<Kernels> {
+    for other in fields.other_than(&["quantizers", "arch"]) {
+        errors.at(
+            other.key.span(),
+            format!("`quantizers` are kernels of their own: remove `{}`, or `quantizers`", other.key),
+        );
+    }
+    if field.word().as_deref() == Some("all") {
+        return Some(Kernels::Quantizers);
+    }
+    errors.at(field.span(), "`quantizers` takes `all`: they are few and small");
+    None
 }
 
 fn read_purpose(fields: &Fields, errors: &mut Errors) -> Option<Purpose> {

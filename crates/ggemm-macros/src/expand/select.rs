@@ -1,10 +1,11 @@
 //! From a request to the variants that answer it.
 
 use ggemm_codegen::{
-    Arch, CopyPath, Dtype, KernelSpec, Operation, Problem, Ragged, Tile, ValidSpec, Violation, WeightLayout, catalogue,
-    constraints,
+    Arch, CopyPath, Dtype, Generated, KernelSpec, Operation, Problem, Ragged, Tile, ValidSpec, Violation, WeightLayout,
+    catalogue, constraints, generate,
 };
 
+use super::bake::Bakeable;
 use super::errors::Errors;
 use super::fields::Spanned;
 use super::request::{Kernels, Purpose, Request, Shape, Tiles};
@@ -15,6 +16,16 @@ use super::tile;
 pub(super) struct Variant {
     pub(super) spec: ValidSpec,
     pub(super) targets: Vec<Arch>,
+}
+
+impl Bakeable for Variant {
+    fn generate(&self) -> Generated {
+        generate(&self.spec)
+    }
+
+    fn targets(&self) -> &[Arch] {
+        &self.targets
+    }
 }
 
 impl Variant {
@@ -43,6 +54,7 @@ pub(super) fn select(request: &Request, errors: &mut Errors) -> Vec<Variant> {
             catalogue::shipped().into_iter().filter_map(|spec| Variant::shipped(spec, &request.targets)).collect()
         }
         Kernels::Tuned(table) => tuned(&table.variants, &request.targets, errors),
+        Kernels::Quantizers => Vec::new(),
         Kernels::For(purpose) => for_purpose(purpose, &request.targets, errors),
     }
 }

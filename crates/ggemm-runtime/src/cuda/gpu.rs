@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
-use ggemm_codegen::Arch;
+use ggemm_codegen::{Arch, Contract};
 
 use super::context::{Context, Current};
 use super::failure::{Failure, code};
 use super::kernel::LoadedKernel;
 use super::stream::Stream;
 use super::workspace::Workspaces;
+use crate::baked::BakedKernel;
 use crate::error::Error;
-use crate::select::Variant;
 
 /// A GPU whose context exists. There is one for each ordinal, for the life of the process.
 pub(crate) struct Gpu {
@@ -69,19 +69,23 @@ impl Gpu {
         Ok(self.own_stream.get_or_init(|| stream))
     }
 
-    /// The machine code of `variant`, loaded. Threads that ask for one variant at a time load it once.
-    pub(super) fn kernel(&'static self, variant: &Variant) -> Result<Arc<LoadedKernel>, Error> {
+    /// The machine code of `baked`, loaded. Threads that ask for one kernel at a time load it once.
+    pub(super) fn kernel(
+        &'static self,
+        baked: &'static BakedKernel,
+        contract: &Contract,
+    ) -> Result<Arc<LoadedKernel>, Error> {
         let slot = {
             let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(kernels.entry(variant.name()).or_default())
+            Arc::clone(kernels.entry(baked.name).or_default())
         };
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         // Two sets may hold kernels of one name but of different text, if their crates were built with two versions of
         // ggemm: the one that is loaded serves only its own text.
-        if let Some(kernel) = slot.as_ref().filter(|kernel| kernel.is_of(variant)) {
+        if let Some(kernel) = slot.as_ref().filter(|kernel| kernel.is_of(baked)) {
             return Ok(Arc::clone(kernel));
         }
-        let kernel = Arc::new(LoadedKernel::load(self, variant)?);
+        let kernel = Arc::new(LoadedKernel::load(self, baked, contract)?);
         *slot = Some(Arc::clone(&kernel));
         Ok(kernel)
     }

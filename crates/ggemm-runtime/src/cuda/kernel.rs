@@ -11,7 +11,6 @@ use super::failure::Failure;
 use super::gpu::Gpu;
 use crate::baked::BakedKernel;
 use crate::error::Error;
-use crate::select::Variant;
 
 /// A kernel that a GPU can launch. Its module stays loaded for the life of the process, as the GPU's context does.
 #[derive(Debug)]
@@ -29,13 +28,11 @@ unsafe impl Send for LoadedKernel {}
 unsafe impl Sync for LoadedKernel {}
 
 impl LoadedKernel {
-    /// Finds, compiles if need be, and loads the machine code of `variant`.
-    pub(super) fn load(gpu: &'static Gpu, variant: &Variant) -> Result<Self, Error> {
-        let baked = variant.kernel();
+    /// Finds, compiles if need be, and loads the machine code of `baked`, whose contract this is.
+    pub(super) fn load(gpu: &'static Gpu, baked: &'static BakedKernel, contract: &Contract) -> Result<Self, Error> {
         let code = Code::find(baked, gpu.arch())?;
         let _current = gpu.enter()?;
         let function = function(gpu, &code.cubin, baked.name)?;
-        let contract = variant.contract();
         let shared = i32::try_from(contract.shared_bytes).unwrap_or(i32::MAX);
         let most_shared = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // SAFETY: the function was just loaded.
@@ -67,8 +64,8 @@ impl LoadedKernel {
     }
 
     /// Whether it was loaded from this very text.
-    pub(super) fn is_of(&self, variant: &Variant) -> bool {
-        std::ptr::eq(self.baked, variant.kernel()) || self.baked.source == variant.kernel().source
+    pub(super) fn is_of(&self, baked: &BakedKernel) -> bool {
+        std::ptr::eq(self.baked, baked) || self.baked.source == baked.source
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
-use ggemm_codegen::ir::{MappedTensor, ParamType};
+use ggemm_codegen::ir::{MappedTensor, ParamRole, ParamType};
 use ggemm_codegen::launch::{self, Argument, Operand};
-use ggemm_codegen::{Contraction, IndexType, Problem};
+use ggemm_codegen::{Contract, Contraction, IndexType, Problem};
 
 use super::code::CodeOrigin;
 use super::gpu::Gpu;
@@ -18,6 +18,7 @@ use super::stream::Stream;
 use super::tensor_map::TensorMap;
 use super::workspace::WORDS_BYTES;
 use crate::args::Args;
+use crate::baked::BakedKernel;
 use crate::buffer::View;
 use crate::error::Error;
 use crate::groups::Runs;
@@ -145,14 +146,14 @@ impl CudaPlan {
             scales.reverse();
         }
         let [a, b] = operands;
-        let pointers = Pointers { a, b, d: args.out, groups: args.groups, scales, workspace: 0 };
+        let pointers = Pointers { a, b, d: args.out, groups: args.groups, scales };
         if ptr::eq(candidate.variant, self.selection.preferred().variant) {
             // SAFETY: the caller's promise, and the variant takes these addresses.
-            return unsafe { self.preferred.enqueue(self.gpu, stream, pointers) };
+            return unsafe { self.preferred.enqueue(self.gpu, stream, |operand| pointers.of(operand)) };
         }
         let fallback = self.fallback(candidate)?;
         // SAFETY: as above.
-        unsafe { fallback.enqueue(self.gpu, stream, pointers) }
+        unsafe { fallback.enqueue(self.gpu, stream, |operand| pointers.of(operand)) }
     }
 
     fn fallback(&self, candidate: Candidate) -> Result<Launch, Error> {
@@ -184,7 +185,7 @@ const MOST_MAPS: usize = 4;
 
 /// A loaded kernel with all of its arguments but the addresses.
 #[derive(Clone, Debug)]
-struct Launch {
+pub(super) struct Launch {
     kernel: Arc<LoadedKernel>,
     grid: u32,
     threads: u32,
@@ -213,7 +214,6 @@ struct Pointers {
     d: u64,
     groups: u64,
     scales: [u64; 2],
-    workspace: u64,
 }
 
 impl Pointers {
@@ -225,17 +225,51 @@ impl Pointers {
             Operand::Groups => self.groups,
             Operand::AScales => self.scales[0],
             Operand::BScales => self.scales[1],
-            Operand::Workspace => self.workspace,
+            // The launch's own, or none of a product's.
+            _ => 0,
         }
     }
 }
 
 impl Launch {
+    pub(super) fn kernel(&self) -> &LoadedKernel {
+        &self.kernel
+    }
+
+    /// The same on so many CTAs.
+    pub(super) fn on(self, grid: u32) -> Self {
+        Launch { grid, ..self }
+    }
+
     fn new(gpu: &'static Gpu, variant: &'static Variant, contraction: &Contraction) -> Result<Self, Error> {
         let contract = variant.contract();
-        let count = contract.params.len();
         let unreadable =
             |reason: String| Error::UnreadableKernel { set: variant.set(), kernel: variant.name(), reason };
+        let argument = |role| launch::argument(role, contraction);
+        let mut launch = Self::of(gpu, (variant.set(), variant.kernel()), contract, argument)?;
+        let places = contract.params.iter().enumerate().filter(|(_, p)| matches!(p.ty, ParamType::TensorMap(_)));
+        for ((param, _), MappedTensor { map, tensor, .. }) in places.zip(contract.maps(contraction)) {
+            let Argument::Pointer(operand) = launch.arguments[param] else {
+                return Err(unreadable(format!("its parameter {param} is a tensor map over no tensor")));
+            };
+            launch.maps.push(MapArgument { param, operand, map: TensorMap::encode(gpu, map, tensor)? });
+        }
+        if launch.maps.len() > MOST_MAPS || launch.maps.len() < contract.tensor_maps.len() {
+            return Err(unreadable(format!("it has {} tensor maps", contract.tensor_maps.len())));
+        }
+        launch.grid = launch::grid(contract.grid, variant.spec(), contraction, launch.kernel.resident());
+        Ok(launch)
+    }
+
+    /// A kernel of a set with these arguments, without a grid.
+    pub(super) fn of(
+        gpu: &'static Gpu,
+        (set, baked): (&'static str, &'static BakedKernel),
+        contract: &Contract,
+        argument: impl Fn(ParamRole) -> Argument,
+    ) -> Result<Self, Error> {
+        let unreadable = |reason: String| Error::UnreadableKernel { set, kernel: baked.name, reason };
+        let count = contract.params.len();
         if count > MOST_PARAMETERS {
             return Err(unreadable(format!("it has {count} parameters, at most {MOST_PARAMETERS} can be launched")));
         }
@@ -243,27 +277,16 @@ impl Launch {
             let bytes = contract.workspace_bytes;
             return Err(unreadable(format!("it needs {bytes} bytes of workspace, at most {WORDS_BYTES} are there")));
         }
-        let kernel = gpu.kernel(variant)?;
+        let kernel = gpu.kernel(baked, contract)?;
         let mut arguments = [Argument::Integer(0); MOST_PARAMETERS];
-        for (argument, param) in arguments.iter_mut().zip(&contract.params) {
-            *argument = launch::argument(param.role, contraction);
-        }
-        let places = contract.params.iter().enumerate().filter(|(_, p)| matches!(p.ty, ParamType::TensorMap(_)));
-        let mut maps = Vec::new();
-        for ((param, _), MappedTensor { map, tensor, .. }) in places.zip(contract.maps(contraction)) {
-            let Argument::Pointer(operand) = arguments[param] else {
-                return Err(unreadable(format!("its parameter {param} is a tensor map over no tensor")));
-            };
-            maps.push(MapArgument { param, operand, map: TensorMap::encode(gpu, map, tensor)? });
-        }
-        if maps.len() > MOST_MAPS || maps.len() < contract.tensor_maps.len() {
-            return Err(unreadable(format!("it has {} tensor maps", contract.tensor_maps.len())));
+        for (value, param) in arguments.iter_mut().zip(&contract.params) {
+            *value = argument(param.role);
         }
         if contract.workspace_bytes > 0 {
             gpu.reserve_workspaces()?;
         }
         Ok(Launch {
-            grid: launch::grid(contract.grid, variant.spec(), contraction, kernel.resident()),
+            grid: 0,
             threads: contract.threads,
             shared_bytes: contract.shared_bytes,
             cluster: contract.cluster.max(1),
@@ -272,23 +295,29 @@ impl Launch {
             kernel,
             arguments,
             count,
-            maps,
+            maps: Vec::new(),
         })
     }
 
+    /// Asks `stream` for the launch.
+    ///
     /// # Safety
-    /// The pointers are to what the contraction says, in memory that is valid until the work is done.
-    unsafe fn enqueue(&self, gpu: &'static Gpu, stream: &Stream, mut pointers: Pointers) -> Result<(), Error> {
+    /// The addresses are of what the arguments say, in memory that is valid until the work is done.
+    pub(super) unsafe fn enqueue(
+        &self,
+        gpu: &'static Gpu,
+        stream: &Stream,
+        address_of: impl Fn(Operand) -> u64,
+    ) -> Result<(), Error> {
         if self.grid == 0 {
             return Ok(());
         }
-        if self.has_workspace {
-            pointers.workspace = gpu.workspace(stream)?;
-        }
+        let workspace = if self.has_workspace { gpu.workspace(stream)? } else { 0 };
+        let address_of = |operand| if operand == Operand::Workspace { workspace } else { address_of(operand) };
         let mut values = [0_u64; MOST_PARAMETERS];
         for (value, argument) in values.iter_mut().zip(&self.arguments) {
             *value = match argument {
-                Argument::Pointer(operand) => pointers.of(*operand),
+                Argument::Pointer(operand) => address_of(*operand),
                 Argument::Integer(integer) => integer.cast_unsigned(),
             };
         }
@@ -302,7 +331,7 @@ impl Launch {
         let mut maps = [None; MOST_MAPS];
         for (slot, MapArgument { param, operand, map }) in maps.iter_mut().zip(&self.maps) {
             let map: &mut TensorMap = slot.insert(*map);
-            map.set_address(gpu, pointers.of(*operand))?;
+            map.set_address(gpu, address_of(*operand))?;
             places[*param] = map.place();
         }
         // SAFETY: function and stream are live; there are as many places as the kernel has parameters, each of at least

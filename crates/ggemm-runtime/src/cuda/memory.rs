@@ -28,7 +28,7 @@ pub(crate) enum Access {
 }
 
 /// Memory, and what work does with it.
-pub(super) type Used = (Arc<DeviceMemory>, Access);
+pub(crate) type Used = (Arc<DeviceMemory>, Access);
 
 /// Who used the memory last.
 #[derive(Debug, Default)]
@@ -158,8 +158,8 @@ pub(super) fn ordered(
     used: impl IntoIterator<Item = Used>,
     work: impl FnOnce() -> Result<(), Error>,
 ) -> Result<(), Error> {
-    // Launches have four tensors, and no allocation.
-    let mut owned: [Option<Used>; 4] = [const { None }; 4];
+    // Launches have up to six tensors, and no allocation.
+    let mut owned: [Option<Used>; 6] = [const { None }; 6];
     let mut more = Vec::new();
     let mut used = used.into_iter().filter_map(|used| stream.note_captured(used));
     for (slot, used) in owned.iter_mut().zip(&mut used) {
@@ -247,6 +247,16 @@ impl<'a> DeviceSlice<'a> {
     /// What work uses with it.
     pub(super) fn used(&self, access: Access) -> Option<Used> {
         self.owner.map(|owner| (Arc::clone(owner), access))
+    }
+
+    /// What work that reads it uses.
+    pub(crate) fn used_to_read(self) -> Option<Used> {
+        self.used(Access::Read)
+    }
+
+    /// What work that writes it uses.
+    pub(crate) fn used_to_write(self) -> Option<Used> {
+        self.used(Access::Write)
     }
 
     /// The elements, copied to the host behind the work that `stream` was asked for.

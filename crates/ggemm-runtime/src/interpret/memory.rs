@@ -75,6 +75,7 @@ pub(super) fn load(contraction: &Contraction, args: &Args<'_>) -> Result<Memory,
         d: tensor(&c.d, &args.out.as_view())?,
         groups: Buffer::from_bits(ElementKind::Integer(c.group_index), copy(&args.groups, c.groups)?),
         scales,
+        others: Vec::new(),
     })
 }
 

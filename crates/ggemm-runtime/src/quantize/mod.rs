@@ -1,4 +1,5 @@
-//! From bf16, f16 or f32 to the fp8 operands of a problem, on the CPU.
+//! From bf16, f16 or f32 to the fp8 operands of a problem, where the source lies: on the CPU, or on a GPU by a kernel that
+//! leaves the same bits.
 //!
 //! The problem says which elements share a scale and how elements and scales lie; the source is a dense tensor as the
 //! operation names it (x [M, K], dy [M, N], w [G, N, K]). So one call makes whatever copy a product needs: grad_x reads
@@ -8,19 +9,27 @@
 //! ([`ggemm_codegen::fp8::scale`]). Elements round to nearest even. An infinity becomes the format's largest of its sign,
 //! as in OCP's saturating conversion, NaN stays NaN, and a block of zeros has scale 1.
 
+#[cfg(feature = "cuda")]
+mod plan;
 mod plane;
 mod tile;
 
+#[cfg(feature = "cuda")]
+use ggemm_codegen::kernels::quantize::Task;
 use ggemm_codegen::{Dtype, Operation, Problem, Ragged, Scaling, WeightLayout, WeightSharing};
 
 use crate::buffer::{Buffer, View};
 use crate::check;
-use crate::device::Device;
+use crate::device::{Device, DeviceKind};
 use crate::element::ElementType;
 use crate::error::Error;
 use crate::fp8::{e4m3, e5m2};
 use crate::groups::{self, Runs};
 use crate::operand::Operand;
+#[cfg(feature = "cuda")]
+pub use ggemm_codegen::kernels::quantize::CopyShape;
+#[cfg(feature = "cuda")]
+pub use plan::{CopyArgs, QuantizePlan};
 use plane::Part;
 use tile::{Source, Target};
 
@@ -41,7 +50,9 @@ impl Quantized {
     }
 }
 
-/// Makes the operands of one fp8 problem.
+/// Makes the operands of one fp8 problem, where their sources lie. On a GPU a call asks the device's own stream for it and
+/// returns at once; groups of grad_w lie there too, and no host looks at them. `QuantizePlan` does the same into memory
+/// of the caller's, and two copies in one pass.
 ///
 /// ```
 /// use ggemm_runtime::quantize::Quantizer;
@@ -58,14 +69,24 @@ impl Quantized {
 /// # Ok::<(), ggemm_runtime::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Quantizer {
+pub struct Quantizer<'g> {
     problem: Problem,
     weight_layout: WeightLayout,
     powers_of_two: bool,
-    runs: Option<Runs>,
+    groups: Option<Groups<'g>>,
 }
 
-impl Quantizer {
+/// Which rows are whose.
+#[derive(Clone, Debug)]
+enum Groups<'g> {
+    /// Read and checked.
+    Host(Runs),
+    /// Sizes or ends that only a GPU reads.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+    Device(View<'g>),
+}
+
+impl<'g> Quantizer<'g> {
     /// For the operands of `problem`.
     ///
     /// # Errors
@@ -76,7 +97,7 @@ impl Quantizer {
             return Err(Error::NotFp8 { problem: problem.to_string() });
         }
         let weight_layout = problem.weight_layout;
-        Ok(Quantizer { problem: problem.clone(), weight_layout, powers_of_two: false, runs: None })
+        Ok(Quantizer { problem: problem.clone(), weight_layout, powers_of_two: false, groups: None })
     }
 
     /// Which dimension of the source's weight comes first, where that is not the problem's: the copy is then transposed.
@@ -91,15 +112,20 @@ impl Quantizer {
         self
     }
 
-    /// The G sizes or ends, for grad_w: a group's rows share no scale with another's.
+    /// The G sizes or ends, for grad_w: a group's rows share no scale with another's. Those on a GPU are not read here, and
+    /// are clipped as in every kernel.
     ///
     /// # Errors
     /// Those of [`Plan::run`](crate::Plan::run) for an array that is not what the problem says or contradicts it.
-    pub fn groups<'a>(mut self, groups: impl Into<View<'a>>) -> Result<Self, Error> {
+    pub fn groups<'a>(self, groups: impl Into<View<'a>>) -> Result<Quantizer<'a>, Error> {
         let groups = groups.into();
-        check::groups(&self.problem, &Device::cpu(), &groups)?;
-        self.runs = Some(Runs::checked(&self.problem, groups::values(&groups))?);
-        Ok(self)
+        check::groups(&self.problem, &groups.device().clone(), &groups)?;
+        let groups = match groups.device().kind() {
+            DeviceKind::Cpu => Groups::Host(Runs::checked(&self.problem, groups::values(&groups))?),
+            DeviceKind::Cuda(_) => Groups::Device(groups),
+        };
+        let Quantizer { problem, weight_layout, powers_of_two, .. } = self;
+        Ok(Quantizer { problem, weight_layout, powers_of_two, groups: Some(groups) })
     }
 
     /// Quantizes the first operand: x of forward, dy of grad_x and grad_w.
@@ -120,13 +146,61 @@ impl Quantizer {
     }
 
     fn quantize(&self, which: usize, source: &View<'_>) -> Result<Quantized, Error> {
+        match source.device().kind() {
+            DeviceKind::Cpu => self.on_host(which, source),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda(_) => self.on_gpu(which, source),
+            #[cfg(not(feature = "cuda"))]
+            DeviceKind::Cuda(_) => Err(Error::NoBackend { device: source.device().to_string() }),
+        }
+    }
+
+    /// One launch on the device's own stream, into new memory.
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self, which: usize, source: &View<'_>) -> Result<Quantized, Error> {
+        let plan = QuantizePlan::new(self, which, source.device(), source.element_type())?;
+        let mut copies = plan.allocate()?;
+        let Some(mut made) = copies.pop() else { return Err(self.no_scales()) };
+        let mut to = CopyArgs::of(&mut made);
+        match &self.groups {
+            Some(Groups::Device(groups)) => to = to.groups(groups.clone()),
+            Some(Groups::Host(_)) => return Err(self.groups_elsewhere(&Device::cpu(), source.device())),
+            None => {}
+        }
+        plan.run(source.clone(), to)?;
+        Ok(made)
+    }
+
+    /// The quantization of an operand as kernels know it.
+    #[cfg(feature = "cuda")]
+    fn task(&self, which: usize, source: ElementType) -> Result<Task, Error> {
+        let refused = || Error::SourceType { argument: self.problem.operation.tensor_names()[which], found: source };
+        let dtype = match source {
+            ElementType::Bf16 => Dtype::Bf16,
+            ElementType::F16 => Dtype::F16,
+            ElementType::F32 => Dtype::F32,
+            _ => return Err(refused()),
+        };
+        Task::new(&self.problem, which, dtype, self.weight_layout, self.powers_of_two).ok_or_else(refused)
+    }
+
+    fn no_scales(&self) -> Error {
+        Error::NotFp8 { problem: self.problem.to_string() }
+    }
+
+    /// Groups lie on another device than the source.
+    fn groups_elsewhere(&self, found: &Device, expected: &Device) -> Error {
+        Error::ArgumentDevice { argument: "groups", found: found.to_string(), expected: expected.to_string() }
+    }
+
+    fn on_host(&self, which: usize, source: &View<'_>) -> Result<Quantized, Error> {
         let problem = &self.problem;
-        let no_scales = || Error::NotFp8 { problem: problem.to_string() };
-        let (shape, scale) = (problem.tensors()[which], problem.scales().ok_or_else(no_scales)?[which]);
-        let dims = self.dims(which);
-        check::source(problem, shape.name, source, &dims)?;
-        let parts = self.parts(which)?;
         let device = Device::cpu();
+        let scales = problem.scales().ok_or_else(|| self.no_scales())?;
+        let (shape, scale) = (problem.tensors()[which], scales[which]);
+        let dims = self.dims(which);
+        check::source(problem, &device, shape.name, source, &dims)?;
+        let parts = self.parts(which)?;
         let is_e4m3 = shape.dtype == Dtype::E4m3;
         let ty = if is_e4m3 { ElementType::E4m3 } else { ElementType::E5m2 };
         let mut elements = Buffer::zeros(&device, ty, shape.elements())?;
@@ -164,8 +238,11 @@ impl Quantizer {
         let contraction = problem.contraction();
         let shape = problem.tensors()[which];
         if contraction.ragged == Ragged::Reduction {
-            let missing = || Error::MissingGroups { problem: problem.to_string() };
-            let runs = self.runs.as_ref().ok_or_else(missing)?;
+            let runs = match &self.groups {
+                Some(Groups::Host(runs)) => runs,
+                Some(Groups::Device(groups)) => return Err(self.groups_elsewhere(groups.device(), &Device::cpu())),
+                None => return Err(Error::MissingGroups { problem: problem.to_string() }),
+            };
             let merged = contraction.weight_shared.then(|| runs.merged());
             let cols = [problem.n, problem.k][which];
             let of = |(group, run)| Part::rows_of_a_group(&contraction, &shape, cols, group, run);

@@ -31,6 +31,16 @@ pub enum Fault {
         /// The element's index in the buffer.
         index: usize,
     },
+    /// A quantized copy is not the CPU's.
+    #[error("element {index} of the {what} of copy {copy} is not what the CPU makes of it")]
+    Quantized {
+        /// Which copy, from 0.
+        copy: usize,
+        /// `elements` or `scales`.
+        what: &'static str,
+        /// The element's index in the buffer.
+        index: usize,
+    },
     /// An operand, or the memory beside a tensor, was written.
     #[error(
         "{} was overwritten {}", .0.tensor, match usize::try_from(.0.element) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::args::Args;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, View, ViewMut};
 use crate::device::Device;
 use crate::element::{Element, ElementType, with_element};
 use crate::error::Error;
@@ -34,6 +34,17 @@ impl Guarded {
         GUARD..self.before.len() - GUARD
     }
 
+    /// The tensor, to be read.
+    pub(super) fn view(&self) -> Result<View<'_>, Error> {
+        self.on_device.view().range(self.inside())
+    }
+
+    /// The tensor, to be written.
+    pub(super) fn view_mut(&mut self) -> Result<ViewMut<'_>, Error> {
+        let inside = self.inside();
+        self.on_device.view_mut().range(inside)
+    }
+
     /// The tensor after a run, in the host's memory; waits for the device.
     ///
     /// # Errors
@@ -53,7 +64,7 @@ impl Guarded {
     }
 
     /// The first element, of the tensor or its guards, that is not what it was.
-    fn changed(&self) -> Result<Option<Overwritten>, Error> {
+    pub(super) fn changed(&self) -> Result<Option<Overwritten>, Error> {
         let after = self.on_device.to_device(&Device::cpu())?;
         Ok(first_difference(&self.before, &after, 0..self.before.len())?.map(|index| self.overwritten(index)))
     }
@@ -123,17 +134,14 @@ impl Operands {
     /// The arguments of a run.
     pub(super) fn args<'a>(&'a self, tensors: &Tensors, out: &'a mut Guarded) -> Result<Args<'a>, Error> {
         let [lhs, rhs, groups] = &self.read;
-        let view = |guarded: &'a Guarded| guarded.on_device.view().range(guarded.inside());
-        let inside = out.inside();
-        let out = out.on_device.view_mut().range(inside)?;
         let operands = match &self.scales {
-            None => [view(lhs)?.into(), view(rhs)?.into()],
+            None => [lhs.view()?.into(), rhs.view()?.into()],
             Some([of_lhs, of_rhs]) => {
-                [Operand::scaled(view(lhs)?, view(of_lhs)?), Operand::scaled(view(rhs)?, view(of_rhs)?)]
+                [Operand::scaled(lhs.view()?, of_lhs.view()?), Operand::scaled(rhs.view()?, of_rhs.view()?)]
             }
         };
         let [lhs, rhs] = operands;
-        Ok(Args::new(tensors.operation, lhs, rhs, view(groups)?, out))
+        Ok(Args::new(tensors.operation, lhs, rhs, groups.view()?, out.view_mut()?))
     }
 
     /// The first element of an operand, or of a guard beside one, that is not what it was.

@@ -9,17 +9,21 @@
 //! - nothing that lies outside the problem matters: outputs start as NaN, and NaN is in stride padding, in the tail, in
 //!   the guards, and at times throughout a group, whose neighbours must not notice;
 //! - sizes or ends that contradict the problem lead nowhere outside.
+//!
+//! A [`QuantizeCase`] is a random source for a kernel that quantizes, whose copies must be the CPU's to the bit.
 
 mod case;
 mod failure;
 mod ground;
 mod guard;
+mod quantize;
 mod trial;
 
 pub use case::Case;
 pub use failure::{Failure, Fault};
 pub use ground::Ground;
 pub use guard::Overwritten;
+pub use quantize::{QuantizeCase, QuantizeFailure};
 pub use trial::Passed;
 
 pub use ggemm_codegen::scenario::{Extent, Scenario};

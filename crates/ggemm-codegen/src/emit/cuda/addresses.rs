@@ -52,8 +52,8 @@ fn piece_offset(e: &mut Expressions, layout: &Layout, row: ExprId, piece: ExprId
     let row_bytes = layout.rows.0[0].stride;
     let pieces = row_bytes / CHUNK_BYTES;
     let rows = e.times(row, row_bytes);
-    // Rows that share one pattern: those within 128 bytes.
-    let pattern = e.over(row, 128 / row_bytes);
+    // Rows that share one pattern: in canonical tiles those within 128 bytes.
+    let pattern = e.over(row, (1 << (layout.swizzle.base + layout.swizzle.shift)) / row_bytes);
     let swizzled = e.op(BinaryOp::Xor, piece, pattern);
     let swizzled = e.modulo(swizzled, pieces);
     let in_row = e.times(swizzled, CHUNK_BYTES);

@@ -7,6 +7,7 @@ mod addresses;
 mod epilogue;
 mod hopper;
 mod prelude;
+mod quantize;
 mod scalars;
 mod scales;
 mod staging;
@@ -15,7 +16,7 @@ mod writer;
 
 use std::borrow::Cow;
 
-use crate::ir::{Kernel, Op, ParamType, StmtId};
+use crate::ir::{Kernel, Op, ParamType, Quantize, StmtId};
 use writer::Writer;
 
 /// The text of a kernel.
@@ -69,7 +70,8 @@ fn write_kernel(w: &mut Writer<'_>, kernel: &Kernel) {
     hopper::write_functions(w);
     let c = &kernel.contract;
     let cluster = if c.cluster > 1 { format!("__cluster_dims__({}, 1, 1) ", c.cluster) } else { String::new() };
-    w.line(&format!("extern \"C\" __global__ void {cluster}__launch_bounds__({}, 1)", c.threads));
+    let bounds = format!("__launch_bounds__({}, {})", c.threads, kernel.body.resident);
+    w.line(&format!("extern \"C\" __global__ void {cluster}{bounds}"));
     w.line(&format!("{}(", c.name));
     w.indent();
     for (i, p) in c.params.iter().enumerate() {
@@ -102,7 +104,10 @@ fn is_addressed(kernel: &Kernel, tile: usize) -> bool {
         Op::CopyTile { to, .. }
         | Op::StoreStaging { to, .. }
         | Op::LoadMatrix { from: to, .. }
-        | Op::StoreFragment { to, .. } => found |= to.tile.0 as usize == tile,
+        | Op::StoreFragment { to, .. }
+        | Op::Quantize(Quantize::TransposePatch { to, .. } | Quantize::StoreTransposed { from: to, .. }) => {
+            found |= to.tile.0 as usize == tile;
+        }
         _ => {}
     });
     found

@@ -3,7 +3,9 @@
 
 use crate::dtype::Dtype;
 use crate::geometry;
-use crate::ir::{Arrive, BulkLoad, BulkStore, ExprKind, FragmentId, FragmentRole, GlobalTile, Kernel, Op, ParamType};
+use crate::ir::{
+    Arrive, BulkLoad, BulkStore, ExprKind, FragmentId, FragmentRole, GlobalTile, Kernel, Op, ParamType, Quantize,
+};
 
 const TYPES: &str = include_str!("prelude/types.cuh");
 const WARP: &str = include_str!("prelude/warp.cuh");
@@ -133,7 +135,9 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
         hopper.push(Hopper::Cluster);
     }
     let has_shared = !kernel.body.shared.is_empty() || !kernel.body.barriers.is_empty();
-    if !hopper.is_empty() && has_shared && !uses.ldmatrix {
+    let quantizes = !quantization_of(kernel).is_empty();
+    uses.warp |= quantizes;
+    if (!hopper.is_empty() || quantizes) && has_shared && !uses.ldmatrix {
         hopper.push(Hopper::SharedAddress);
     }
     uses.warp |= hopper.contains(&Hopper::Roles);
@@ -149,6 +153,7 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
         }
     }
     files.extend(hopper.into_iter().map(Hopper::text));
+    files.extend(quantization_of(kernel));
     match operand {
         Some(Dtype::Bf16) => files.push(MMA_BF16),
         Some(Dtype::F16) => files.push(MMA_F16),
@@ -167,6 +172,28 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
     if uses.add {
         files.push(ADD);
     }
+    files
+}
+
+/// The files of quantization's statements, in the order in which they need each other.
+fn quantization_of(kernel: &Kernel) -> Vec<&'static str> {
+    let (mut format, mut shares, mut transposes) = (None, false, false);
+    kernel.body.for_each_stmt(|s| match &s.op {
+        Op::Quantize(Quantize::MakeScales { format: f, .. }) => format = Some(*f),
+        Op::Quantize(Quantize::StoreMaxima { .. }) => shares = true,
+        Op::Quantize(Quantize::TransposePatch { .. }) => transposes = true,
+        _ => {}
+    });
+    let Some(format) = format else { return Vec::new() };
+    let round = if format == Dtype::E4m3 {
+        include_str!("prelude/round_e4m3.cuh")
+    } else {
+        include_str!("prelude/round_e5m2.cuh")
+    };
+    let mut files = vec![include_str!("prelude/patch.cuh"), round, include_str!("prelude/block_values.cuh")];
+    files.extend(shares.then_some(include_str!("prelude/maxima.cuh")));
+    files.push(include_str!("prelude/quantize.cuh"));
+    files.extend(transposes.then_some(include_str!("prelude/transpose.cuh")));
     files
 }
 

@@ -4,11 +4,11 @@ use super::addresses::{self, Arithmetic};
 use super::prelude::stores_eight;
 use super::scalars::type_name;
 use super::writer::Writer;
-use super::{hopper, prelude, scales, staging};
+use super::{hopper, prelude, quantize, scales, staging};
 use crate::geometry::{MMA_K, MMA_M, MMA_N};
 use crate::ir::{
-    BinaryOp, Block, Builtin, ExprId, Fragment, FragmentId, FragmentRole, GlobalTile, Op, ParamType, ShuffleFrom, Stmt,
-    TileRef, Type,
+    BinaryOp, Block, Builtin, ExprId, ExprKind, Fragment, FragmentId, FragmentRole, GlobalTile, Node, Op, ParamType,
+    ShuffleFrom, Stmt, TileRef, Type,
 };
 use crate::layout::ThreadValueMap;
 
@@ -22,7 +22,12 @@ pub(super) fn write_declarations(w: &mut Writer<'_>) {
     w.line("const int thread = threadIdx.x;");
     // Quotients of what may be negative take several instructions, and compilers keep them in registers for that.
     w.line(&format!("__builtin_assume(0 <= thread && thread < {});", kernel.contract.threads));
-    w.line("const int lane = thread % 32;");
+    // Where threads move patches alone, none asks for its lane.
+    let moves_patches = kernel.body.fragments.iter().any(|f| f.role == FragmentRole::Patch);
+    let asks = |n: &Node| n.kind == ExprKind::Builtin(Builtin::Lane);
+    if !moves_patches || kernel.body.exprs.iter().any(asks) {
+        w.line("const int lane = thread % 32;");
+    }
     if let Some(f) = kernel.body.fragments.iter().find(|f| f.role == FragmentRole::Accumulator) {
         let [_, _, m, n] = f.map.threads[..] else { unreachable!("an accumulator's threads are lanes and warps") };
         w.line("const int warp = thread / 32;");
@@ -72,6 +77,8 @@ fn declaration(f: &Fragment) -> String {
         FragmentRole::OperandA => format!("uint32 {}{slots}[{}][4];", f.name, v[3].extent),
         FragmentRole::OperandB => format!("uint32 {}{slots}[{}][2];", f.name, v[2].extent),
         FragmentRole::Scales => scales::declaration(f),
+        FragmentRole::Patch => format!("Patch<{}> {};", f.dtype.name(), f.name),
+        FragmentRole::BlockValues(by) => format!("{} {};", quantize::type_name(by), f.name),
         FragmentRole::Staging => {
             let count = v[1].extent * v[2].extent;
             format!("Staged<{}, {count}, {}, {}> {};", f.dtype.name(), v[1].extent, v[2].row, f.name)
@@ -158,6 +165,7 @@ fn write_stmt(w: &mut Writer<'_>, stmt: &Stmt) {
         }
         Op::Multiply { accumulator, a, b, slot } => write_multiply(w, *accumulator, *a, *b, *slot),
         Op::StoreTile { from, to, accumulate, paired } => write_store(w, *from, to, *accumulate, *paired),
+        Op::Quantize(step) => quantize::write_step(w, step),
         _ => hopper::write_stmt(w, &stmt.op),
     }
 }
@@ -268,6 +276,9 @@ fn write_copy(w: &mut Writer<'_>, from: &GlobalTile, to: &TileRef, map: &ThreadV
 
 fn write_zero(w: &mut Writer<'_>, id: FragmentId) {
     let f = fragment(w, id);
+    if let FragmentRole::BlockValues(_) = f.role {
+        return w.line(&format!("{} = {{}};", f.name));
+    }
     let (m, n) = (f.map.values[3].extent, f.map.values[2].extent);
     let (i, j) = (w.locals.i, w.locals.j);
     w.unrolled(i, m, |w| {

@@ -2,7 +2,7 @@
 
 use super::super::operands::Operands;
 use super::super::parameters::Parameters;
-use super::super::walk::{GroupsDivide, Strided, Walk};
+use super::super::walk::{GroupsDivide, Strided, Tiling, Walk};
 use super::main_loop::MainLoop;
 use crate::dsl::KernelBuilder;
 use crate::dtype::Dtype;
@@ -21,7 +21,7 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     let row_tiles = k.let_("row_tiles_of_each", e.rows.ceil_div(s.tile.m));
     let walk = Walk {
         token_rows: e.reduction,
-        spec: *s,
+        tiling: Tiling::of(s),
         col_tiles,
         // A group without rows still has a D of zeros, but adds nothing to one.
         groups_divide: GroupsDivide::Reduction { row_tiles, skip_empty: accumulate, merge },

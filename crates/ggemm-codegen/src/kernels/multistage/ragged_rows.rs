@@ -2,7 +2,7 @@
 
 use super::super::operands::Operands;
 use super::super::parameters::Parameters;
-use super::super::walk::{GroupsDivide, Strided, Walk};
+use super::super::walk::{GroupsDivide, Strided, Tiling, Walk};
 use super::main_loop::MainLoop;
 use crate::dsl::{I32, KernelBuilder};
 use crate::ir::ParamRole;
@@ -16,8 +16,12 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
 
     let e = p.extents;
     let col_tiles = k.let_("col_tiles", e.cols.ceil_div(s.tile.n));
-    let walk =
-        Walk { token_rows: e.rows, spec: *s, col_tiles, groups_divide: GroupsDivide::Rows { visit_tail: zero_tail } };
+    let walk = Walk {
+        token_rows: e.rows,
+        tiling: Tiling::of(s),
+        col_tiles,
+        groups_divide: GroupsDivide::Rows { visit_tail: Some(zero_tail), merge: None },
+    };
     walk.each(k, &e.groups, &Strided { cluster: s.cluster }, |k, t| {
         let operands = Operands::of(k, s, &p, t);
         k.comment("The tail has no weight: its rows are sums of nothing.");

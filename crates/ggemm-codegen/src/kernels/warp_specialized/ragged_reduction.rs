@@ -5,7 +5,7 @@
 
 use super::super::groups::Groups;
 use super::super::parameters::{Extents, Parameters};
-use super::super::walk::{GroupsDivide, Tile, Walk};
+use super::super::walk::{GroupsDivide, Tile, Tiling, Walk};
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
 use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
@@ -56,7 +56,7 @@ where
     let row_tiles = k.let_("row_tiles_of_each", extents.rows.ceil_div(s.tile.m * s.cluster.m));
     let walk = Walk {
         token_rows: extents.reduction,
-        spec: *s,
+        tiling: Tiling::of(s),
         col_tiles: k.let_("col_tiles", extents.cols.ceil_div(s.tile.n * s.cluster.n)),
         // A group without rows still has a D of zeros, but adds nothing to one.
         groups_divide: GroupsDivide::Reduction { row_tiles, skip_empty: accumulate, merge },

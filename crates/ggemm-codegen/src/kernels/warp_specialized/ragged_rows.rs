@@ -2,7 +2,7 @@
 
 use super::super::groups::Groups;
 use super::super::parameters::{Extents, Parameters};
-use super::super::walk::{GroupsDivide, Tile, Walk};
+use super::super::walk::{GroupsDivide, Tile, Tiling, Walk};
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
 use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
@@ -47,9 +47,9 @@ where
     let roles = Roles::<M>::declare(k, s);
     let walk = Walk {
         token_rows: extents.rows,
-        spec: *s,
+        tiling: Tiling::of(s),
         col_tiles: k.let_("col_tiles", extents.cols.ceil_div(s.tile.n * s.cluster.n)),
-        groups_divide: GroupsDivide::Rows { visit_tail: zero_tail },
+        groups_divide: GroupsDivide::Rows { visit_tail: Some(zero_tail), merge: None },
     };
     roles.write(k, &RaggedRows { tensors, extents, scales, walk, b_major: s.b_major });
 }

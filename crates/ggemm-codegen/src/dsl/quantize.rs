@@ -1,0 +1,223 @@
+//! Quantization in the DSL: a block of 128 columns in patches, the scales of what shares one, and rounded copies.
+//!
+//! A patch is 8 × 8 elements: its rows are read in 16-byte pieces, its columns become 8-byte pieces of a transposed
+//! copy. 16 lanes lie along the block's columns, so that a warp has 16 rows.
+
+use super::builder::KernelBuilder;
+use super::scalar::{Bool, Expr, Grid};
+use super::tiles::{GlobalBlock, SharedTiles, Slot};
+use crate::dtype::Dtype;
+use crate::ir::{FragmentId, FragmentRole, Op, Quantize, SharedBy};
+use crate::layout::{Axis, Digit, Layout, Mode, Swizzle, ThreadValueMap};
+use crate::scaling::SCALE_BLOCK;
+
+/// Rows and columns of a patch.
+const PATCH: u32 = 8;
+
+/// Columns of a block.
+const COLS: u32 = SCALE_BLOCK as u32;
+
+/// Lanes along the columns, and along the rows, of a warp.
+const LANES: [u32; 2] = [COLS / PATCH, 2];
+
+/// The patches of a CTA's threads: a block of 16 rows a warp, by 128 columns.
+#[derive(Clone, Copy)]
+pub struct Patches {
+    id: FragmentId,
+}
+
+/// The values of what shares one: largest magnitudes, scales, inverses of scales.
+#[derive(Clone, Copy)]
+pub struct ScaleValues {
+    id: FragmentId,
+    by: SharedBy,
+}
+
+/// Which element of the block each thread holds.
+fn patch_map(warps: u32) -> ThreadValueMap {
+    let mode = |extent, row, col| Mode { extent, row, col };
+    ThreadValueMap {
+        threads: vec![mode(LANES[0], 0, PATCH), mode(LANES[1], PATCH, 0), mode(warps, LANES[1] * PATCH, 0)],
+        values: vec![mode(PATCH, 0, 1), mode(PATCH, 1, 0)],
+    }
+}
+
+/// The same of what its elements share: digits that lead to no other value add nothing.
+fn scales_map(by: SharedBy, warps: u32) -> ThreadValueMap {
+    let shared = |m: Mode| match by {
+        SharedBy::Row => Mode { col: 0, ..m },
+        SharedBy::Column => Mode { row: 0, ..m },
+        SharedBy::Block => Mode { row: 0, col: 0, ..m },
+    };
+    let patch = patch_map(warps);
+    let values = patch.values.into_iter().map(shared).filter(|m| m.row + m.col > 0).collect();
+    ThreadValueMap { threads: patch.threads.into_iter().map(shared).collect(), values }
+}
+
+/// A row of f32 for each warp, of at least 16 bytes.
+fn maxima_tile(by: SharedBy, warps: u32) -> Layout {
+    let cols = if by == SharedBy::Column { COLS } else { 4 };
+    Layout {
+        rows: Axis(vec![Digit { extent: warps, stride: cols * 4 }]),
+        cols: Axis(vec![Digit { extent: cols, stride: 4 }]),
+        swizzle: Swizzle { bits: 0, base: 4, shift: 3 },
+        element_bytes: 4,
+    }
+}
+
+/// The block's columns as rows of as many bytes as it has rows. Threads that write together have columns that are 8 apart,
+/// which is therefore what decides the swizzle.
+fn transposed_tile(warps: u32) -> Layout {
+    let bytes = warps * LANES[1] * PATCH;
+    Layout {
+        rows: Axis(vec![Digit { extent: COLS, stride: bytes }]),
+        cols: Axis(vec![Digit { extent: bytes, stride: 1 }]),
+        swizzle: Swizzle { bits: 3, base: 4, shift: (bytes * PATCH).ilog2() - 4 },
+        element_bytes: 1,
+    }
+}
+
+impl<'k> KernelBuilder<'k> {
+    /// Declares the patches of all threads.
+    pub fn patches(&mut self, name: &str, dtype: Dtype) -> Patches {
+        let map = patch_map(self.threads() / 32);
+        Patches { id: self.declare_fragment(name, dtype, FragmentRole::Patch, map, 1) }
+    }
+
+    /// Declares a value for each row or column of the block, or for all of it.
+    pub fn scale_values(&mut self, name: &str, by: SharedBy) -> ScaleValues {
+        let map = scales_map(by, self.threads() / 32);
+        ScaleValues { id: self.declare_fragment(name, Dtype::F32, FragmentRole::BlockValues(by), map, 1), by }
+    }
+
+    /// Declares the tile through which warps tell each other their maxima.
+    pub fn maxima_tile(&mut self, name: &str, values: ScaleValues) -> SharedTiles {
+        let layout = maxima_tile(values.by, self.threads() / 32);
+        self.shared_tiles(name, Dtype::F32, &layout, 1)
+    }
+
+    /// Declares a tile for the block's transpose, which 8 warps have 128 bytes of in each of its rows.
+    pub fn transposed_tile(&mut self, name: &str, format: Dtype) -> SharedTiles {
+        let layout = transposed_tile(self.threads() / 32);
+        self.bulk_tiles(name, format, &layout, 1)
+    }
+
+    /// Reads a block; what does not exist becomes zero. `aligned`: rows start at multiples of 16 bytes, and columns exist
+    /// 8 at a time.
+    #[track_caller]
+    pub fn load_patches(&mut self, to: Patches, from: &GlobalBlock<'k>, aligned: Expr<'k, Bool, Grid>) {
+        self.push(Op::Quantize(Quantize::LoadPatch { to: to.id, from: from.lower(), aligned: aligned.id }));
+    }
+
+    /// Sets the largest magnitudes to those of nothing.
+    #[track_caller]
+    pub fn zero_maxima(&mut self, values: ScaleValues) {
+        self.push(Op::Zero { fragment: values.id });
+    }
+
+    /// Takes each thread's elements into its largest magnitudes.
+    #[track_caller]
+    pub fn fold_maxima(&mut self, into: ScaleValues, from: Patches) {
+        self.push(Op::Quantize(Quantize::FoldMaxima { into: into.id, from: from.id }));
+    }
+
+    /// Threads of a warp that share a value take the largest of theirs.
+    #[track_caller]
+    pub fn reduce_maxima(&mut self, values: ScaleValues) {
+        self.push(Op::Quantize(Quantize::ReduceMaxima { fragment: values.id }));
+    }
+
+    /// Warps that share values take the largest of theirs, through a tile that nobody may be reading.
+    #[track_caller]
+    pub fn share_maxima(&mut self, values: ScaleValues, through: &Slot) {
+        self.push(Op::Quantize(Quantize::StoreMaxima { from: values.id, to: through.tile() }));
+        self.barrier();
+        self.push(Op::Quantize(Quantize::LoadMaxima { to: values.id, from: through.tile() }));
+    }
+
+    /// Largest magnitudes become the scales of `format`.
+    #[track_caller]
+    pub fn make_scales(&mut self, values: ScaleValues, format: Dtype, powers_of_two: Expr<'k, Bool, Grid>) {
+        let powers_of_two = powers_of_two.id;
+        self.push(Op::Quantize(Quantize::MakeScales { fragment: values.id, format, powers_of_two }));
+    }
+
+    /// Writes the scales that exist.
+    #[track_caller]
+    pub fn store_scales(&mut self, from: ScaleValues, to: &GlobalBlock<'k>) {
+        self.push(Op::Quantize(Quantize::StoreScales { from: from.id, to: to.lower() }));
+    }
+
+    /// Scales become their inverses.
+    #[track_caller]
+    pub fn invert_scales(&mut self, values: ScaleValues) {
+        self.push(Op::Quantize(Quantize::InvertScales { fragment: values.id }));
+    }
+
+    /// Writes the elements, times `by` and rounded, as the block lies. `aligned` as for [`Self::load_patches`], of the
+    /// copy.
+    #[track_caller]
+    pub fn store_patches(
+        &mut self,
+        from: Patches,
+        by: ScaleValues,
+        to: &GlobalBlock<'k>,
+        aligned: Expr<'k, Bool, Grid>,
+    ) {
+        let (from, by, to, aligned) = (from.id, by.id, to.lower(), aligned.id);
+        self.push(Op::Quantize(Quantize::StorePatch { from, by, to, aligned }));
+    }
+
+    /// Writes the elements, times `by` and rounded, to a tile for the transpose.
+    #[track_caller]
+    pub fn transpose_patches(&mut self, from: Patches, by: ScaleValues, to: &Slot) {
+        self.push(Op::Quantize(Quantize::TransposePatch { from: from.id, by: by.id, to: to.tile() }));
+    }
+
+    /// Writes the transpose. `aligned`: its rows start at multiples of 16 bytes, and its columns exist 16 at a time.
+    #[track_caller]
+    pub fn store_transpose(&mut self, from: &Slot, to: &GlobalBlock<'k>, aligned: Expr<'k, Bool, Grid>) {
+        let (from, to, aligned) = (from.tile(), to.lower(), aligned.id);
+        self.push(Op::Quantize(Quantize::StoreTransposed { from, to, aligned }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::bank_conflicts;
+
+    /// Threads of a half warp write 8 bytes each of a column of their own: two of them meet in a bank.
+    #[test]
+    fn the_transpose_is_nearly_free_of_conflicts() {
+        let tile = transposed_tile(8);
+        for (col, half) in (0..PATCH).flat_map(|c| (0..2).map(move |h| (c, h))) {
+            let written: Vec<u32> = (0..LANES[0]).map(|l| tile.offset(l * PATCH + col, half * 8)).collect();
+            assert_eq!(bank_conflicts(&written, 8), 2, "column {col}");
+        }
+        for col in 0..COLS {
+            let read: Vec<u32> = (0..8).map(|piece| tile.offset(col, piece * 16)).collect();
+            assert_eq!(bank_conflicts(&read, 16), 1, "column {col}");
+        }
+    }
+
+    /// Every element of the block is one thread's, and what shares a value has one.
+    #[test]
+    fn maps_cover_the_block() {
+        for warps in [2, 8] {
+            let patch = patch_map(warps);
+            let mut seen = vec![0; (16 * warps * COLS) as usize];
+            for (t, v) in (0..32 * warps).flat_map(|t| (0..64).map(move |v| (t, v))) {
+                let (row, col) = patch.coordinates(t, v);
+                seen[(row * COLS + col) as usize] += 1;
+                for (by, shared) in [(SharedBy::Row, (row, 0)), (SharedBy::Column, (0, col)), (SharedBy::Block, (0, 0))]
+                {
+                    let map = scales_map(by, warps);
+                    let value = [v / PATCH, v % PATCH, 0][by as usize];
+                    assert_eq!(map.coordinates(t, value), shared, "{by:?}");
+                }
+            }
+            assert!(seen.iter().all(|n| *n == 1));
+        }
+    }
+}

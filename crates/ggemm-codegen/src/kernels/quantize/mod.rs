@@ -1,0 +1,191 @@
+//! Quantization to fp8: scales of what shares one, and rounded copies, as the source lies and transposed.
+//!
+//! A CTA reads a block of up to 128 × 128 elements into registers, 8 × 8 a thread. A scale's largest magnitude is found
+//! in the thread, then by shuffles among the lanes that share it, then among warps through shared memory. Every copy is
+//! rounded from the same registers: as the block lies by stores of 8 bytes, transposed through shared memory by stores of
+//! 16. Where scales belong to whole rows or columns, a CTA goes over all of their blocks twice: once for the magnitudes,
+//! and once more to round.
+
+mod jobs;
+mod parameters;
+mod scenario;
+mod spec;
+mod task;
+
+pub use scenario::{Asked, QuantizeScenario};
+pub use spec::{Copy, Form, QuantizeNameError, QuantizeSpec};
+pub use task::{CopyShape, Task};
+
+use crate::dsl::{KernelBuilder, Patches, ScaleValues, SharedTiles};
+use crate::dtype::Dtype;
+use crate::ir::{Kernel, SharedBy};
+use crate::scaling::Scaling;
+use jobs::Job;
+use parameters::Parameters;
+
+/// The kernel of a spec.
+///
+/// # Panics
+/// Never: a kernel that breaks the DSL's rules does so always, and a test builds them all.
+pub fn build(spec: &QuantizeSpec) -> Kernel {
+    let alignment = Dtype::F32.size_bytes();
+    let built =
+        KernelBuilder::build(&spec.to_string(), &summary(spec), 32 * spec.warps(), alignment, |k| write(k, spec));
+    match built {
+        Ok(kernel) => kernel,
+        Err(defects) => {
+            let list: Vec<String> = defects.iter().map(ToString::to_string).collect();
+            panic!("{spec} is not a well-formed kernel: {}", list.join("; "))
+        }
+    }
+}
+
+/// What is made, in a line.
+fn summary(spec: &QuantizeSpec) -> String {
+    let form = spec.form();
+    let of = match form.copy.by {
+        SharedBy::Row if form.scaling == Scaling::Row => "row",
+        SharedBy::Row => "1 x 128 elements",
+        SharedBy::Column if form.scaling == Scaling::Row && form.ragged => "column of a group's rows",
+        SharedBy::Column if form.scaling == Scaling::Row => "column",
+        SharedBy::Column => "128 x 1 elements of a group",
+        SharedBy::Block => "128 x 128 elements",
+    };
+    let way = |transposed| if transposed { "transposed" } else { "as they lie" };
+    let second = match form.second {
+        Some(second) if second.by != form.copy.by => {
+            format!("; and {}, by scales of 128 x 1 elements of a group", way(second.transposed))
+        }
+        Some(second) => format!("; and {}", way(second.transposed)),
+        None => String::new(),
+    };
+    format!("{} to {}, {}, a scale for each {of}{second}", spec.source(), spec.format(), way(form.copy.transposed))
+}
+
+/// Scales, and the copies that are made with them.
+struct Scales {
+    values: ScaleValues,
+    by: SharedBy,
+    /// Through which warps that share values tell each other theirs.
+    maxima: Option<SharedTiles>,
+    /// The copies' numbers.
+    copies: Vec<(usize, Copy)>,
+}
+
+/// What a kernel works with.
+struct Quantizer<'k, 's> {
+    spec: &'s QuantizeSpec,
+    p: Parameters<'k>,
+    patches: Patches,
+    scales: Vec<Scales>,
+    transposed: Option<SharedTiles>,
+}
+
+fn write<'k>(k: &mut KernelBuilder<'k>, spec: &QuantizeSpec) {
+    let p = Parameters::declare(k, spec);
+    k.resident_ctas(spec.resident());
+    let patches = k.patches("patch", spec.source());
+    let mut scales: Vec<Scales> = Vec::new();
+    for (number, copy) in spec.copies().enumerate() {
+        if let Some(known) = scales.iter_mut().find(|s| s.by == copy.by) {
+            known.copies.push((number, copy));
+            continue;
+        }
+        let name = if number == 0 { "scales_of_patch" } else { "second_scales_of_patch" };
+        let values = k.scale_values(name, copy.by);
+        let maxima = (copy.by != SharedBy::Row).then(|| k.maxima_tile("maxima", values));
+        scales.push(Scales { values, by: copy.by, maxima, copies: vec![(number, copy)] });
+    }
+    let transposes = spec.copies().any(|copy| copy.transposed);
+    let transposed = transposes.then(|| k.transposed_tile("transposed", spec.format()));
+    let quantizer = Quantizer { spec, p, patches, scales, transposed };
+    jobs::each(k, spec, &quantizer.p, |k, job| match spec.reads_twice() {
+        false => quantizer.of_one_block(k, &job),
+        true => quantizer.of_many_blocks(k, job),
+    });
+}
+
+impl<'k> Quantizer<'k, '_> {
+    /// A block has all that its scales depend on.
+    fn of_one_block(&self, k: &mut KernelBuilder<'k>, job: &Job<'k>) {
+        k.load_patches(self.patches, &job.source(&self.p), self.p.aligned);
+        for scales in &self.scales {
+            let make = |k: &mut KernelBuilder<'k>| {
+                k.zero_maxima(scales.values);
+                k.fold_maxima(scales.values, self.patches);
+                self.finish(k, scales, job);
+                for (number, copy) in &scales.copies {
+                    self.copy(k, scales, job, *number, *copy);
+                }
+                if scales.maxima.is_some() && !scales.copies.iter().any(|(_, copy)| copy.transposed) {
+                    k.comment("No warp may still read the maxima when the next block's are written.");
+                    k.barrier();
+                }
+            };
+            match job.is_tail {
+                Some(is_tail) if scales.by == SharedBy::Column => {
+                    k.comment("Rows past the last group are no reduction's.");
+                    k.when(!is_tail, make);
+                }
+                _ => make(k),
+            }
+        }
+    }
+
+    /// Whole rows or columns: all of their blocks for the scales, then all of them again.
+    fn of_many_blocks(&self, k: &mut KernelBuilder<'k>, job: Job<'k>) {
+        for scales in &self.scales {
+            let blocks = job.blocks(k, &self.p, scales.by);
+            k.zero_maxima(scales.values);
+            k.for_("block_read", blocks, |k, number| {
+                let block = job.block(k, scales.by, number);
+                k.load_patches(self.patches, &block.source(&self.p), self.p.aligned);
+                k.fold_maxima(scales.values, self.patches);
+            });
+            self.finish(k, scales, &job);
+            if scales.maxima.is_some() {
+                k.comment("No warp may still read the maxima when the next columns' are written.");
+                k.barrier();
+            }
+            k.for_("block_rounded", blocks, |k, number| {
+                let block = job.block(k, scales.by, number);
+                k.load_patches(self.patches, &block.source(&self.p), self.p.aligned);
+                for (number, copy) in &scales.copies {
+                    self.copy(k, scales, &block, *number, *copy);
+                    if copy.transposed {
+                        k.comment("No warp may still read the tile when the next block is written to it.");
+                        k.barrier();
+                    }
+                }
+            });
+        }
+    }
+
+    /// Threads' largest magnitudes become scales, which are written, and then the scales' inverses.
+    fn finish(&self, k: &mut KernelBuilder<'k>, scales: &Scales, job: &Job<'k>) {
+        k.reduce_maxima(scales.values);
+        if let Some(maxima) = &scales.maxima {
+            let maxima = maxima.only(k);
+            k.share_maxima(scales.values, &maxima);
+        }
+        k.make_scales(scales.values, self.spec.format(), self.p.powers_of_two);
+        for (number, _) in &scales.copies {
+            let to = job.scales(&self.p, &self.p.copies[*number], scales.by, self.spec.form().scaling);
+            k.store_scales(scales.values, &to);
+        }
+        k.invert_scales(scales.values);
+    }
+
+    fn copy(&self, k: &mut KernelBuilder<'k>, scales: &Scales, job: &Job<'k>, number: usize, copy: Copy) {
+        let to = job.elements(&self.p, &self.p.copies[number], copy);
+        match self.transposed.as_ref().filter(|_| copy.transposed) {
+            None => k.store_patches(self.patches, scales.values, &to, self.p.aligned),
+            Some(tile) => {
+                let tile = tile.only(k);
+                k.transpose_patches(self.patches, scales.values, &tile);
+                k.barrier();
+                k.store_transpose(&tile, &to, self.p.aligned);
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! [`QuantizeSpec`]: one kernel that quantizes, as a plain value with a one-line name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::arch::Arch;
+use crate::dtype::Dtype;
+use crate::ir::SharedBy;
+use crate::scaling::Scaling;
+
+/// A quantized copy of a source matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Copy {
+    /// Which elements of a block of the source share a scale.
+    pub by: SharedBy,
+    /// The copy's rows are the source's columns.
+    pub transposed: bool,
+}
+
+/// What is made of a source, whatever the types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Form {
+    /// Blocks of 128 elements share scales, or whole rows or columns.
+    pub scaling: Scaling,
+    /// Groups, whose sizes only the device knows, divide the source's rows; else it is one matrix after another.
+    pub ragged: bool,
+    /// The copy.
+    pub copy: Copy,
+    /// A second one, of the same read of the source.
+    pub second: Option<Copy>,
+}
+
+impl Form {
+    const fn of(scaling: Scaling, ragged: bool, copy: Copy, second: Option<Copy>) -> Self {
+        Form { scaling, ragged, copy, second }
+    }
+
+    /// Every form there is a kernel of.
+    ///
+    /// A second copy is made where one block of the source has all that both scales depend on.
+    pub const ALL: [Form; 13] = [
+        // Tokens along the reduction; the same with the copy that grad_w reads; that copy, and one as tokens lie.
+        Form::of(Scaling::Block, false, ROWS, None),
+        Form::of(Scaling::Block, true, ROWS, Some(COLUMNS_TRANSPOSED)),
+        Form::of(Scaling::Block, true, COLUMNS_TRANSPOSED, None),
+        Form::of(Scaling::Block, true, COLUMNS, None),
+        // Weights, in either layout or in both.
+        Form::of(Scaling::Block, false, BLOCKS, None),
+        Form::of(Scaling::Block, false, BLOCKS_TRANSPOSED, None),
+        Form::of(Scaling::Block, false, BLOCKS, Some(BLOCKS_TRANSPOSED)),
+        // Tokens and weights by whole rows or columns, and groups' columns.
+        Form::of(Scaling::Row, false, ROWS, None),
+        Form::of(Scaling::Row, false, ROWS_TRANSPOSED, None),
+        Form::of(Scaling::Row, false, COLUMNS, None),
+        Form::of(Scaling::Row, false, COLUMNS_TRANSPOSED, None),
+        Form::of(Scaling::Row, true, COLUMNS, None),
+        Form::of(Scaling::Row, true, COLUMNS_TRANSPOSED, None),
+    ];
+}
+
+const ROWS: Copy = Copy { by: SharedBy::Row, transposed: false };
+const ROWS_TRANSPOSED: Copy = Copy { by: SharedBy::Row, transposed: true };
+const COLUMNS: Copy = Copy { by: SharedBy::Column, transposed: false };
+const COLUMNS_TRANSPOSED: Copy = Copy { by: SharedBy::Column, transposed: true };
+const BLOCKS: Copy = Copy { by: SharedBy::Block, transposed: false };
+const BLOCKS_TRANSPOSED: Copy = Copy { by: SharedBy::Block, transposed: true };
+
+/// A kernel that quantizes.
+///
+/// `Display` writes its one-line name, which is the kernel's symbol, and `FromStr` reads it back:
+///
+/// ```
+/// use ggemm_codegen::QuantizeSpec;
+/// let name = "ggemm_quantize_bf16_e4m3_block_ragged_rows_colst_sm89";
+/// let spec: QuantizeSpec = name.parse()?;
+/// assert_eq!(spec.copies().count(), 2);
+/// assert_eq!(spec.to_string(), name);
+/// # Ok::<(), ggemm_codegen::kernels::quantize::QuantizeNameError>(())
+/// ```
+///
+/// Every value is a kernel that can be built. What need not be compiled in is a parameter: whether scales are powers of
+/// two, sizes or ends, i32 or i64, one weight for all groups, and whether rows are aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct QuantizeSpec {
+    source: Dtype,
+    format: Dtype,
+    form: Form,
+}
+
+impl QuantizeSpec {
+    /// The types that are quantized.
+    pub const SOURCES: [Dtype; 3] = [Dtype::Bf16, Dtype::F16, Dtype::F32];
+
+    /// The types that are quantized to.
+    pub const FORMATS: [Dtype; 2] = [Dtype::E4m3, Dtype::E5m2];
+
+    /// The kernel of these types and this form; `None` where there is none.
+    pub fn new(source: Dtype, format: Dtype, form: Form) -> Option<Self> {
+        let is_known = Self::SOURCES.contains(&source) && Self::FORMATS.contains(&format) && Form::ALL.contains(&form);
+        is_known.then_some(QuantizeSpec { source, format, form })
+    }
+
+    /// Every kernel, in the order in which tables list them.
+    pub fn all() -> impl Iterator<Item = QuantizeSpec> {
+        Self::SOURCES.into_iter().flat_map(|source| {
+            let formats = Self::FORMATS.into_iter();
+            formats.flat_map(move |format| Form::ALL.map(|form| QuantizeSpec { source, format, form }))
+        })
+    }
+
+    /// What is quantized.
+    pub const fn source(&self) -> Dtype {
+        self.source
+    }
+
+    /// What it is quantized to.
+    pub const fn format(&self) -> Dtype {
+        self.format
+    }
+
+    /// What is made of the source.
+    pub const fn form(&self) -> Form {
+        self.form
+    }
+
+    /// The copies.
+    pub fn copies(&self) -> impl Iterator<Item = Copy> + use<> {
+        [Some(self.form.copy), self.form.second].into_iter().flatten()
+    }
+
+    /// The oldest architecture whose instructions the kernel uses: conversions to fp8 came with sm_89.
+    pub const fn arch(&self) -> Arch {
+        Arch::Sm89
+    }
+
+    /// The architectures that run it.
+    pub fn targets(&self) -> impl Iterator<Item = Arch> + use<> {
+        let needed = self.arch();
+        Arch::ALL.into_iter().filter(move |target| target.executes(needed))
+    }
+
+    /// Whether scales belong to whole rows or columns, so that the source is read twice.
+    pub const fn reads_twice(&self) -> bool {
+        matches!(self.form.scaling, Scaling::Row)
+    }
+
+    /// CTAs of a multiprocessor: as many as have registers without spilling any, so that some load while others round.
+    pub const fn resident(&self) -> u32 {
+        let shares_a_scale = matches!(self.form.copy.by, SharedBy::Block) && self.form.second.is_some();
+        let threads = 32 * self.warps();
+        if matches!(self.source, Dtype::F32) || shares_a_scale { 512 / threads } else { 768 / threads }
+    }
+
+    /// Warps of a CTA: a block of 128 rows, but fewer where a CTA has whole rows, so that there are more of them.
+    pub const fn warps(&self) -> u32 {
+        let whole_rows = self.reads_twice() && matches!(self.form.copy.by, SharedBy::Row);
+        if whole_rows && !self.form.copy.transposed { 2 } else { 8 }
+    }
+}
+
+const PREFIX: &str = "ggemm_quantize_";
+
+const BY: [(&str, SharedBy); 3] = [("rows", SharedBy::Row), ("cols", SharedBy::Column), ("blocks", SharedBy::Block)];
+
+impl fmt::Display for Copy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = BY.into_iter().find(|(_, by)| *by == self.by).map_or("", |(name, _)| name);
+        write!(f, "{name}{}", if self.transposed { "t" } else { "" })
+    }
+}
+
+impl fmt::Display for QuantizeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let QuantizeSpec { source, format, form } = self;
+        write!(f, "{PREFIX}{source}_{format}_{}", form.scaling)?;
+        if form.ragged {
+            write!(f, "_ragged")?;
+        }
+        for copy in self.copies() {
+            write!(f, "_{copy}")?;
+        }
+        write!(f, "_{}", self.arch().name().replace('_', ""))
+    }
+}
+
+/// A string that is no name of a kernel that quantizes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not the name of a kernel that quantizes (as ggemm_quantize_bf16_e4m3_block_rows_sm89 is): `ggemm list` prints all"
+)]
+pub struct QuantizeNameError(pub String);
+
+impl FromStr for QuantizeSpec {
+    type Err = QuantizeNameError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        // There are few, and a name that is almost one is none.
+        let is_one = name.starts_with(PREFIX);
+        let found = is_one.then(|| QuantizeSpec::all().find(|spec| spec.to_string() == name)).flatten();
+        found.ok_or_else(|| QuantizeNameError(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_read_back_and_are_distinct() {
+        let names: HashSet<String> = QuantizeSpec::all().map(|spec| spec.to_string()).collect();
+        assert_eq!(names.len(), QuantizeSpec::all().count());
+        for spec in QuantizeSpec::all() {
+            assert_eq!(spec.to_string().parse(), Ok(spec));
+            assert_eq!(QuantizeSpec::new(spec.source, spec.format, spec.form), Some(spec));
+        }
+        for name in ["", "ggemm_quantize_bf16_e4m3_block_ragged_rows_sm89", "ggemm_quantize_bf16_bf16_block_rows_sm89"]
+        {
+            assert_eq!(name.parse::<QuantizeSpec>(), Err(QuantizeNameError(name.into())));
+        }
+    }
+
+    #[test]
+    fn what_is_no_kernel_is_refused() {
+        let form = Form::ALL[0];
+        assert_eq!(QuantizeSpec::new(Dtype::E4m3, Dtype::E4m3, form), None);
+        assert_eq!(QuantizeSpec::new(Dtype::Bf16, Dtype::F16, form), None);
+        assert_eq!(QuantizeSpec::new(Dtype::Bf16, Dtype::E4m3, Form { ragged: true, ..form }), None);
+    }
+}

@@ -1,0 +1,219 @@
+//! [`Task`]: a quantization as the host sees it: which kernel, and what goes into its parameters.
+
+use super::spec::{Copy, Form, QuantizeSpec};
+use crate::dtype::Dtype;
+use crate::ir::{ParamRole, QuantizeRole, SharedBy};
+use crate::launch::{Argument, Operand};
+use crate::problem::{GroupForm, IndexType, Operation, Problem, TensorShape, WeightLayout, WeightSharing};
+use crate::scaling::{SCALE_BLOCK, ScaleShape, Scaling};
+use crate::spec::Ragged;
+
+/// The bytes that rows are aligned to for whole accesses.
+const ALIGNMENT: usize = 16;
+
+/// Where a quantized copy and its scales lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyShape {
+    /// The copy, as a problem has it.
+    pub elements: TensorShape,
+    /// Its scales, as the problem has them.
+    pub scales: ScaleShape,
+    copy: Copy,
+    /// Scales from one group, row and column (or block of them) of the source to the next.
+    scale_strides: [usize; 3],
+}
+
+/// The groups that divide a source's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Groups {
+    count: usize,
+    form: GroupForm,
+    index: IndexType,
+    merged: bool,
+}
+
+/// One launch: a source, and one or two quantized copies of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    spec: QuantizeSpec,
+    matrices: usize,
+    rows: usize,
+    cols: usize,
+    groups: Option<Groups>,
+    powers_of_two: bool,
+    copies: Vec<CopyShape>,
+}
+
+impl Task {
+    /// Quantizes the first (0) or second (1) operand of `problem` from elements of type `source`, a weight from `from`.
+    /// `None` where the problem is not fp8 or `source` is not quantized.
+    pub fn new(
+        problem: &Problem,
+        which: usize,
+        source: Dtype,
+        from: WeightLayout,
+        powers_of_two: bool,
+    ) -> Option<Self> {
+        let (elements, scales) = (*problem.tensors().get(which)?, *problem.scales()?.get(which)?);
+        let scaling = problem.scaling;
+        let contraction = problem.contraction();
+        let task = |form: Form, [matrices, rows, cols]: [usize; 3], groups, scale_strides| {
+            let spec = QuantizeSpec::new(source, elements.dtype, form)?;
+            let copies = vec![CopyShape { elements, scales, copy: form.copy, scale_strides }];
+            Some(Task { spec, matrices, rows, cols, groups, powers_of_two, copies })
+        };
+        let ScaleShape { group_stride, outer_stride, reduction_stride, .. } = scales;
+        if contraction.ragged == Ragged::Reduction {
+            let copy = Copy { by: SharedBy::Column, transposed: problem.reduction_blocks };
+            let groups = Groups {
+                count: problem.groups,
+                form: problem.group_form,
+                index: problem.group_index,
+                merged: problem.weight_sharing == WeightSharing::Shared,
+            };
+            let form = Form { scaling, ragged: true, copy, second: None };
+            let cols = [problem.n, problem.k][which];
+            let strides = [group_stride, reduction_stride, outer_stride];
+            return task(form, [1, problem.m, cols], Some(groups), strides);
+        }
+        if which == 0 {
+            let copy = Copy { by: SharedBy::Row, transposed: false };
+            let form = Form { scaling, ragged: false, copy, second: None };
+            let strides = [group_stride, outer_stride, reduction_stride];
+            return task(form, [1, elements.rows, elements.cols], None, strides);
+        }
+        let is_nk = from == WeightLayout::Nk;
+        let [rows, cols] = if is_nk { [problem.n, problem.k] } else { [problem.k, problem.n] };
+        // forward reduces along K, grad_x along N.
+        let rows_run_along = is_nk == (problem.operation == Operation::Forward);
+        let by = match (scaling, rows_run_along) {
+            (Scaling::Block, _) => SharedBy::Block,
+            (_, true) => SharedBy::Row,
+            (_, false) => SharedBy::Column,
+        };
+        let copy = Copy { by, transposed: from != problem.weight_layout };
+        let form = Form { scaling, ragged: false, copy, second: None };
+        let (row_stride, col_stride) =
+            if rows_run_along { (outer_stride, reduction_stride) } else { (reduction_stride, outer_stride) };
+        task(form, [elements.groups, rows, cols], None, [group_stride, row_stride, col_stride])
+    }
+
+    /// Both tasks as one, which reads the source once; `None` where they are of different sources, or where the scales of
+    /// one need more of the source than those of the other.
+    pub fn together(&self, other: &Task) -> Option<Self> {
+        let (first, second) = (self.spec.form(), other.spec.form());
+        let groups = match (self.groups, other.groups) {
+            (Some(a), Some(b)) if a != b => return None,
+            (a, b) => a.or(b),
+        };
+        let form = Form { ragged: groups.is_some(), second: Some(second.copy), ..first };
+        let spec = QuantizeSpec::new(self.spec.source(), self.spec.format(), form)?;
+        let source = |t: &Task| (t.spec.source(), t.spec.format(), t.spec.form().scaling, t.powers_of_two);
+        let extents = |t: &Task| (t.matrices, t.rows, t.cols);
+        let is_same = source(self) == source(other) && extents(self) == extents(other);
+        let is_single = first.second.is_none() && second.second.is_none();
+        let copies = self.copies.iter().chain(&other.copies).copied().collect();
+        (is_same && is_single).then_some(Task { spec, groups, copies, ..self.clone() })
+    }
+
+    /// The kernel.
+    pub fn spec(&self) -> &QuantizeSpec {
+        &self.spec
+    }
+
+    /// The copies.
+    pub fn copies(&self) -> &[CopyShape] {
+        &self.copies
+    }
+
+    /// Matrices of the source, and rows and columns of each.
+    pub fn extents(&self) -> [usize; 3] {
+        [self.matrices, self.rows, self.cols]
+    }
+
+    /// Elements of the source.
+    pub fn source_elements(&self) -> usize {
+        self.matrices.saturating_mul(self.rows).saturating_mul(self.cols)
+    }
+
+    /// Whether the kernel reads sizes or ends.
+    pub fn has_groups(&self) -> bool {
+        self.groups.is_some()
+    }
+
+    /// Whether rows of the source and of the copies start at multiples of 16 bytes where the tensors do, and consist of
+    /// whole 16 bytes.
+    pub fn is_aligned(&self) -> bool {
+        let whole = |n: usize| n.is_multiple_of(ALIGNMENT);
+        let copy = |c: &CopyShape| {
+            let rows_are_columns = c.copy.transposed && self.groups.is_none();
+            whole(c.elements.row_stride) && whole(c.elements.group_stride) && (!rows_are_columns || whole(self.rows))
+        };
+        whole(self.cols) && self.copies.iter().all(copy)
+    }
+
+    /// CTAs to launch where `resident` of the kernel run at once; 0 where there is nothing to write.
+    pub fn grid(&self, resident: u32) -> u32 {
+        u32::try_from(self.most_jobs()).unwrap_or(u32::MAX).min(resident.max(1))
+    }
+
+    /// The largest number of jobs that any sizes could make.
+    fn most_jobs(&self) -> usize {
+        let Form { scaling, copy, .. } = self.spec.form();
+        let rows_of_block = 16 * self.spec.warps() as usize;
+        let (along_rows, along_cols) = match scaling {
+            Scaling::Row => (copy.by == SharedBy::Row, copy.by == SharedBy::Column),
+            Scaling::None | Scaling::Block => (true, true),
+        };
+        let row_tiles = match self.groups {
+            _ if !along_rows => 1,
+            // Each group may add a block that is not full, and so may the tail, but a block has a row of its own.
+            Some(groups) => self.rows.min(self.rows / rows_of_block + groups.count + 1),
+            None => self.rows.div_ceil(rows_of_block),
+        };
+        let col_tiles = if along_cols { self.cols.div_ceil(SCALE_BLOCK) } else { 1 };
+        let matrices = match self.groups {
+            Some(groups) if !along_rows && groups.merged => groups.count.min(1),
+            Some(groups) if !along_rows => groups.count,
+            Some(_) => 1,
+            None => self.matrices,
+        };
+        matrices.saturating_mul(row_tiles).saturating_mul(col_tiles)
+    }
+
+    /// The value that a parameter of this role takes; `aligned`: [`Task::is_aligned`], and the tensors themselves start at
+    /// multiples of 16 bytes.
+    pub fn argument(&self, role: ParamRole, aligned: bool) -> Argument {
+        let size = |n: usize| Argument::Integer(n as i64);
+        let flag = |on: bool| Argument::Integer(i64::from(on));
+        let groups = |of: fn(&Groups) -> i64| Argument::Integer(self.groups.as_ref().map_or(0, of));
+        match role {
+            ParamRole::Groups => Argument::Pointer(Operand::Groups),
+            ParamRole::GroupCount => groups(|g| g.count as i64),
+            ParamRole::GroupsAreEnds => groups(|g| i64::from(g.form == GroupForm::Ends)),
+            ParamRole::GroupsAreI64 => groups(|g| i64::from(g.index == IndexType::I64)),
+            ParamRole::MergeGroups => groups(|g| i64::from(g.merged)),
+            ParamRole::Rows => size(self.rows),
+            ParamRole::Cols => size(self.cols),
+            ParamRole::Quantize(role) => {
+                let copy =
+                    |number: u8, of: fn(&CopyShape) -> usize| size(self.copies.get(usize::from(number)).map_or(0, of));
+                match role {
+                    QuantizeRole::Source => Argument::Pointer(Operand::Source),
+                    QuantizeRole::Matrices => size(self.matrices),
+                    QuantizeRole::PowersOfTwo => flag(self.powers_of_two),
+                    QuantizeRole::Aligned => flag(aligned),
+                    QuantizeRole::Elements(number) => Argument::Pointer(Operand::Elements(number)),
+                    QuantizeRole::RowStride(number) => copy(number, |c| c.elements.row_stride),
+                    QuantizeRole::GroupStride(number) => copy(number, |c| c.elements.group_stride),
+                    QuantizeRole::Scales(number) => Argument::Pointer(Operand::Scales(number)),
+                    QuantizeRole::ScaleGroupStride(number) => copy(number, |c| c.scale_strides[0]),
+                    QuantizeRole::ScaleRowStride(number) => copy(number, |c| c.scale_strides[1]),
+                    QuantizeRole::ScaleColStride(number) => copy(number, |c| c.scale_strides[2]),
+                }
+            }
+            // No kernel that quantizes has a product's.
+            _ => size(0),
+        }
+    }
+}
