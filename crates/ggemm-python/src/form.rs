@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) accumulate: bool,
     /// M, of copies along the rows for grad_w.
     pub(crate) m: Option<usize>,
+    /// Sums of fp8 products may stay in the tensor cores' accumulator.
+    pub(crate) fast_accumulation: bool,
 }
 
 pub(crate) fn operation(code: u8) -> Result<Operation, Refusal> {
@@ -310,6 +312,7 @@ impl Tensors {
         problem.group_index = index(groups)?;
         problem.tail = options.tail;
         problem.accumulate = options.accumulate;
+        problem.fast_accumulation = options.fast_accumulation;
 
         let is_fp8 = problem.operand.is_fp8();
         let mut scattered = 0;

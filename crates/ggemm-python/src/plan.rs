@@ -64,6 +64,12 @@ impl Plan {
         problem.reduction_blocks.then_some(problem.m)
     }
 
+    /// Whether sums of fp8 products may stay in the tensor cores' accumulator.
+    #[getter]
+    fn fast_accumulation(&self) -> bool {
+        self.plan.problem().fast_accumulation
+    }
+
     /// What `run` says beside the tensors: ends, w_layout, tail, accumulate, shared, and the output's type.
     #[getter]
     fn options(&self) -> (bool, &'static str, &'static str, bool, bool, u8) {
@@ -110,7 +116,7 @@ impl Plan {
 
 /// Plans a problem. `device` is -1 for the host, else a GPU's ordinal.
 #[pyfunction]
-#[pyo3(signature = (operation, extents, types, w_layout, shared, ends, tail, accumulate, strides, device, variant, batch_invariant, checked, scaling=None, second=None, reduction_blocks=false))]
+#[pyo3(signature = (operation, extents, types, w_layout, shared, ends, tail, accumulate, strides, device, variant, batch_invariant, checked, scaling=None, second=None, reduction_blocks=false, fast_accumulation=false))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn plan(
     py: Python<'_>,
@@ -130,6 +136,7 @@ pub(crate) fn plan(
     scaling: Option<&str>,
     second: Option<u8>,
     reduction_blocks: bool,
+    fast_accumulation: bool,
 ) -> PyResult<Plan> {
     let (groups, m, n, k) = extents;
     let mut problem = Problem::new(form::operation(operation)?, groups, m, n, k);
@@ -139,6 +146,7 @@ pub(crate) fn plan(
     }
     problem.scaling = scaling.map(form::scaling).transpose()?.unwrap_or(Scaling::None);
     problem.reduction_blocks = reduction_blocks;
+    problem.fast_accumulation = fast_accumulation;
     problem.output = dtype("out_dtype", types.1)?;
     problem.group_index = match element_type(types.2)? {
         ElementType::I32 => IndexType::I32,

@@ -47,7 +47,7 @@ pub(crate) fn out_shape<'py>(
 ///
 /// The addresses must be those of live tensors as described. Python's side takes them from the tensors themselves.
 #[pyfunction]
-#[pyo3(signature = (operation, lhs, rhs, groups, out, ends, w_layout, tail, accumulate, stream, plan=None, scales=None, m=None))]
+#[pyo3(signature = (operation, lhs, rhs, groups, out, ends, w_layout, tail, accumulate, stream, plan=None, scales=None, m=None, fast_accumulation=false))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn run(
     py: Python<'_>,
@@ -64,6 +64,7 @@ pub(crate) fn run(
     plan: Option<&Bound<'_, Plan>>,
     scales: Option<(Tensor, Tensor)>,
     m: Option<usize>,
+    fast_accumulation: bool,
 ) -> PyResult<u8> {
     let options = Options {
         operation: form::operation(operation)?,
@@ -72,6 +73,7 @@ pub(crate) fn run(
         tail: form::tail(tail)?,
         accumulate,
         m,
+        fast_accumulation,
     };
     let tensors = Tensors { lhs, rhs, groups, out, scales: scales.map(Into::into) };
     let problem = match tensors.form(&options)? {

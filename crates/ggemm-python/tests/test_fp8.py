@@ -170,6 +170,11 @@ def test_plans():
     assert plan.problem.startswith("forward e5m2*e4m3->bf16 G=4 M=262 N=140 K=200 w=[G,N,K] scales=block")
     result = plan.run(a, b, sizes, scales=(a_scale, b_scale))
     np.testing.assert_array_equal(result, ggemm.forward(a, b, sizes, x_scale=a_scale, w_scale=b_scale))
+    fast = ggemm.plan("forward", **extents, dtype="e5m2", second_dtype="e4m3", scaling="block", fast_accumulation=True, device="cpu")
+    assert fast.problem.startswith(plan.problem.split(" scales=block")[0]) and "fast_accumulation" in fast.problem
+    np.testing.assert_array_equal(fast.run(a, b, sizes, scales=(a_scale, b_scale)), result)
+    with pytest.raises(ggemm.ArgumentError, match="fast_accumulation is set for operands of bf16"):
+        ggemm.forward(x, w, sizes, fast_accumulation=True)
     with pytest.raises(ggemm.ArgumentError, match="Problem::scaling is none"):
         ggemm.plan("forward", **extents, dtype="e4m3", device="cpu")
 

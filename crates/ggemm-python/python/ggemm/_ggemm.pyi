@@ -47,6 +47,8 @@ class Plan:
     def options(self) -> tuple[bool, str, str, bool, bool, int]: ...
     @property
     def m(self) -> int | None: ...
+    @property
+    def fast_accumulation(self) -> bool: ...
 
 def probe() -> Device:
     """Looks for a GPU. Where there is none, the result is the CPU and says why."""
@@ -74,6 +76,7 @@ def run(
     plan: Plan | None = None,
     scales: tuple[_Tensor, _Tensor] | None = None,
     m: int | None = None,
+    fast_accumulation: bool = False,
 ) -> int: ...
 def synchronize(device: int, stream: int) -> None: ...
 def plan(
@@ -93,6 +96,7 @@ def plan(
     scaling: str | None = None,
     second: int | None = None,
     reduction_blocks: bool = False,
+    fast_accumulation: bool = False,
 ) -> Plan: ...
 
 # Operation, which operand, dtype code, scaling, w_layout, to_layout, shared, reduction_blocks.
