@@ -96,7 +96,7 @@ fn sweeps_go_along_their_axis() {
 
 #[test]
 fn a_report_reads_well() {
-    insta::assert_snapshot!(from_record(&[]).passed());
+    insta::assert_snapshot!(from_record(&["--peers", RACE]).passed());
 }
 
 #[test]

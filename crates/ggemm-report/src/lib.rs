@@ -15,6 +15,7 @@ mod race;
 mod rates;
 mod record;
 pub mod regret;
+mod standing;
 
 pub use compare::{Change, Comparison, DRIFT, TOLERANCE, Verdict};
 pub use error::ReportError;
@@ -22,3 +23,4 @@ pub use noise::{Level, deviation, median};
 pub use race::{Contestant, Race};
 pub use rates::Rates;
 pub use record::{Axis, LaunchCost, Point, Record, Row, SCHEMA, Subject};
+pub use standing::{Product, Standing};

@@ -146,8 +146,8 @@ pub(super) struct ReportArgs {
     /// Draw them: speeds beside peers' stored ones, shares of the floor, sweeps
     #[arg(long, value_name = "FILE")]
     pub(super) svg: Option<PathBuf>,
-    /// Races of peers to draw beside, separated by commas; rows on the same device count [default: those that are built in]
-    #[arg(long, value_name = "FILE,…", value_delimiter = ',', requires = "svg")]
+    /// Races of peers to stand beside, separated by commas; those on the same device count [default: what is built in]
+    #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     pub(super) peers: Vec<PathBuf>,
     /// Tell what has changed since these results, beyond the noise
     #[arg(long, value_name = "FILE")]

@@ -42,7 +42,7 @@ impl BenchArgs {
             [] => self.measure(&mut stdout)?,
             files => (self.reread(files, &mut stdout)?, 0),
         };
-        for part in [text::foot(&record), text::regrets(&record)].iter().filter(|part| !part.is_empty()) {
+        for part in [text::foot(&record, &races), text::regrets(&record)].iter().filter(|part| !part.is_empty()) {
             write!(stdout, "\n{part}")?;
         }
         let mut slower = false;

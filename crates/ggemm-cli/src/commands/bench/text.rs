@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use ggemm_report::regret::{Choice, Distribution, choices};
-use ggemm_report::{Change, Comparison, LaunchCost, Record, Row, Verdict};
+use ggemm_report::{Change, Comparison, LaunchCost, Product, Race, Record, Row, Standing, Verdict};
 
 use super::cases::label;
 use crate::numbers;
@@ -65,13 +65,25 @@ fn time(microseconds: f64) -> String {
 }
 
 /// What stands below the lines.
-pub(super) fn foot(record: &Record) -> String {
+pub(super) fn foot(record: &Record, races: &[Race]) -> String {
     let mut text = String::new();
     if record.rows.iter().any(|row| !row.chosen) {
         text += "* what a plan takes; m what it would take without a table, where that is another one\n";
     }
     if !record.rows.is_empty() && record.rows.iter().all(|row| row.floor_us.is_none()) {
         _ = writeln!(text, "no floor: what {} sustains is not known; --sustained says it", record.device);
+    }
+    if let Some(Standing { products, mean, worst }) = Standing::of(record, races) {
+        let Product { row, peer } = &worst;
+        _ = writeln!(
+            text,
+            "peers' stored results on this device: the fastest takes {mean:.2} times ggemm's time, in the geometric mean \
+             over {products} products; at the worst {:.2} ({} {}, {})",
+            worst.ratio(),
+            label(&row.subject),
+            row.subject.operation(),
+            peer.peer
+        );
     }
     if let Some(LaunchCost { launch_us, in_graph_us, plan_us }) = &record.launch {
         let first = record.rows.first().map_or_else(String::new, |row| format!("{}: ", label(&row.subject)));
