@@ -9,6 +9,7 @@
 mod case;
 mod host;
 mod machine;
+mod quantize;
 mod report;
 
 use std::fs::File;
@@ -85,6 +86,13 @@ fn run(options: &Options, device: &Device) -> Result<()> {
                 println!("{row}");
                 report.rows.push(row);
             }
+        }
+    }
+    if options.only.is_empty() && options.operations.is_empty() {
+        println!();
+        for row in quantize::measure(device)? {
+            println!("{row}");
+            report.quantize.push(row);
         }
     }
     report.host = Some(host::measure(device)?);

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::case::bytes_moved;
 use crate::host::HostTimes;
 use crate::machine;
+use crate::quantize::QuantizeRow;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -21,6 +22,7 @@ pub(crate) struct Report {
     commit: Option<&'static str>,
     card_before: Option<String>,
     pub(crate) rows: Vec<Row>,
+    pub(crate) quantize: Vec<QuantizeRow>,
     pub(crate) host: Option<HostTimes>,
 }
 
@@ -34,6 +36,7 @@ impl Report {
             commit: option_env!("GGEMM_COMMIT"),
             card_before: machine::state(),
             rows: Vec::new(),
+            quantize: Vec::new(),
             host: None,
         }
     }
