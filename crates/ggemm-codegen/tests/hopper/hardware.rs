@@ -121,6 +121,7 @@ fn name(operand: Operand) -> &'static str {
         Operand::D => "d",
         Operand::Groups => "groups",
         Operand::Workspace => "workspace",
+        other => unreachable!("{other:?} is no product's"),
     }
 }
 
