@@ -8,6 +8,7 @@ mod capture;
 mod code;
 mod faults;
 mod memory;
+mod quantize;
 mod raw;
 mod results;
 mod streams;
@@ -35,7 +36,16 @@ fn main() -> ExitCode {
             None
         }
     };
-    let all = [results::TESTS, memory::TESTS, capture::TESTS, streams::TESTS, raw::TESTS, code::TESTS, faults::TESTS];
+    let all = [
+        results::TESTS,
+        memory::TESTS,
+        capture::TESTS,
+        streams::TESTS,
+        raw::TESTS,
+        code::TESTS,
+        quantize::TESTS,
+        faults::TESTS,
+    ];
     let trials = all.concat().into_iter().map(|(name, test)| {
         let there = device.clone();
         let ignored = there.is_none();

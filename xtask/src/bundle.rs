@@ -27,9 +27,10 @@ pub(crate) struct Options {
 const MOST_BYTES: u64 = 60 << 20;
 
 /// What is in a bundle, and what that is.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("ggemm", "the command, with machine code inside: `./ggemm --help`"),
     ("gpu-tests", "the tests that need a GPU"),
+    ("quantize-bench", "what quantization costs"),
     ("sanitize.sh", "NVIDIA's compute-sanitizer over every kernel"),
     ("README.txt", "this"),
 ];
@@ -52,8 +53,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let source = [("GGEMM_BAKE", OsString::from("source")), variables[2].clone()];
     let tests =
         cargo::build(&["test", "--release", "--package", "ggemm", "--test", "gpu", "--no-run"], &source, "gpu")?;
+    let quantize =
+        cargo::build(&["bench", "--package", "ggemm", "--bench", "quantize", "--no-run"], &source, "quantize")?;
     let script = root().join("scripts/sanitize.sh");
-    let sizes = pack(&folder, [&ggemm, &tests, &script], &readme(&commit, &options.targets))?;
+    let sizes = pack(&folder, [&ggemm, &tests, &quantize, &script], &readme(&commit, &options.targets))?;
     for (name, bytes) in &sizes {
         println!("{:>8.1} MiB  {name}", mebibytes(*bytes));
     }
@@ -107,7 +110,7 @@ fn replaceable(folder: &Path) -> Result<()> {
 }
 
 /// Copies the files, and returns their names and sizes.
-fn pack(folder: &Path, files: [&Path; 3], readme: &str) -> Result<Vec<(&'static str, u64)>> {
+fn pack(folder: &Path, files: [&Path; 4], readme: &str) -> Result<Vec<(&'static str, u64)>> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => fs::create_dir_all(folder)?,
@@ -127,7 +130,7 @@ fn readme(commit: &str, targets: &[Arch]) -> String {
         .iter()
         .map(|target| target.name())
         .collect();
-    let files: Vec<String> = FILES.iter().map(|(name, what)| format!("  {name:<12} {what}\n")).collect();
+    let files: Vec<String> = FILES.iter().map(|(name, what)| format!("  {name:<14} {what}\n")).collect();
     format!(
         "{TITLE}\n\n\
          Commit {commit}, machine code for {}.\n\n{}\n\
@@ -135,6 +138,7 @@ fn readme(commit: &str, targets: &[Arch]) -> String {
          ./ggemm doctor                             whether the machine has what it takes\n  \
          ./gpu-tests                                every test on the GPU\n  \
          ./ggemm bench --suite --json h100.json     layers of known models, timed: commit it in benches/results/\n  \
+         ./quantize-bench                           bytes read and written by the kernels that quantize, over time\n  \
          ./ggemm bench --suite held-out --all       what better choices of kernels would save\n  \
          ./ggemm run --backend cuda                 one problem, timed and checked\n  \
          ./ggemm verify                             200 random problems for every variant\n  \
@@ -160,8 +164,8 @@ mod tests {
         assert!(readme.contains("Commit 0123, machine code for sm_90a.\n"), "{readme}");
         for _ in 0..2 {
             replaceable(&to).unwrap();
-            let sizes = pack(&to, [&from; 3], &readme).unwrap();
-            assert_eq!(sizes[..3], [("ggemm", 5), ("gpu-tests", 5), ("sanitize.sh", 5)]);
+            let sizes = pack(&to, [&from; 4], &readme).unwrap();
+            assert_eq!(sizes[..4], [("ggemm", 5), ("gpu-tests", 5), ("quantize-bench", 5), ("sanitize.sh", 5)]);
             assert_eq!(fs::read_dir(&to).unwrap().count(), FILES.len());
         }
         fs::write(to.join(MARK), "precious").unwrap();

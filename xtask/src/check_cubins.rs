@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
 use ggemm_attest::{CubinHash, Cubins};
-use ggemm_codegen::{Arch, catalogue, generate};
+use ggemm_codegen::{Arch, QuantizeSpec, catalogue, generate, generate_quantizer};
 use ggemm_compile::{Cache, CacheLocation, Compiler, Cubin, Origin, Request, Target};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -53,6 +53,10 @@ fn jobs() -> Result<Vec<Job>> {
         let target: Target = arch.name().parse()?;
         for spec in catalogue::shipped_for(arch) {
             let generated = generate(&spec);
+            jobs.push(Job { source: generated.source(), name: generated.name, target: target.clone(), ships: true });
+        }
+        for spec in QuantizeSpec::all().filter(|spec| arch.executes(spec.arch())) {
+            let generated = generate_quantizer(&spec);
             jobs.push(Job { source: generated.source(), name: generated.name, target: target.clone(), ships: true });
         }
     }

@@ -60,11 +60,6 @@ pub(crate) enum Refusal {
     /// `m` for operands that do not need it.
     #[error("m is {m}, and {argument} holds {found}: only fp8 copies along the rows need it; pass none")]
     Rows { m: usize, argument: &'static str, found: &'static str },
-    /// A tensor of a GPU that is to be quantized.
-    #[error(
-        "{argument} lies on {found}: ggemm quantizes on the host; move it there, or quantize it with its framework"
-    )]
-    OnGpu { argument: &'static str, found: String },
     /// No GPU.
     #[error(transparent)]
     NoDevice(#[from] NoDevice),
@@ -82,7 +77,9 @@ impl From<Refusal> for PyErr {
             | Refusal::Runtime(Error::ArgumentType { .. } | Error::SourceType { .. }) => {
                 ArgumentTypeError::new_err(text)
             }
-            Refusal::OnGpu { .. } | Refusal::Runtime(Error::NoFp8Kernel { .. }) => UnsupportedError::new_err(text),
+            Refusal::Runtime(Error::NoFp8Kernel { .. } | Error::NoFp8Conversion { .. }) => {
+                UnsupportedError::new_err(text)
+            }
             Refusal::NoDevice(_) => DeviceError::new_err(text),
             Refusal::Runtime(error) if !is_of_arguments(&error) => DeviceError::new_err(text),
             _ => ArgumentError::new_err(text),

@@ -1,4 +1,4 @@
-//! From a host tensor of 16 or 32 bits to the operand of an fp8 problem.
+//! From a tensor of 16 or 32 bits to the operand of an fp8 problem, where the tensor lies.
 
 use ggemm_runtime::quantize::Quantizer;
 use ggemm_runtime::{
@@ -10,7 +10,7 @@ use pyo3::types::PyTuple;
 use crate::error::Refusal;
 use crate::form;
 use crate::run::{host_bytes, host_bytes_mut};
-use crate::tensor::{Tensor, device_name, element_type};
+use crate::tensor::{HOST, Tensor, device_name, element_type};
 
 /// What the caller says of an operand: operation, which operand, its type, how it is scaled, the source weight's layout and
 /// the copy's, whether dw is shared by all groups, whether the copy lies along the rows.
@@ -67,11 +67,6 @@ impl Request {
             problem.group_index = form::index(groups)?;
         }
         problem.validate().map_err(ggemm_runtime::Error::from)?;
-        for (name, tensor) in [(argument, Some(source)), ("sizes (or ends)", groups)] {
-            if let Some(tensor) = tensor.filter(|tensor| tensor.device >= 0) {
-                return Err(Refusal::OnGpu { argument: name, found: device_name(tensor.device) });
-            }
-        }
         Ok(Request { problem, which, from })
     }
 
@@ -104,7 +99,8 @@ pub(crate) fn quantized_shapes<'py>(
     Ok((PyTuple::new(py, request.shape())?, PyTuple::new(py, request.scale_shape())?))
 }
 
-/// Quantizes `source` into `elements` and `scales`, new tensors of [`quantized_shapes`]. Returns 0, or which tensors (1:
+/// Quantizes `source` into `elements` and `scales`, new tensors of [`quantized_shapes`], on `stream`, a handle of the
+/// tensors' GPU; on the host it is done when this returns. Returns 0, or which tensors (1:
 /// source, 4: groups) must be copied into dense memory first; nothing is then done.
 ///
 /// The addresses must be those of live tensors as described.
@@ -119,6 +115,7 @@ pub(crate) fn quantize(
     powers_of_two: bool,
     elements: Tensor,
     scales: Tensor,
+    stream: usize,
 ) -> PyResult<u8> {
     let request = Request::of(kind, &source, groups.as_ref(), ends)?;
     let of_source = if source.is_dense() { 0 } else { form::scattered::LHS };
@@ -136,7 +133,21 @@ pub(crate) fn quantize(
             return Err(Refusal::Shape { argument, found, other, expected, remedy }.into());
         }
     }
-    py.detach(|| on_host(&request, powers_of_two, &source, groups.as_ref(), [&elements, &scales]))?;
+    // What the operand's scales do not depend on is not looked at.
+    let groups = groups.filter(|_| request.problem.operation == Operation::GradW);
+    let argument = request.problem.operation.tensor_names()[request.which];
+    for (name, tensor) in [("sizes (or ends)", groups.as_ref()), ("out", Some(&elements)), ("out", Some(&scales))] {
+        if let Some(tensor) = tensor.filter(|tensor| tensor.device.max(HOST) != source.device.max(HOST)) {
+            let (found, expected) = (device_name(tensor.device), device_name(source.device));
+            return Err(Refusal::Device { argument: name, found, first: argument, expected }.into());
+        }
+    }
+    if source.device < 0 {
+        py.detach(|| on_host(&request, powers_of_two, &source, groups.as_ref(), [&elements, &scales]))?;
+    } else {
+        // A kernel may be compiled now: other threads go on meanwhile.
+        py.detach(|| on_gpu(&request, powers_of_two, &source, groups.as_ref(), [&elements, &scales], stream))?;
+    }
     Ok(0)
 }
 
@@ -156,7 +167,7 @@ fn on_host(
         Ok::<_, Refusal>(View::from_bytes(tensor.ty, bytes)?)
     };
     let mut quantizer = Quantizer::new(&request.problem)?.weights_from(request.from).powers_of_two(powers_of_two);
-    if let Some(groups) = groups.filter(|_| request.problem.operation == Operation::GradW) {
+    if let Some(groups) = groups {
         quantizer = quantizer.groups(read("sizes (or ends)", groups)?)?;
     }
     let from = read(request.problem.operation.tensor_names()[request.which], source)?;
@@ -173,4 +184,92 @@ fn copy(buffer: &Buffer, to: &Tensor) -> Result<(), Refusal> {
     // else uses it.
     unsafe { host_bytes_mut(to.address, bytes.len()) }.copy_from_slice(bytes);
     Ok(())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn on_gpu(_: &Request, _: bool, _: &Tensor, _: Option<&Tensor>, _: [&Tensor; 2], _: usize) -> Result<(), Refusal> {
+    Err(ggemm_runtime::NoDevice::NotBuilt.into())
+}
+
+#[cfg(feature = "cuda")]
+use gpu::on_gpu;
+
+#[cfg(feature = "cuda")]
+mod gpu {
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+    use ggemm_runtime::cuda::{RawCopies, Stream};
+    use ggemm_runtime::quantize::{QuantizePlan, Quantizer};
+    use ggemm_runtime::{ElementType, Error, Operation, Problem, WeightLayout};
+
+    use super::Request;
+    use crate::error::Refusal;
+    use crate::plans;
+    use crate::tensor::Tensor;
+
+    /// What decides a plan: device, problem, which operand, how the source lies and what it holds, powers of two.
+    type Key = (i32, Problem, usize, WeightLayout, ElementType, bool);
+
+    /// How many plans are kept; beyond, all are made anew as they are asked for.
+    const MOST: usize = 1024;
+
+    pub(super) fn on_gpu(
+        request: &Request,
+        powers_of_two: bool,
+        source: &Tensor,
+        groups: Option<&Tensor>,
+        [elements, scales]: [&Tensor; 2],
+        stream: usize,
+    ) -> Result<(), Refusal> {
+        let Request { problem, which, from } = request;
+        let argument = problem.operation.tensor_names()[*which];
+        if groups.is_none() && problem.operation == Operation::GradW {
+            return Err(Error::MissingGroups { problem: problem.to_string() }.into());
+        }
+        for (name, tensor) in
+            [(argument, Some(source)), ("sizes (or ends)", groups), ("out", Some(elements)), ("out", Some(scales))]
+        {
+            let Some(tensor) = tensor else { continue };
+            let count = tensor.shape.as_slice().iter().map(|e| usize::try_from(*e).unwrap_or(0)).product::<usize>();
+            tensor.check_memory(name, count)?;
+        }
+        let device = plans::device(source.device)?;
+        let key = (source.device, problem.clone(), *which, *from, source.ty, powers_of_two);
+        let plan = planned(&key)?;
+        // SAFETY: the framework says that this is its current stream of the tensors' GPU, or it is one of the driver's own
+        // two; it lives for the length of this call, and the wrap does not leave it.
+        let stream = unsafe { Stream::from_raw(&device, std::ptr::with_exposed_provenance_mut(stream)) }?;
+        let groups = groups.map_or(0, |groups| groups.address);
+        let copies = [(elements.address, scales.address), (0, 0)];
+        let tensors = RawCopies { source: source.address, groups, copies };
+        // SAFETY: the request made the plan's problem from these very tensors, which are dense, lie on the plan's GPU and are
+        // as long as their extents say; the targets are new and have the extents that the problem says. Their framework
+        // keeps the memory until the work that its stream was asked for is done, as for each of its own operations.
+        Ok(unsafe { plan.run_raw(&stream, tensors) }?)
+    }
+
+    /// The plan of this key, made once.
+    fn planned(key: &Key) -> Result<Arc<QuantizePlan>, Refusal> {
+        static PLANS: OnceLock<Mutex<HashMap<Key, Arc<QuantizePlan>>>> = OnceLock::new();
+        let plans = || PLANS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plans().get(key) {
+            return Ok(Arc::clone(plan));
+        }
+        let (device, problem, which, from, source, powers_of_two) = key;
+        let quantizer = Quantizer::new(problem)?.weights_from(*from).powers_of_two(*powers_of_two);
+        let device = plans::device(*device)?;
+        let plan = if *which == 0 {
+            QuantizePlan::first(&quantizer, &device, *source)?
+        } else {
+            QuantizePlan::second(&quantizer, &device, *source)?
+        };
+        let plan = Arc::new(plan);
+        let mut plans = plans();
+        if plans.len() >= MOST {
+            plans.clear();
+        }
+        plans.insert(key.clone(), Arc::clone(&plan));
+        Ok(plan)
+    }
 }

@@ -123,7 +123,7 @@ fn name(operand: Operand) -> &'static str {
         Operand::Workspace => "workspace",
         Operand::AScales => "a_scales",
         Operand::BScales => "b_scales",
-        other => panic!("no product has {other:?}"),
+        other => unreachable!("{other:?} is no product's"),
     }
 }
 

@@ -82,7 +82,7 @@ impl Case {
         let QuantizeScenario { asked, from, groups, powers_of_two } = scenario;
         let dtype = spec.source();
         let task = |a: &Asked| {
-            a.problem.validate().unwrap();
+            a.problem.validate().expect("a problem that means something");
             Task::new(&a.problem, a.which, dtype, from, powers_of_two).expect("an fp8 problem")
         };
         let first = task(&asked[0]);
@@ -162,7 +162,11 @@ fn runs(problem: &Problem, values: &[i64]) -> Vec<Range<usize>> {
         };
         runs.push(start as usize..before as usize);
     }
-    if problem.weight_sharing == WeightSharing::Shared { vec![0..before as usize] } else { runs }
+    if problem.weight_sharing == WeightSharing::Shared {
+        runs.clear();
+        runs.push(0..before as usize);
+    }
+    runs
 }
 
 /// An element's place: in the source, in the copy, and which scale it has.
@@ -175,7 +179,7 @@ struct Place {
 impl Copy {
     fn of(asked: &Asked, values: &[f32], groups: &[i64], from: WeightLayout, powers_of_two: bool) -> Copy {
         let Asked { problem, which } = asked;
-        let (shape, scale) = (problem.tensors()[*which], problem.scales().unwrap()[*which]);
+        let (shape, scale) = (problem.tensors()[*which], problem.scales().expect("fp8 has scales")[*which]);
         let mut places = Vec::new();
         let (mut scales_of_nothing, mut zeros) = (Vec::new(), Vec::new());
         let Problem { m, n, k, .. } = *problem;
@@ -248,7 +252,7 @@ impl Copy {
         }
         let mut elements = vec![None; shape.elements()];
         for p in places {
-            let scale = f32::from_bits(scales[p.scale].unwrap() as u32);
+            let scale = f32::from_bits(scales[p.scale].expect("every element has a scale") as u32);
             let value = values[p.source];
             let scaled = if value.is_nan() { value } else { value * (1.0 / scale) };
             let rounded = if is_e4m3 { fp8::e4m3_from_f32(scaled) } else { fp8::e5m2_from_f32(scaled) };

@@ -172,7 +172,7 @@ impl Ground {
 }
 
 fn survivors(name: &str, sample: usize) -> Vec<String> {
-    let spec: QuantizeSpec = name.parse().unwrap();
+    let spec: QuantizeSpec = name.parse().expect("a kernel's name");
     let ground = Ground::new(&spec, sample == usize::MAX);
     // The walk's faults are hunted in the kernels of products, but for what only these ask of it.
     let is_ours = |m: &Mutant| !m.site.starts_with("walk:") || m.site.contains("> if >");

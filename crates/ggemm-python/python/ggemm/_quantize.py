@@ -29,7 +29,10 @@ def quantize(
     shared: bool = False,
     reduction_blocks: bool = False,
 ) -> tuple[Any, Any]:
-    """The fp8 elements and the float32 scales of one operand of one operation, on the host.
+    """The fp8 elements and the float32 scales of one operand of one operation, where the tensor lies.
+
+    On a GPU a kernel makes them on the current stream, with the bits that the host would make; sizes or ends lie there
+    too and are not looked at. What belongs to no group is left as it was allocated, and no product reads it.
 
     A scale is the largest finite magnitude of its block over the largest of the format (448 of float8_e4m3fn, 57344 of
     float8_e5m2). Elements round to nearest even; infinities become the format's largest, NaN stays NaN, and a block of
@@ -63,7 +66,7 @@ def quantize(
 
     Raises:
         ArgumentError, ArgumentTypeError: as `forward`.
-        UnsupportedError: a tensor on a GPU.
+        UnsupportedError: a tensor on a GPU before compute capability 8.9, which has no conversion to fp8.
     """
     if operation not in _OPERATIONS:
         raise ArgumentError(f'operation is "{operation}", expected "forward", "grad_x" or "grad_w"')
@@ -88,11 +91,12 @@ def quantize(
     shape, scale_shape = _ggemm.quantized_shapes(kind, source, g, ends is not None)
     elements, scales = framework.empty(tensor, shape, fp8), framework.empty(tensor, scale_shape, _frameworks.F32)
     made = framework.raw(elements, "out", stream), framework.raw(scales, "out", stream)
-    scattered = _ggemm.quantize(kind, source, g, ends is not None, powers_of_two, *made)
+    scattered = _ggemm.quantize(kind, source, g, ends is not None, powers_of_two, *made, stream)
     if scattered:
         tensor = framework.dense(tensor) if scattered & _SOURCE else tensor
         groups = framework.dense(groups) if scattered & _GROUPS else groups
         source, g = raws()
-        if _ggemm.quantize(kind, source, g, ends is not None, powers_of_two, *made):
+        if _ggemm.quantize(kind, source, g, ends is not None, powers_of_two, *made, stream):
             raise ArgumentError(f"{argument} or {name} cannot be laid out densely: copy them first")
+    framework.finish(source[4] if type(source) is tuple else source.device, stream)
     return elements, scales

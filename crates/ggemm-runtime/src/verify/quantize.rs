@@ -94,7 +94,7 @@ impl QuantizeCase {
 
     /// Stretches of very different magnitudes; now and then zeros, infinities and NaN of both signs.
     fn source(&self) -> Result<Buffer, Error> {
-        let mut rng = Rng::new(self.seed ^ 0x50a7_ce);
+        let mut rng = Rng::new(self.seed ^ 0x50a7_ce11);
         let mut scale = 1.0;
         let [matrices, rows, cols] = self.extents();
         let values: Vec<f32> = (0..matrices * rows * cols)

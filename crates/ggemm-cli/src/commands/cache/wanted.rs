@@ -28,7 +28,8 @@ pub(super) fn all(arches: &[Arch]) -> Result<Vec<Wanted>, CacheError> {
     let mut wanted = Vec::new();
     for &arch in arches {
         let runs = |kernel: &&BakedKernel| kernel.spec().is_ok_and(|spec| catalogue::for_target(spec, arch).is_some());
-        for kernel in baked::KERNELS.iter().filter(runs) {
+        let quantizes = |kernel: &&BakedKernel| kernel.quantize_spec().is_ok_and(|spec| arch.executes(spec.arch()));
+        for kernel in baked::KERNELS.iter().filter(runs).chain(baked::QUANTIZERS.iter().filter(quantizes)) {
             wanted.push(Wanted::new(kernel, arch)?);
         }
     }
@@ -57,12 +58,16 @@ pub(super) fn of(problems: &[Problem], arches: &[Arch]) -> Result<Vec<Wanted>, C
 
 #[cfg(test)]
 mod tests {
+    use ggemm_codegen::QuantizeSpec;
+
     use super::*;
 
     #[test]
     fn all_is_what_ships_for_an_architecture() {
         for arch in Arch::ALL {
-            assert_eq!(all(&[arch]).unwrap().len(), catalogue::shipped_for(arch).len(), "{arch}");
+            let quantizers = QuantizeSpec::all().filter(|spec| arch.executes(spec.arch())).count();
+            let shipped = catalogue::shipped_for(arch).len() + quantizers;
+            assert_eq!(all(&[arch]).unwrap().len(), shipped, "{arch}");
         }
     }
 

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ggemm_codegen::explain::explain;
-use ggemm_codegen::{Arch, KernelSpec, SpecNameError, ValidSpec, Violation, catalogue, generate};
+use ggemm_codegen::{
+    Arch, KernelSpec, QuantizeSpec, SpecNameError, ValidSpec, Violation, catalogue, generate, generate_quantizer,
+};
 use serde::Serialize;
 
 use crate::Outcome;
@@ -53,6 +55,20 @@ pub(crate) enum EmitError {
         /// Variants that ship with names like it.
         near: Vec<String>,
     },
+    /// A kernel that multiplies nothing.
+    #[error("{name} quantizes, and only products are explained: print its text or its --contract")]
+    NotExplained {
+        /// The kernel's name.
+        name: String,
+    },
+    /// A target without the instructions.
+    #[error("{name} converts to fp8, which {target} has no instruction for: sm_89 and later have one")]
+    NoConversion {
+        /// The kernel's name.
+        name: String,
+        /// Where it was to run.
+        target: Arch,
+    },
     /// A spec that breaks rules.
     #[error("{name} is not legal on {target}:\n{}{}", Listed(violations), Nearest(near))]
     Illegal {
@@ -95,11 +111,21 @@ pub(crate) const SUGGESTED: usize = 3;
 impl EmitArgs {
     /// Prints the kernel.
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
-        let spec = valid(&self.spec, self.target)?;
-        let kernel = generate(&spec);
+        let quantizer = self.spec.parse::<QuantizeSpec>().ok();
+        let kernel = match &quantizer {
+            Some(_) if self.explain => return Err(EmitError::NotExplained { name: self.spec }.into()),
+            Some(spec) => match self.target {
+                Some(target) if !target.executes(spec.arch()) => {
+                    return Err(EmitError::NoConversion { name: self.spec, target }.into());
+                }
+                _ => generate_quantizer(spec),
+            },
+            None => generate(&valid(&self.spec, self.target)?),
+        };
         let text = if self.contract {
             json(&kernel.contract)?
         } else if self.explain {
+            let spec = valid(&self.spec, self.target)?;
             let report = explain::Report::new(explain(&spec), compiled::compile(&kernel, spec.target()));
             if self.json { json(&report)? } else { report.text() }
         } else {

@@ -76,7 +76,7 @@ pub(crate) struct ProblemArgs {
     /// Type of the outputs [default: the operands']
     #[arg(long, value_name = "DTYPE", value_parser = parsers::output())]
     pub(crate) output_dtype: Option<Dtype>,
-    /// Quantize the operands, on the CPU, to this fp8 format before each product
+    /// Quantize the operands to this fp8 format before each product, where it is computed
     #[arg(
         long, value_name = "FORMAT", value_parser = parsers::fp8(),
         conflicts_with_all = ["x_row_stride", "y_row_stride", "w_row_stride", "w_group_stride"]

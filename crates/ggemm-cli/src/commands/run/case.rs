@@ -7,7 +7,7 @@ use ggemm_runtime::{Buffer, Device, ElementType, Error, Mode, Operand, Runs, bf1
 
 use crate::commands::run::args::RunArgs;
 use crate::commands::run::tokens::TokenOrder;
-use crate::commands::run::transfer::Located;
+use crate::commands::run::transfer::{self, Located};
 use crate::commands::run::usage::{LONGEST_EXACT, UsageError};
 use crate::memory;
 
@@ -72,17 +72,7 @@ pub(crate) struct Operands<'a> {
     scales: Option<[Buffer; 2]>,
 }
 
-impl<'a> Operands<'a> {
-    /// The same on `device`.
-    pub(crate) fn on(self, device: &Device) -> Result<Self, Error> {
-        let [lhs, rhs] = self.elements;
-        let scales = match self.scales {
-            Some([a, b]) if a.device() != device => Some([a.to_device(device)?, b.to_device(device)?]),
-            scales => scales,
-        };
-        Ok(Operands { elements: [lhs.on(device)?, rhs.on(device)?], scales })
-    }
-
+impl Operands<'_> {
     /// The operands of a run.
     pub(crate) fn get(&self) -> [Operand<'_>; 2] {
         let [lhs, rhs] = &self.elements;
@@ -126,21 +116,23 @@ impl Case {
         }
     }
 
-    /// The operands of one operation, quantized where that is asked for. Scales are powers of two where results are to be
-    /// exact.
-    pub(crate) fn operands(&self, operation: Operation) -> Result<Operands<'_>, Error> {
+    /// The operands of one operation on `device`, quantized there where that is asked for. Scales are powers of two where
+    /// results are to be exact.
+    pub(crate) fn operands(&self, operation: Operation, device: &Device) -> Result<Operands<'_>, Error> {
         let (lhs, rhs) = match operation {
             Operation::Forward => (&self.x, &self.w),
             Operation::GradX => (&self.dy, &self.w),
             Operation::GradW => (&self.dy, &self.x),
         };
+        let [lhs, rhs] = [transfer::to_device(device, lhs)?, transfer::to_device(device, rhs)?];
         if self.fp8.is_none() {
-            return Ok(Operands { elements: [Located::There(lhs), Located::There(rhs)], scales: None });
+            return Ok(Operands { elements: [lhs, rhs], scales: None });
         }
+        let groups = transfer::to_device(device, &self.groups)?;
         let exact = self.values == Values::SmallIntegers;
-        let quantizer = Quantizer::new(&self.problem(operation))?.powers_of_two(exact).groups(&self.groups)?;
+        let quantizer = Quantizer::new(&self.problem(operation))?.powers_of_two(exact).groups(&*groups)?;
         let quantizer = quantizer.weights_from(self.base.weight_layout);
-        let (lhs, rhs) = (quantizer.first(lhs)?, quantizer.second(rhs)?);
+        let (lhs, rhs) = (quantizer.first(&*lhs)?, quantizer.second(&*rhs)?);
         let elements = [Located::Copied(lhs.elements), Located::Copied(rhs.elements)];
         Ok(Operands { elements, scales: Some([lhs.scales, rhs.scales]) })
     }

@@ -30,7 +30,7 @@ pub(crate) fn check(
     after: &Buffer,
 ) -> Result<Check, Error> {
     let problem = case.problem(operation);
-    let operands = case.operands(operation)?;
+    let operands = case.operands(operation, &Device::cpu())?;
     let [lhs, rhs] = operands.get();
     let progress = Progress::new(format!("{operation}: reference in f64"));
     let reference = Reference::compute(&problem, lhs, rhs, &case.groups, before, &|part| progress.show(part))?;

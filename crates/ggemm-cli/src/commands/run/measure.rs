@@ -58,7 +58,7 @@ pub(crate) fn measure(planner: &Planner, case: &Case, operation: Operation, repe
     let plan = planner.plan(&case.problem(operation))?;
     tracing::info!(%operation, variant = plan.variant().name(), why = plan.variant().reason(), "planned");
     let device = planner.device();
-    let operands = case.operands(operation)?.on(device)?;
+    let operands = case.operands(operation, device)?;
     let groups = transfer::to_device(device, &case.groups)?;
     let before = case.before(operation)?;
     let mut out = before.to_device(device)?;

@@ -10,17 +10,6 @@ pub(super) enum Located<'a> {
     Copied(Buffer),
 }
 
-impl<'a> Located<'a> {
-    /// The same on `device`.
-    pub(super) fn on(self, device: &Device) -> Result<Self, Error> {
-        match self {
-            Located::There(buffer) => to_device(device, buffer),
-            Located::Copied(buffer) if buffer.device() == device => Ok(Located::Copied(buffer)),
-            Located::Copied(buffer) => buffer.to_device(device).map(Located::Copied),
-        }
-    }
-}
-
 impl Deref for Located<'_> {
     type Target = Buffer;
 

@@ -26,6 +26,8 @@ pub(super) mod defaults {
 /// the bound of sums in f32, small integers right to the bit. Each problem runs twice and must leave the same bits.
 /// Outputs start as NaN; NaN lies in stride padding, in tails and behind every tensor, and nothing outside the output
 /// may change.
+///
+/// Kernels that quantize make copies of random sources, which must be the CPU's to the bit.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Only this variant; `*` stands for any letters. May be given more than once

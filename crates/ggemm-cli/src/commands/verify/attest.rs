@@ -1,12 +1,13 @@
 //! What an attestation says beside the results: which cubins ran, and where.
 
 use ggemm_attest::{Attestation, CubinHash, Entry, Producer, SCHEMA, Verdict, compiler_of};
-use ggemm_codegen::{Arch, KernelSpec};
+use ggemm_codegen::Arch;
 use ggemm_runtime::{Device, catalogue};
 
 use super::args::VerifyArgs;
 use super::error::VerifyError;
 use super::tally::Tally;
+use super::verified::Verified;
 
 /// All that an attestation needs, found before hours are spent on cases.
 pub(super) struct Provenance {
@@ -15,7 +16,7 @@ pub(super) struct Provenance {
     driver: String,
     commit: &'static str,
     compiler: String,
-    cubins: Vec<(KernelSpec, CubinHash)>,
+    cubins: Vec<(Verified, CubinHash)>,
 }
 
 /// The compiler of a cubin that does not say.
@@ -23,7 +24,7 @@ const UNKNOWN: &str = "an unknown compiler";
 
 impl Provenance {
     /// Reads what is known of the program, the device and the driver.
-    pub(super) fn find(device: &Device, arch: Arch, variants: &[KernelSpec]) -> Result<Self, VerifyError> {
+    pub(super) fn find(device: &Device, arch: Arch, variants: &[Verified]) -> Result<Self, VerifyError> {
         let commit = option_env!("GGEMM_COMMIT").filter(|commit| !commit.is_empty()).ok_or(VerifyError::NoCommit)?;
         let mut compiler: Option<String> = None;
         let mut cubins = Vec::new();
@@ -49,7 +50,7 @@ impl Provenance {
 
     /// The attestation of what was found.
     pub(super) fn attestation(self, args: &VerifyArgs, cases: u64, tallies: &[Tally]) -> Attestation {
-        let entry = |(tally, (spec, cubin)): (&Tally, (KernelSpec, CubinHash))| Entry {
+        let entry = |(tally, (spec, cubin)): (&Tally, (Verified, CubinHash))| Entry {
             variant: spec.to_string(),
             cubin,
             cases: tally.cases,
@@ -75,9 +76,9 @@ impl Provenance {
 
 /// The hash of the cubin that this program holds of a variant, and runs where it holds one; the variant's name and its
 /// compiler's version.
-fn baked(spec: &KernelSpec, arch: Arch) -> Result<(CubinHash, (&'static str, String)), VerifyError> {
+fn baked(spec: &Verified, arch: Arch) -> Result<(CubinHash, (&'static str, String)), VerifyError> {
     let name = spec.to_string();
-    let kernel = catalogue::KERNELS.find(&name);
+    let kernel = catalogue::KERNELS.find(&name).or_else(|| catalogue::QUANTIZERS.find(&name));
     // What ships is in the catalogue.
     let variant = kernel.map_or("", |kernel| kernel.name);
     let cubin = kernel.and_then(|kernel| kernel.cubin(arch)).ok_or(VerifyError::NoCubin { variant, arch })??;

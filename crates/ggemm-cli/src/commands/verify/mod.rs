@@ -6,6 +6,7 @@ mod error;
 mod report;
 mod select;
 mod tally;
+mod verified;
 
 use std::io::Write;
 use std::time::Instant;

@@ -127,24 +127,24 @@ impl Report {
 
 impl VariantReport {
     fn new(run: &Run<'_>, tally: &Tally) -> Self {
-        let variant = tally.spec.to_string();
+        let variant = tally.variant.to_string();
         let verdict = match &tally.failure {
             Some(_) => Some(Verdict::Fail),
             None => tally.passed(run.cases).then_some(Verdict::Pass),
         };
         let failure = tally.failure.as_ref().map(|failure| {
-            let seed = failure.case.seed();
+            let seed = failure.seed;
             let mut how = if run.interpret { format!(" --interpret --arch {}", run.arch) } else { String::new() };
             if let Some(extent) = run.extent {
                 how += &format!(" --extent {}", extent.name());
             }
             FailureReport {
                 seed,
-                problem: failure.case.problem().to_string(),
-                groups: failure.case.groups().to_vec(),
-                fault: failure.fault.to_string(),
+                problem: failure.problem.clone(),
+                groups: failure.groups.clone(),
+                fault: failure.fault.clone(),
                 replay: format!("ggemm verify --variant {variant} --seed {seed} --cases 1{how}"),
-                text: failure.to_string(),
+                text: failure.text.clone(),
             }
         });
         VariantReport {
@@ -168,6 +168,7 @@ mod tests {
     use ggemm_runtime::verify::{Case, Failure, Fault};
     use ggemm_runtime::{Comparison, Discrepancy, Mode};
 
+    use super::super::verified::{Failed, Verified};
     use super::*;
 
     #[test]
@@ -189,8 +190,15 @@ mod tests {
             ..Comparison::default()
         };
         let fault = Fault::Output(Box::new(comparison));
-        let failure = Some(Box::new(Failure { case, mode: Mode::Bound, fault }));
-        let tally = |spec, cases, failure| Tally { spec, cases, exact_cases: cases, worst_of_bound: 0.5, failure };
+        let failure = Failed::from(Box::new(Failure { case, mode: Mode::Bound, fault }));
+        let failure = Some(Box::new(failure));
+        let tally = |spec, cases, failure| Tally {
+            variant: Verified::Product(spec),
+            cases,
+            exact_cases: cases,
+            worst_of_bound: 0.5,
+            failure,
+        };
         let run = Run {
             ground: "cuda:0".into(),
             arch: "sm_90a",

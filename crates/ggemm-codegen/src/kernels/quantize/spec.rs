@@ -185,9 +185,7 @@ impl fmt::Display for QuantizeSpec {
 
 /// A string that is no name of a kernel that quantizes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not the name of a kernel that quantizes (as ggemm_quantize_bf16_e4m3_block_rows_sm89 is): `ggemm list` prints all"
-)]
+#[error("`{0}` is not the name of a kernel that quantizes (as ggemm_quantize_bf16_e4m3_block_rows_sm89 is)")]
 pub struct QuantizeNameError(pub String);
 
 impl FromStr for QuantizeSpec {

@@ -1,0 +1,63 @@
+"""Quantization on a GPU: `pytest tests/gpu_quantize.py`. Held against the host's, to the bit."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+if not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 9):
+    pytest.skip("torch sees no GPU that converts to fp8", allow_module_level=True)
+
+import ggemm  # noqa: E402
+
+SIZES = [129, 0, 3, 128, 20]
+M, N, K = 285, 140, 144
+OPERANDS = [("x", "forward"), ("w", "forward"), ("dy", "grad_x"), ("w", "grad_x"), ("dy", "grad_w"), ("x", "grad_w")]
+
+
+def source(argument, dtype):
+    torch.manual_seed(3)
+    shape = {"x": (M, K), "dy": (M, N), "w": (len(SIZES), N, K)}[argument]
+    tensor = torch.randn(shape, dtype=torch.float32) * torch.exp2(torch.randint(-9, 9, (shape[-1],)).float())
+    tensor.view(-1)[::1013] = float("inf")
+    tensor.view(-1)[::1511] = float("nan")
+    return tensor.to(dtype)
+
+
+def bits(elements, scales):
+    return elements.cpu().view(torch.uint8), scales.cpu().view(torch.int32)
+
+
+@pytest.mark.parametrize("scaling", ["block", "row"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("argument, operation", OPERANDS)
+@pytest.mark.parametrize("fp8", ["float8_e4m3fn", "float8_e5m2"])
+def test_bits_are_the_hosts(argument, operation, dtype, scaling, fp8):
+    tensor, sizes = source(argument, dtype), torch.tensor(SIZES, dtype=torch.int32)
+    grad_w = operation == "grad_w"
+    for more in [{"reduction_blocks": True}, {}] if grad_w else [{}, {"to_layout": "kn"}] if argument == "w" else [{}]:
+        kwargs = dict(scaling=scaling, dtype=fp8, **more)
+        host = bits(*ggemm.quantize(tensor, argument, operation, sizes if grad_w else None, **kwargs))
+        gpu = bits(*ggemm.quantize(tensor.cuda(), argument, operation, sizes.cuda() if grad_w else None, **kwargs))
+        for made, expected in zip(gpu, host):
+            assert made.shape == expected.shape
+            # What is of no group is anything on the GPU, and 0 on the host.
+            ours = expected != 0 if grad_w else torch.ones_like(expected, dtype=torch.bool)
+            assert torch.equal(made[ours], expected[ours]), (argument, operation, more)
+
+
+def test_the_current_stream_orders_it():
+    x = torch.randn(8192, 4096, dtype=torch.bfloat16, device="cuda")
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        late = x * 2
+        elements, scales = ggemm.quantize(late, "x")
+        again = elements.float() * scales.repeat_interleave(128, 1)
+    stream.synchronize()
+    torch.testing.assert_close(again, late.float(), rtol=2.0**-3, atol=2.0**-7)
+
+
+def test_devices_must_agree():
+    x, sizes = torch.zeros(8, 16, dtype=torch.bfloat16, device="cuda"), torch.tensor([4, 4], dtype=torch.int32)
+    with pytest.raises(ValueError, match="lies on"):
+        ggemm.quantize(x, "x", "grad_w", sizes)
+    with pytest.raises(ValueError, match="Quantizer::groups|no groups"):
+        ggemm.quantize(x, "x", "grad_w")
