@@ -6,8 +6,9 @@
 //! - runs differ, each row in its own way: how far the changes of all rows scatter. Up to a third of the rows may have
 //!   changed indeed and do not count there ([`Level`]); below eight rows nothing is known of it.
 //!
-//! A row has changed where its change is further from that of most rows than five times both together, and than a
-//! tolerance. What most rows have in common is the card's doing (its clock follows its temperature) up to [`DRIFT`];
+//! A row has changed where its change is further than five times both together, and than a tolerance, from that of most
+//! rows, and from none at all: what most rows have in common comes of the clock, which rows that wait for memory do not
+//! follow. What most rows have in common is the card's doing (its clock follows its temperature) up to [`DRIFT`];
 //! beyond that it is a change too. Of fewer than eight rows nobody knows what they have in common, so that their
 //! tolerance is the drift, unless somebody says how far this card drifts.
 
@@ -43,7 +44,7 @@ pub struct Change<'a> {
     pub old: &'a Row,
     /// What it is.
     pub new: &'a Row,
-    /// The change beside that of most rows, as a part of the old time.
+    /// The change, beside that of most rows or by itself, whichever is less, as a part of the old time.
     pub change: f64,
     /// What is no change: as far as this, up or down.
     pub noise: f64,
@@ -77,6 +78,15 @@ impl Change<'_> {
     }
 }
 
+/// Of two numbers of one sign the one that is nearer to 0; else 0.
+fn nearer_to_none(a: f64, b: f64) -> f64 {
+    match a * b > 0.0 {
+        true if a.abs() < b.abs() => a,
+        true => b,
+        false => 0.0,
+    }
+}
+
 impl<'a> Comparison<'a> {
     /// Compares. What a plan takes is compared with what one took, whatever variants these are; others by their names.
     /// Changes below `tolerance` count as none; `None`: [`TOLERANCE`], or [`DRIFT`] where there are few rows.
@@ -105,7 +115,7 @@ impl<'a> Comparison<'a> {
             let errors = [noise::of_median(&old.rounds_us), noise::of_median(&new.rounds_us), level.scatter];
             let deviation = errors.iter().map(|error| error * error).sum::<f64>().sqrt();
             let noise = (DEVIATIONS * deviation).max(tolerance);
-            Change { old, new, change: (log - level.at).exp_m1(), noise }
+            Change { old, new, change: nearer_to_none(*log, log - level.at).exp_m1(), noise }
         };
         let changes = pairs.iter().zip(&logs).map(change).collect();
         Comparison { shift: level.at.exp_m1(), changes, gone, added }
@@ -180,6 +190,21 @@ mod tests {
                     let expected: Vec<bool> = (0..rows).map(changed).collect();
                     assert_eq!(found, expected, "{seed} {rows} {every}: {comparison:?}");
                     assert_eq!(comparison.is_slower(), verdict == Verdict::Slower);
+                }
+            }
+        }
+    }
+
+    /// A card that clocks lower slows down what multiplies, and not what waits for memory.
+    #[test]
+    fn rows_that_do_not_follow_the_clock_have_not_changed() {
+        for seed in 0..40 {
+            for drift in [0.95, 1.05] {
+                let old = run(38, 9, 1.0, 2 * seed, |_| 1.0);
+                let new = run(38, 9, 1.0, 2 * seed + 1, |index| if index % 3 == 0 { 1.0 } else { drift });
+                let comparison = Comparison::new(&old, &new, None);
+                for change in &comparison.changes {
+                    assert_eq!(change.verdict(), Verdict::Same, "{seed}: {change:?}");
                 }
             }
         }

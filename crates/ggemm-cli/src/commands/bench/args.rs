@@ -27,9 +27,9 @@ pub(super) mod defaults {
 /// The floor of a problem is about the least time that it can take: its operations at the rate that the device sustains,
 /// or its bytes at its bandwidth, whichever is longer. Padding counts as neither. A cool card may pass it a little.
 ///
-/// --compare tells of a row's change where it is further from what most rows do than five times the noise: the standard
-/// error of both medians, by how far rounds scatter, and how far the rows' changes scatter about each other. What most
-/// rows do is the card's own drift; it is told of beyond 6 %. Of fewer than eight rows nobody knows what most do: then
+/// --compare tells of a row's change where it is further than five times the noise from what most rows do, and from none:
+/// the noise is the standard error of both medians, by how far rounds scatter, and how far the rows' changes scatter
+/// about each other. What most rows do is the card's own drift; it is told of beyond 6 %. Of fewer than eight rows nobody knows what most do: then
 /// 6 % are the least that counts, unless --tolerance says otherwise. The exit code is 1 where something takes more time.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").args(["model", "suite", "groups", "sizes", "from"]).required(true))]

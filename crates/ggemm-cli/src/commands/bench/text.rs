@@ -167,7 +167,10 @@ pub(super) fn comparison(comparison: &Comparison<'_>, old: &Record, new: &Record
         let shift = format!("{:+.1} %", 100.0 * comparison.shift);
         _ = match comparison.overall() {
             Verdict::Same => {
-                writeln!(text, "most rows moved by {shift}, as cards do by themselves; changes are beside that")
+                writeln!(
+                    text,
+                    "most rows moved by {shift}, as cards do by themselves; changes are beside that, or by themselves where that is less"
+                )
             }
             Verdict::Slower => {
                 writeln!(text, "SLOWER: most rows moved by {shift}, which is more than cards do by themselves")
