@@ -49,10 +49,10 @@ const SUBJECTS: [(&str, &str); 29] = [
     ("TMA, pairs along N", "reduction_am_bn_bf16_f32_f32_sm90a_128x64x64_w8x1_s2_cooperative_tma_c1x2"),
     ("threads, in turns by number", "reduction_am_bn_bf16_f32_f32_sm90a_64x64x64_w4x1_s2_pingpong_plain_dynamic"),
     ("threads, together", "reduction_am_bn_f16_f32_f16_sm90a_128x64x64_w8x1_s2_cooperative_plain"),
-    ("fp8 in rows, together", "rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_64x64x128_w4x1_s2_cooperative_tma_row"),
-    ("fp8 in blocks, in turns", "rows_ak_bk_e4m3_f32_f32_sm90a_64x64x128_w4x1_s2_pingpong_tma_block_promoted"),
+    ("fp8 in rows", "rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_64x64x128_w4x1_s2_pingpong_tma_row"),
+    ("fp8 in blocks", "rows_ak_bk_e4m3_f32_f32_sm90a_64x64x128_w4x1_s2_pingpong_tma_block_promoted"),
     ("fp8 in rows, promoted", "reduction_ak_bk_e4m3xe5m2_f32_bf16_sm90a_64x64x128_w4x1_s2_pingpong_tma_row_promoted"),
-    ("fp8 in blocks, together", "reduction_ak_bk_e4m3_f32_f32_sm90a_64x64x128_w4x1_s2_cooperative_tma_block_promoted"),
+    ("fp8 in blocks", "reduction_ak_bk_e4m3_f32_f32_sm90a_64x64x128_w4x1_s2_pingpong_tma_block_promoted"),
 ];
 
 /// Every subject.
