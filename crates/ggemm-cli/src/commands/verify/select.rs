@@ -1,6 +1,6 @@
 //! Which variants patterns name.
 
-use ggemm_codegen::{Arch, QuantizeSpec, catalogue};
+use ggemm_codegen::{Arch, KernelSpec, QuantizeSpec, catalogue};
 
 use super::error::VerifyError;
 use super::verified::Verified;
@@ -9,14 +9,27 @@ use crate::error::CliError;
 use crate::names::{likely, matches};
 
 /// The variants that ship for `arch` and that a pattern names, in the order of names; all where there is no pattern.
-pub(crate) fn variants(patterns: &[String], arch: Arch) -> Result<Vec<Verified>, CliError> {
-    let products = catalogue::shipped_for(arch).into_iter().map(|s| Verified::Product(*s.spec()));
+pub(super) fn variants(patterns: &[String], arch: Arch) -> Result<Vec<Verified>, CliError> {
+    let products = shipped_products(arch).map(Verified::Product);
     let quantizers = QuantizeSpec::all().filter(|s| arch.executes(s.arch())).map(Verified::Quantizer);
-    let mut shipped: Vec<(String, Verified)> = products.chain(quantizers).map(|v| (v.to_string(), v)).collect();
+    named(patterns, arch, products.chain(quantizers))
+}
+
+/// Those of them that multiply.
+pub(crate) fn products(patterns: &[String], arch: Arch) -> Result<Vec<KernelSpec>, CliError> {
+    named(patterns, arch, shipped_products(arch))
+}
+
+fn shipped_products(arch: Arch) -> impl Iterator<Item = KernelSpec> {
+    catalogue::shipped_for(arch).into_iter().map(|s| *s.spec())
+}
+
+fn named<T: ToString>(patterns: &[String], arch: Arch, shipped: impl Iterator<Item = T>) -> Result<Vec<T>, CliError> {
+    let mut shipped: Vec<(String, T)> = shipped.map(|v| (v.to_string(), v)).collect();
     shipped.sort_by(|(a, _), (b, _)| a.cmp(b));
     for pattern in patterns {
         if !shipped.iter().any(|(name, _)| matches(pattern, name)) {
-            return Err(nothing(pattern, arch, &shipped));
+            return Err(nothing(pattern, arch, shipped.iter().map(|(name, _)| name.clone())));
         }
     }
     let wanted = |name: &str| patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name));
@@ -24,7 +37,7 @@ pub(crate) fn variants(patterns: &[String], arch: Arch) -> Result<Vec<Verified>,
 }
 
 /// Why a pattern names nothing.
-fn nothing(pattern: &str, arch: Arch, shipped: &[(String, Verified)]) -> CliError {
+fn nothing(pattern: &str, arch: Arch, shipped: impl Iterator<Item = String>) -> CliError {
     let pattern = pattern.to_owned();
     if pattern.contains('*') {
         return VerifyError::NoMatch { pattern, arch }.into();
@@ -34,6 +47,6 @@ fn nothing(pattern: &str, arch: Arch, shipped: &[(String, Verified)]) -> CliErro
     {
         return error.into();
     }
-    let near = likely(&pattern, shipped.iter().map(|(name, _)| name.clone()), SUGGESTED);
+    let near = likely(&pattern, shipped, SUGGESTED);
     VerifyError::NotShipped { name: pattern, arch, near }.into()
 }
