@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import _frameworks
+from . import _fp8, _frameworks
 from ._errors import ArgumentError, ArgumentTypeError
 from ._products import FORWARD, GRAD_W, GRAD_X, launch
 
@@ -216,6 +216,8 @@ def grouped_mm(
     *,
     ends: Tensor | None = None,
     w_layout: str = "nk",
+    recipe: str | None = None,
+    gradients: str = "float8_e5m2",
 ) -> Tensor:
     """``y[r] = x[r] @ w[g].T`` for every row r of every group g, differentiable in x and w, as often as wanted.
 
@@ -226,6 +228,10 @@ def grouped_mm(
         sizes: [G], int32 or int64, the rows of each group, on x' device; the host never reads them on a GPU.
         ends: [G], the row after each group's last (torch's ``offs``). Exactly one of sizes and ends is given.
         w_layout: which of the weight's dimensions comes first, "nk" or "kn".
+        recipe: None, or "fp8_block" or "fp8_row": each product, backward too, is one of fp8 copies, which are made before
+            it, with scales as `ggemm.quantize` describes. x and w become float8_e4m3fn. Differentiable once. On a GPU it
+            takes sm_90 and N and K that are multiples of 16.
+        gradients: what dy becomes, "float8_e5m2", which reaches further, or "float8_e4m3fn", which is finer.
 
     Returns:
         [M, N] in x' dtype. Rows past the last group are zeros, and so are their gradients.
@@ -246,9 +252,11 @@ def grouped_mm(
     if w.dim() >= 2 and w.stride(-1) != 1 and w.stride(-2) == 1:
         # Rows in memory are the view's columns: the gradient is then made in memory's order too.
         w, kn = w.transpose(-2, -1), not kn
-    if sizes is None:
-        return _call(FORWARD, x, w, ends, True, kn, False)
-    return _call(FORWARD, x, w, sizes, False, kn, False)
+    by_ends = sizes is None
+    groups = ends if by_ends else sizes
+    if recipe is not None:
+        return _fp8.grouped_mm(x, w, groups, by_ends, kn, recipe, gradients)
+    return _call(FORWARD, x, w, groups, by_ends, kn, False)
 
 
 def grouped_mm_like_torch(
@@ -283,6 +291,7 @@ class GroupedLinear(nn.Module):
     """A linear layer without bias for each group, on rows that are sorted by group.
 
     ``weight`` is [groups, out_features, in_features], or with ``w_layout="kn"`` [groups, in_features, out_features].
+    ``recipe`` is `grouped_mm`'s.
     """
 
     def __init__(
@@ -292,6 +301,7 @@ class GroupedLinear(nn.Module):
         out_features: int,
         *,
         w_layout: str = "nk",
+        recipe: str | None = None,
         device: Any = None,
         dtype: torch.dtype | None = torch.bfloat16,
     ) -> None:
@@ -299,6 +309,7 @@ class GroupedLinear(nn.Module):
         if w_layout not in ("nk", "kn"):
             raise ArgumentError(f'w_layout is "{w_layout}", expected "nk" or "kn"')
         self.groups, self.in_features, self.out_features, self.w_layout = groups, in_features, out_features, w_layout
+        self.recipe = recipe
         matrix = (out_features, in_features) if w_layout == "nk" else (in_features, out_features)
         self.weight = nn.Parameter(torch.empty((groups, *matrix), device=device, dtype=dtype))
         self.reset_parameters()
@@ -310,7 +321,7 @@ class GroupedLinear(nn.Module):
 
     def forward(self, x: Tensor, sizes: Tensor | None = None, *, ends: Tensor | None = None) -> Tensor:
         """x [M, in_features] to [M, out_features]; see `grouped_mm`."""
-        return grouped_mm(x, self.weight, sizes, ends=ends, w_layout=self.w_layout)
+        return grouped_mm(x, self.weight, sizes, ends=ends, w_layout=self.w_layout, recipe=self.recipe)
 
     def extra_repr(self) -> str:
         return (
