@@ -26,6 +26,8 @@ pub struct TileConfig {
     pub cluster: Cluster,
     /// Whether tiles come from a counter.
     pub dynamic: bool,
+    /// Whether products have D's columns in place of its rows.
+    pub swapped: bool,
 }
 
 const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32) -> TileConfig {
@@ -36,6 +38,7 @@ const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32)
         schedule: Schedule::Multistage,
         cluster: Cluster::NONE,
         dynamic: false,
+        swapped: false,
     }
 }
 
@@ -155,6 +158,7 @@ pub fn variant(
         even_k,
         cluster: config.cluster,
         dynamic: config.dynamic,
+        swapped: config.swapped,
     }
 }
 

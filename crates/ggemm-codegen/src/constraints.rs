@@ -34,6 +34,7 @@ pub enum Field {
     EvenK,
     Cluster,
     Dynamic,
+    Swapped,
 }
 
 /// A rule that a spec breaks.
@@ -95,12 +96,14 @@ rules! {
     Cluster "cluster" "Only TMA copies one tile for several CTAs; clusters are 2 or 4 CTAs along D's rows or along its columns."
     Majors "majors" "Ragged rows read A along the reduction; a ragged reduction reads A and B along their other dimension, because tokens are rows."
     DynamicWalk "dynamic-walk" "A copying role takes tiles from a counter; the CTAs of a cluster, which must agree, and multistage kernels go by strides."
+    Swapped "swapped" "Only ragged rows that TMA copies, outside clusters, have their operands swapped."
     OperandType "operand-type" "Tensor cores multiply bf16 or f16 here."
     AccumulatorType "accumulator-type" "Sums are kept in f32."
     OutputType "output-type" "D is bf16, f16 or f32."
     TileK "tile-k" "A stage holds 32 or 64 elements of the reduction: two or four k16 steps, in rows of 64 or 128 bytes; wgmma's swizzle asks for 64."
     WarpTile "warp-tile" "Every warp owns a multiple of 16 rows and of 16 columns of the tile."
-    WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide."
+    WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide. With swapped operands they lie along its columns."
+    SwappedRows "swapped-rows" "A tile with swapped operands has at most 16, 32, 64, 128, 192 or 256 rows, so that its output divides into panels."
     PanelSide "panel-side" "The side of a tile along which an operand is contiguous is a multiple of 64 elements, one 128-byte panel, unless it is the reduction; so are the columns of a warpgroup's tile."
     CopyShare "copy-share" "The threads of a CTA share each tile's 16-byte pieces evenly, whole rows at a time; for plain loads 8 rows or a multiple, so that a thread's pieces all start at the same offset from 16 bytes."
     Stages "stages" "Rings hold 2 to 8 stages; plain loads without a role of their own alternate between 2."
@@ -212,6 +215,10 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         let message = format!("the {:?} schedule in clusters of {m} x {n} takes tiles from a counter", spec.schedule);
         found.add(Rule::DynamicWalk, Field::Dynamic, message, Some("false".into()));
     }
+    if spec.swapped && (spec.ragged != Ragged::Rows || spec.copy != CopyPath::Tma || spec.cluster != Cluster::NONE) {
+        let message = format!("{:?} with {:?} copies in clusters of {m} x {n} are swapped", spec.ragged, spec.copy);
+        found.add(Rule::Swapped, Field::Swapped, message, Some("false".into()));
+    }
     let a_major = if spec.ragged == Ragged::Rows { Major::K } else { Major::Mn };
     if spec.a_major != a_major {
         let (message, nearest) = match spec.ragged {
@@ -285,17 +292,30 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
     if tile.k != PANEL {
         found.add(Rule::TileK, Field::TileK, format!("tile k is {}", tile.k), Some(PANEL.to_string()));
     }
+    // The side of D that warpgroups divide, and the other.
+    let ((along, field, name), (count, across)) = match spec.swapped {
+        false => ((tile.m, Field::TileM, "m"), (warps.m, warps.n)),
+        true => ((tile.n, Field::TileN, "n"), (warps.n, warps.m)),
+    };
     let most = if spec.schedule == Schedule::Pingpong { 1 } else { 2 };
-    let (warpgroups, rows) = (warps.m / WARPS_OF_WARPGROUP, WARPS_OF_WARPGROUP * MMA_M);
-    if !warps.m.is_multiple_of(WARPS_OF_WARPGROUP) || warpgroups > most || warps.n != 1 {
+    let (warpgroups, rows) = (count / WARPS_OF_WARPGROUP, WARPS_OF_WARPGROUP * MMA_M);
+    if !count.is_multiple_of(WARPS_OF_WARPGROUP) || warpgroups > most || across != 1 {
         let message = format!("{} x {} warps share a tile of the {:?} schedule", warps.m, warps.n, spec.schedule);
-        found.add(Rule::WarpgroupTile, Field::Warps, message, Some("4x1".into()));
+        let nearest = if spec.swapped { "1x4" } else { "4x1" };
+        found.add(Rule::WarpgroupTile, Field::Warps, message, Some(nearest.into()));
         return;
     }
-    if !tile.m.is_multiple_of(rows * warpgroups) || tile.m / (rows * warpgroups) > 2 {
-        let message = format!("tile m is {}, not 64 or 128 for each of {warpgroups} warpgroups", tile.m);
-        let nearest = nearest_multiple(tile.m, rows * warpgroups).min(2 * rows * warpgroups);
-        found.add(Rule::WarpgroupTile, Field::TileM, message, Some(nearest.to_string()));
+    if !along.is_multiple_of(rows * warpgroups) || along / (rows * warpgroups) > 2 {
+        let message = format!("tile {name} is {along}, not 64 or 128 for each of {warpgroups} warpgroups");
+        let nearest = nearest_multiple(along, rows * warpgroups).min(2 * rows * warpgroups);
+        found.add(Rule::WarpgroupTile, field, message, Some(nearest.to_string()));
+    }
+    if spec.swapped {
+        if !SWAPPED_ROWS.contains(&tile.m) {
+            let nearest = SWAPPED_ROWS.into_iter().min_by_key(|rows| rows.abs_diff(tile.m)).unwrap_or(WGMMA_MAX_N);
+            found.add(Rule::SwappedRows, Field::TileM, format!("tile m is {}", tile.m), Some(nearest.to_string()));
+        }
+        return;
     }
     if tile.n > WGMMA_MAX_N {
         let message = format!("tile n is {}, wider than a product", tile.n);
@@ -306,6 +326,9 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
         found.add(Rule::PanelSide, Field::TileN, message, Some(nearest_multiple(tile.n, PANEL).to_string()));
     }
 }
+
+/// The most rows that tiles with swapped operands may have.
+const SWAPPED_ROWS: [u32; 6] = [16, 32, 64, 128, 192, 256];
 
 /// Elements of a 128-byte panel of 16-bit operands.
 const PANEL: u32 = 64;
@@ -375,6 +398,9 @@ mod tests {
         assert_eq!(check(&reduction, Arch::Sm80), []);
         let hopper: KernelSpec = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x256x64_w4x1_s5_pingpong_tma".parse().unwrap();
         assert_eq!(check(&hopper, Arch::Sm90a), []);
+        let swapped = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_192x128x64_w1x4_s5_pingpong_tma_swapped".parse();
+        let swapped: KernelSpec = swapped.unwrap();
+        assert_eq!(check(&swapped, Arch::Sm90a), []);
         let tile = |m, n, k| KernelSpec { tile: Tile { m, n, k }, ..hopper };
         let broken = [
             (Rule::ScheduleArch, KernelSpec { arch: Arch::Sm80, ..hopper }, Arch::Sm90a),
@@ -384,6 +410,12 @@ mod tests {
             (Rule::Cluster, KernelSpec { cluster: Cluster { m: 1, n: 2 }, ..s }, Arch::Sm80),
             (Rule::DynamicWalk, KernelSpec { dynamic: true, cluster: Cluster { m: 2, n: 1 }, ..hopper }, Arch::Sm90a),
             (Rule::DynamicWalk, KernelSpec { dynamic: true, ..s }, Arch::Sm80),
+            (Rule::Swapped, KernelSpec { swapped: true, ..s }, Arch::Sm80),
+            (Rule::Swapped, KernelSpec { cluster: Cluster { m: 1, n: 2 }, ..swapped }, Arch::Sm90a),
+            (Rule::Swapped, KernelSpec { copy: CopyPath::Plain, ..swapped }, Arch::Sm90a),
+            (Rule::WarpgroupTile, KernelSpec { warps: hopper.warps, ..swapped }, Arch::Sm90a),
+            (Rule::WarpgroupTile, KernelSpec { tile: Tile { n: 192, ..swapped.tile }, ..swapped }, Arch::Sm90a),
+            (Rule::SwappedRows, KernelSpec { tile: Tile { m: 96, ..swapped.tile }, ..swapped }, Arch::Sm90a),
             (Rule::EvenK, KernelSpec { even_k: true, ..hopper }, Arch::Sm90a),
             (Rule::TileK, tile(64, 256, 32), Arch::Sm90a),
             (Rule::WarpgroupTile, KernelSpec { warps: Warps { m: 8, n: 1 }, ..hopper }, Arch::Sm90a),

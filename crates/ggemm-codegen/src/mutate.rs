@@ -129,6 +129,8 @@ kinds! {
     Meeting "meeting";
     /// Sums start anew, or do not.
     Keep "keep";
+    /// A product leaves out its last columns.
+    Columns "columns";
     /// An atomic leaves others out.
     AtomicScope "atomic scope";
 }

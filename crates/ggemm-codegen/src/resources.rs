@@ -89,6 +89,11 @@ fn loading_loop(block: &Block) -> Option<&Block> {
     })
 }
 
+/// Products of 64 rows each that the warpgroups of an accumulator make in a k16 step.
+fn products_of(accumulator: &Fragment) -> u32 {
+    accumulator.map.threads[3].extent * accumulator.map.values[3].extent
+}
+
 fn count(body: &Body, block: &Block, threads: u32, times: u64, work: &mut LoopWork) {
     let fragment = |id: crate::ir::FragmentId| &body.fragments[id.0 as usize];
     let bytes = |id| {
@@ -113,13 +118,11 @@ fn count(body: &Body, block: &Block, threads: u32, times: u64, work: &mut LoopWo
             Op::StoreStaging { from, pieces, .. } => work.shared_bytes += times * staged(*from, pieces.len() as u64),
             Op::WarpgroupMultiply(p) => {
                 let f = fragment(p.accumulator);
-                let threads = f.map.thread_count();
-                let sums = u64::from(f.map.value_count()) * u64::from(threads);
+                let n = p.width(f);
+                let sums = u64::from(products_of(f) * crate::descriptor::WGMMA_M * n);
                 work.multiply_adds += times * sums * u64::from(crate::descriptor::WGMMA_K);
                 // Each product reads 64 rows of A and all of B.
-                let products = f.map.threads[3].extent * f.map.values[3].extent;
-                let n = f.map.values[2].extent * crate::geometry::MMA_N;
-                let elements = products * (crate::descriptor::WGMMA_M + n);
+                let elements = products_of(f) * (crate::descriptor::WGMMA_M + n);
                 work.shared_bytes += times * u64::from(elements * crate::descriptor::WGMMA_K * 2);
             }
             Op::BulkLoad(load) => {

@@ -42,9 +42,9 @@ pub struct Tile {
 /// How the warps of a CTA share its tile: `m` × `n` equal blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Warps {
-    /// Warps along the tile's rows; those of a warpgroup lie along them.
+    /// Warps along the tile's rows; those of a warpgroup lie along them, unless operands are swapped.
     pub m: u32,
-    /// Warps along the tile's columns.
+    /// Warps along the tile's columns; those of a warpgroup lie along them where operands are swapped.
     pub n: u32,
 }
 
@@ -171,6 +171,10 @@ pub struct KernelSpec {
     pub cluster: Cluster,
     /// CTAs take tiles from one counter, so that whoever is early does more; else each visits every so manieth.
     pub dynamic: bool,
+    /// Products have D's columns where they otherwise have its rows. Products come in any multiple of 8 of what is then
+    /// D's rows, so that a tile has no more of them than exist: `tile.m` is the most, and those of a group are dealt out
+    /// evenly. Warps lie along the columns.
+    pub swapped: bool,
 }
 
 const PREFIX: &str = "ggemm";
@@ -205,6 +209,9 @@ impl fmt::Display for KernelSpec {
         }
         if self.dynamic {
             write!(f, "_dynamic")?;
+        }
+        if self.swapped {
+            write!(f, "_swapped")?;
         }
         Ok(())
     }
@@ -250,7 +257,7 @@ impl FromStr for KernelSpec {
         let copy = parts.one_of("plain, cpasync or tma", &copies)?;
         let even_k = parts.skip("evenk");
         let cluster = match parts.peek() {
-            Some("c1x1") => return Err(parts.error("c1x1", "a cluster of at least 2, dynamic or the end")),
+            Some("c1x1") => return Err(parts.error("c1x1", "a cluster of at least 2, dynamic, swapped or the end")),
             Some(part) if part.starts_with('c') => {
                 let [m, n] = parts.numbers("a cluster such as c2x1", "c")?;
                 Cluster { m, n }
@@ -258,10 +265,13 @@ impl FromStr for KernelSpec {
             _ => Cluster::NONE,
         };
         let dynamic = parts.skip("dynamic");
+        let swapped = parts.skip("swapped");
         if let Some(other) = parts.peek() {
-            return Err(
-                parts.error(other, if even_k || dynamic { "the end" } else { "evenk, a cluster, dynamic or the end" })
-            );
+            let expected = match even_k || dynamic || swapped {
+                true => "the end",
+                false => "evenk, a cluster, dynamic, swapped or the end",
+            };
+            return Err(parts.error(other, expected));
         }
         Ok(KernelSpec {
             ragged,
@@ -279,6 +289,7 @@ impl FromStr for KernelSpec {
             even_k,
             cluster,
             dynamic,
+            swapped,
         })
     }
 }

@@ -19,11 +19,11 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
         (
             select(vec![Schedule::Multistage, Schedule::Cooperative, Schedule::Pingpong]),
             any::<[u32; 2]>(),
-            any::<bool>(),
+            any::<[bool; 2]>(),
         ),
     )
         .prop_map(|((ragged, a_major, b_major), (operand, accumulator, output, arch), n, (copy, even_k), walk)| {
-            let (schedule, [along_m, along_n], dynamic) = walk;
+            let (schedule, [along_m, along_n], [dynamic, swapped]) = walk;
             KernelSpec {
                 ragged,
                 a_major,
@@ -40,6 +40,7 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
                 even_k,
                 cluster: Cluster { m: along_m, n: along_n },
                 dynamic,
+                swapped,
             }
         })
 }
@@ -67,6 +68,7 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
                 even_k: even && rows && !plain,
                 cluster: Cluster::NONE,
                 dynamic: false,
+                swapped: false,
             }
         },
     )
@@ -74,12 +76,14 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
 
 /// Hopper's, near those that ship.
 fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
-    let shape = (select(vec![64u32, 128, 256]), select(vec![64u32, 128, 192, 256]), 2u32..=8, 1u32..=2);
+    let shape = (select(vec![16u32, 64, 128, 192, 256]), select(vec![64u32, 128, 192, 256]), 2u32..=8, 1u32..=2);
     let ragged = select(vec![Ragged::Rows, Ragged::Reduction]);
     let cluster = select(vec![(1, 1), (1, 2), (1, 4), (2, 1), (4, 1)]);
-    (shape, ragged, cluster, any::<[bool; 3]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
-        |((m, n, stages, warpgroups), ragged, cluster, [pingpong, b_k, dynamic], output)| {
+    (shape, ragged, cluster, any::<[bool; 4]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
+        |((m, n, stages, warpgroups), ragged, cluster, [pingpong, b_k, dynamic, swapped], output)| {
             let rows = ragged == Ragged::Rows;
+            let swapped = swapped && rows && cluster == (1, 1);
+            let along = if pingpong { 4 } else { 4 * warpgroups };
             KernelSpec {
                 ragged,
                 a_major: if rows { Major::K } else { Major::Mn },
@@ -89,13 +93,14 @@ fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
                 output,
                 arch: Arch::Sm90a,
                 tile: Tile { m, n, k: 64 },
-                warps: Warps { m: if pingpong { 4 } else { 4 * warpgroups }, n: 1 },
+                warps: if swapped { Warps { m: 1, n: along } } else { Warps { m: along, n: 1 } },
                 stages,
                 schedule: if pingpong { Schedule::Pingpong } else { Schedule::Cooperative },
                 copy: CopyPath::Tma,
                 even_k: false,
                 cluster: Cluster { m: cluster.0, n: cluster.1 },
                 dynamic: dynamic && cluster == (1, 1),
+                swapped,
             }
         },
     )

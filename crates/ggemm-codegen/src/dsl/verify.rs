@@ -369,8 +369,8 @@ impl<'a> Check<'a> {
     fn product(&mut self, location: Location, product: &WarpgroupMultiply) {
         let statement = "warpgroup_multiply";
         let body = &self.kernel.body;
-        let n = body.fragments[product.accumulator.0 as usize].map.values[2].extent * crate::geometry::MMA_N;
-        let rows = product_rows(&body.fragments[product.accumulator.0 as usize].map);
+        let accumulator = &body.fragments[product.accumulator.0 as usize];
+        let (n, rows) = (product.width(accumulator), product_rows(&accumulator.map));
         let operands = [(product.a, product.a_is_mn_major, rows), (product.b, product.b_is_mn_major, n)];
         for (tile, mn_major, side) in operands {
             self.bulk_tile(location, statement, &tile);
@@ -381,6 +381,10 @@ impl<'a> Check<'a> {
                 Err(why) => Some(why.to_string()),
                 Ok(_) if has < side => Some(format!("it has {has} of the accumulator's {side}")),
                 Ok(_) if n > descriptor::WGMMA_MAX_N => Some(format!("{n} columns are more than a product has")),
+                Ok(_) if n == 0 || n % 8 != 0 => Some(format!("{n} columns are no multiple of 8")),
+                Ok(_) if n > accumulator.map.values[2].extent * 8 => {
+                    Some(format!("{n} columns are more than the accumulator has"))
+                }
                 Ok(_) => None,
             };
             if let Some(problem) = problem {

@@ -8,6 +8,7 @@
 
 use super::groups::Groups;
 use crate::dsl::{Bool, Cta, Expr, Grid, I32, I64, Join, KernelBuilder, Lane, ScopeTag, U32, Var, Warp, Within};
+use crate::geometry;
 use crate::spec::{Cluster, KernelSpec, Ragged, Schedule};
 
 /// Groups of a window: the lanes of a warp.
@@ -26,7 +27,7 @@ pub(super) struct Tile<'k> {
     pub(super) group: Expr<'k, I32, Cta>,
     /// The group's first row in the token matrix.
     pub(super) group_start: Expr<'k, I32, Cta>,
-    /// The group's rows.
+    /// The group's rows. Where operands are swapped, those through the tile's last: what follows is another tile's.
     pub(super) group_rows: Expr<'k, I32, Cta>,
     /// The tile's first row in D's block of the group.
     pub(super) row: Expr<'k, I32, Cta>,
@@ -244,10 +245,31 @@ impl<'k> Walk<'k> {
             ctas => index * ctas + k.cluster_rank(),
         };
         let row = of_cluster(k, band * length + in_band % band_rows, cluster.m);
-        let row = k.let_("tile_row", row * tile.m);
+        let (row, group_rows) = match self.spec.swapped {
+            false => (k.let_("tile_row", row * tile.m), group_rows),
+            true => self.deal_out(k, row, (group_rows, row_tiles)),
+        };
         let col = of_cluster(k, in_band / band_rows, cluster.n);
         let col = k.let_("tile_col", col * tile.n);
         Tile { group, group_start, group_rows, row, col }
+    }
+
+    /// The first row of a group's tile with this index, and the row after its last, where a group's rows are dealt out
+    /// evenly to its tiles.
+    ///
+    /// No tile is left without rows: where steps round tiles up to less than the most, there are fewer tiles than the most
+    /// has steps, and so each gives up less than the last one has.
+    fn deal_out(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        index: Expr<'k, I32, Cta>,
+        (rows, tiles): (Expr<'k, I32, Cta>, Expr<'k, I32, Cta>),
+    ) -> (Expr<'k, I32, Cta>, Expr<'k, I32, Cta>) {
+        k.comment("All tiles of a group are equally high, in whole steps.");
+        let step = geometry::row_step(&self.spec);
+        let height = k.let_("tile_height", rows.ceil_div(tiles).ceil_div(step) * step);
+        let first = k.let_("tile_row", index * height);
+        (first, k.let_("rows_through_tile", rows.min(first + height)))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::MutationKind;
 use super::expressions;
 use super::plant::Planter;
+use crate::geometry::MMA_N;
 use crate::ir::{Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, ExprId, Op, Type, WarpgroupMultiply};
 
 /// Whether a statement is dropped, doubled, and moved before what is done before it.
@@ -193,6 +194,14 @@ impl Planter<'_> {
                 };
             }
         });
+        let width = product.width(&self.kernel.body.fragments[product.accumulator.0 as usize]);
+        if width > MMA_N {
+            self.plant_op(MutationKind::Columns, format!("columns: {MMA_N} fewer"), |_, op| {
+                if let Op::WarpgroupMultiply(p) = op {
+                    p.columns = Some(width - MMA_N);
+                }
+            });
+        }
         for (name, which) in [("a", 0), ("b", 1)] {
             self.plant_op(MutationKind::Transpose, format!("{name}: the other majorness"), |_, op| {
                 if let Op::WarpgroupMultiply(p) = op {

@@ -33,6 +33,8 @@ pub(super) fn write_indices(w: &mut Writer<'_>) {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Shape {
     n: u32,
+    /// Sums have more columns, which are not touched.
+    of_more: bool,
     dtype: Dtype,
     a_is_mn_major: bool,
     b_is_mn_major: bool,
@@ -40,8 +42,10 @@ struct Shape {
 
 impl Shape {
     fn of(w: &Writer<'_>, p: &WarpgroupMultiply) -> Shape {
+        let accumulator = fragment(w, p.accumulator);
         Shape {
-            n: fragment(w, p.accumulator).map.values[2].extent * MMA_N,
+            n: p.width(accumulator),
+            of_more: p.width(accumulator) < accumulator.map.values[2].extent * MMA_N,
             dtype: w.kernel.body.shared[p.a.tile.0 as usize].dtype,
             a_is_mn_major: p.a_is_mn_major,
             b_is_mn_major: p.b_is_mn_major,
@@ -86,11 +90,15 @@ pub(super) fn write_functions(w: &mut Writer<'_>) {
 fn write_product_function(w: &mut Writer<'_>, s: Shape) {
     let (n, ty) = (s.n, s.dtype);
     let count = n / 2;
-    w.line(&format!("// d[{WGMMA_M}, {n}] (+)= a[{WGMMA_M}, {WGMMA_K}] · b[{n}, {WGMMA_K}]ᵀ in {ty}, summed in f32; `keep` adds to what d holds."));
+    let columns = if s.of_more { format!("of d's columns the first {n}: ") } else { String::new() };
+    w.line(&format!("// {columns}d[{WGMMA_M}, {n}] (+)= a[{WGMMA_M}, {WGMMA_K}] · b[{n}, {WGMMA_K}]ᵀ in {ty}, summed in f32; `keep` adds to what d holds."));
+    let extent = if s.of_more { "N".to_owned() } else { (n / MMA_N).to_string() };
+    if s.of_more {
+        w.line("template <int N>");
+    }
     let head = format!(
-        "__device__ __forceinline__ void {}(float (&d)[{}][4], uint64 a, uint64 b, bool keep)",
+        "__device__ __forceinline__ void {}(float (&d)[{extent}][4], uint64 a, uint64 b, bool keep)",
         s.name(),
-        n / MMA_N
     );
     w.block(&head, |w| {
         w.line("asm volatile(\"{\\n\"");

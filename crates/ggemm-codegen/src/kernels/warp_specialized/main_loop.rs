@@ -1,20 +1,21 @@
 //! The main loop of a warpgroup: products of one stage after another, read from shared memory by the tensor cores.
 
+use super::super::walk::Tile;
 use super::pipeline::Pipeline;
 use crate::descriptor::WGMMA_K;
 use crate::dsl::{Consumer, Cta, Expr, I32, KernelBuilder, SharedOperand, SharedTiles, Slot, WarpgroupSums};
 use crate::geometry;
 use crate::spec::{KernelSpec, Major, Ragged};
 
-/// The sums of a warpgroup's rows of a tile.
+/// The sums of a warpgroup's rows of a tile, or of its columns where operands are swapped.
 pub(super) struct MainLoop {
     sums: WarpgroupSums,
 }
 
 impl MainLoop {
     pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
-        let sharing = s.warps.m / geometry::WARPS_OF_WARPGROUP;
-        let map = geometry::warpgroup_map(geometry::warpgroup_blocks(s), s.tile.n, sharing);
+        let (blocks, (_, columns)) = (geometry::warpgroup_blocks(s), geometry::product_sides(s));
+        let map = geometry::warpgroup_map(blocks, columns, geometry::sharing_warpgroups(s));
         MainLoop { sums: k.warpgroup_sums("sums", map) }
     }
 
@@ -32,15 +33,41 @@ impl MainLoop {
 
     /// Sums the products of a tile over `reduction` elements, and frees every slot that they were read from.
     ///
-    /// One stage's products are in flight while the next are asked for, so that a slot is free once the next one's
-    /// products run. `after_last` comes when the last were asked for: another warpgroup's may follow them.
+    /// `after_last` comes when the last products were asked for: another warpgroup's may follow them.
     pub(super) fn run<'k>(
         &self,
         k: &mut KernelBuilder<'k>,
         s: &KernelSpec,
         pipeline: &Pipeline,
         ring: &Consumer<'k>,
+        (tile, reduction): (&Tile<'k>, Expr<'k, I32, Cta>),
+        after_last: impl Fn(&mut KernelBuilder<'k>),
+    ) {
+        if !s.swapped {
+            return self.sum(k, s, pipeline, ring, reduction, None, after_last);
+        }
+        k.comment("A loop for each number of rows: it is part of the instruction.");
+        let rows = k.let_("tile_rows", tile.group_rows - tile.row);
+        let steps = k.let_("row_steps", rows.ceil_div(geometry::row_step(s)));
+        for rows in geometry::row_counts(s) {
+            let these = steps.equals(rows / geometry::row_step(s));
+            k.when(these, |k| self.sum(k, s, pipeline, ring, reduction, Some(rows), &after_last));
+        }
+    }
+
+    /// The same for products of so many columns (`None`: all).
+    ///
+    /// One stage's products are in flight while the next are asked for, so that a slot is free once the next one's
+    /// products run.
+    #[allow(clippy::too_many_arguments)]
+    fn sum<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        s: &KernelSpec,
+        pipeline: &Pipeline,
+        ring: &Consumer<'k>,
         reduction: Expr<'k, I32, Cta>,
+        columns: Option<u32>,
         after_last: impl FnOnce(&mut KernelBuilder<'k>),
     ) {
         // Where a group's rows are the reduction, the last block has only some of its k16 steps. Where K is, nearly
@@ -55,7 +82,7 @@ impl MainLoop {
         k.for_("block", whole, |k, block| {
             let (a, b) = self.wait(k, pipeline, ring);
             k.fence_products();
-            k.unroll("step", s.tile.k / WGMMA_K, |k, step| self.product(k, s, &a, &b, step.within()));
+            k.unroll("step", s.tile.k / WGMMA_K, |k, step| self.product(k, s, (&a, &b), columns, step.within()));
             k.commit_products();
             k.await_products(1);
             k.when(!block.equals(0), |k| release(k, s, ring));
@@ -66,7 +93,7 @@ impl MainLoop {
                 let (a, b) = self.wait(k, pipeline, ring);
                 k.for_("step", steps, |k, step| {
                     k.fence_products();
-                    self.product(k, s, &a, &b, step);
+                    self.product(k, s, (&a, &b), columns, step);
                     k.commit_products();
                 });
             });
@@ -79,9 +106,19 @@ impl MainLoop {
         }
     }
 
-    fn product<'k>(&self, k: &mut KernelBuilder<'k>, s: &KernelSpec, a: &Slot, b: &Slot, step: Expr<'k, I32, Cta>) {
-        let keep = k.always();
-        k.warpgroup_multiply(self.sums, operand(a, s.a_major), operand(b, s.b_major), step, keep);
+    fn product<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        s: &KernelSpec,
+        (a, b): (&Slot, &Slot),
+        columns: Option<u32>,
+        step: Expr<'k, I32, Cta>,
+    ) {
+        let (a, b, keep) = (operand(a, s.a_major), operand(b, s.b_major), k.always());
+        match columns {
+            None => k.warpgroup_multiply(self.sums, a, b, step, keep),
+            Some(columns) => k.warpgroup_multiply_columns(self.sums, (b, a), columns, step, keep),
+        }
     }
 
     fn wait<'k>(&self, k: &mut KernelBuilder<'k>, pipeline: &Pipeline, ring: &Consumer<'k>) -> (Slot, Slot) {

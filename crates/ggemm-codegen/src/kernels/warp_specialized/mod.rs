@@ -13,6 +13,7 @@ mod ragged_reduction;
 mod ragged_rows;
 mod roles;
 mod share;
+mod swapped_rows;
 
 use crate::dsl::KernelBuilder;
 use crate::spec::{KernelSpec, Ragged};

@@ -22,6 +22,8 @@ pub(super) struct Stage<'k> {
     pub(super) full: BarrierSlot,
     /// Elements of the reduction before it.
     pub(super) offset: Expr<'k, I32, Cta>,
+    /// Boxes of A that are loaded, where only those are that hold rows.
+    pub(super) boxes: Option<Expr<'k, I32, Cta>>,
 }
 
 /// What a family tells the roles.
@@ -44,7 +46,8 @@ pub(super) trait Transport<'k, F>: Sized {
     /// Fills the ring with the operands of each tile that this role is told of.
     fn load(&self, k: &mut KernelBuilder<'k>, spec: &KernelSpec, family: &F, feed: &Feed);
 
-    /// Writes out what a warpgroup, of this index, has of a tile, from a row of it on.
+    /// Writes out what a warpgroup, of this index, has of a tile: from a row of it on, or a column where operands are
+    /// swapped.
     fn write_out(
         &self,
         k: &mut KernelBuilder<'k>,
@@ -124,12 +127,12 @@ impl<'s, T> Roles<'s, T> {
         F: Family<'k>,
         T: Transport<'k, F>,
     {
-        let first_row = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
+        let first = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
         self.feed.each(k, |k, tile| {
             let reduction = family.reduction(k, tile);
             self.main_loop.begin(k);
-            self.main_loop.run(k, self.spec, &self.pipeline, ring, reduction, |_| {});
-            self.write_out(k, family, tile, (warpgroup, first_row));
+            self.main_loop.run(k, self.spec, &self.pipeline, ring, (tile, reduction), |_| {});
+            self.write_out(k, family, tile, (warpgroup, first));
         });
     }
 
@@ -152,7 +155,7 @@ impl<'s, T> Roles<'s, T> {
                 |k| {
                     self.main_loop.begin(k);
                     k.meet(TURN + turn, 2 * THREADS_OF_WARPGROUP);
-                    self.main_loop.run(k, self.spec, &self.pipeline, ring, reduction, |k| {
+                    self.main_loop.run(k, self.spec, &self.pipeline, ring, (tile, reduction), |k| {
                         k.pass(TURN + 1 - turn, 2 * THREADS_OF_WARPGROUP);
                     });
                     self.write_out(k, family, tile, (warpgroup, 0));
@@ -164,7 +167,7 @@ impl<'s, T> Roles<'s, T> {
         });
     }
 
-    /// Writes out what a warpgroup has of a tile, from a row of it on.
+    /// Writes out what a warpgroup has of a tile.
     fn write_out<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, tile: &Tile<'k>, of: (u32, u32))
     where
         T: Transport<'k, F>,
