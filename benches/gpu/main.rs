@@ -34,6 +34,9 @@ struct Options {
     /// How many variants to time for each row: the chosen one, and those predicted to be next
     #[arg(long, default_value_t = 1)]
     variants: usize,
+    /// Time these variants as well where they can compute a row, shipped or not: specs' names
+    #[arg(long, value_delimiter = ',')]
+    also: Vec<KernelSpec>,
     /// Rounds of which the median is taken
     #[arg(long, default_value_t = 15)]
     rounds: usize,
@@ -95,16 +98,24 @@ fn run(options: &Options, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// The chosen variant and some others, best predicted first.
+/// The chosen variant and some others, best predicted first; then those that were asked for by name.
 fn time(options: &Options, planner: &Planner, bench: &mut GpuBench, arch: Arch, task: &Task) -> Result<Vec<Row>> {
     let explanation = planner.explain(task.problem(), arch)?;
     let mut candidates = explanation.candidates().to_vec();
     candidates.sort_by(|a, b| a.prediction.seconds.total_cmp(&b.prediction.seconds));
-    let chosen: Vec<(KernelSpec, f64)> = candidates
+    let mut chosen: Vec<(KernelSpec, f64)> = candidates
         .iter()
         .take(options.variants.max(1))
         .map(|candidate| (*candidate.variant.spec(), candidate.prediction.seconds * 1e6))
         .collect();
+    for spec in &options.also {
+        // Of those that cannot, there is nothing to say.
+        if let Ok(pinned) = planner.clone().pin(*spec).select(task.problem(), arch) {
+            let preferred = pinned.preferred();
+            chosen.retain(|(chosen, _)| chosen != spec);
+            chosen.push((*spec, preferred.prediction.seconds * 1e6));
+        }
+    }
     let specs: Vec<KernelSpec> = chosen.iter().map(|(spec, _)| *spec).collect();
     let mut clock = bench.prepare(task, &specs)?;
     for (candidate, spec) in specs.iter().enumerate() {

@@ -210,9 +210,9 @@ pub fn row_counts(spec: &KernelSpec) -> impl Iterator<Item = u32> + use<> {
     (1..=spec.tile.m / step).rev().map(move |steps| steps * step)
 }
 
-/// Rows of A that are loaded together where operands are swapped, so that nothing is loaded where no rows are.
+/// Rows of A that are loaded together where operands are swapped, so that little is loaded where no rows are.
 pub fn rows_of_box(spec: &KernelSpec) -> u32 {
-    spec.tile.m.min(32)
+    (spec.tile.m / 2).clamp(8, 32)
 }
 
 /// Warps that load: one that asks the copy engine, or a warpgroup that reads operands itself.

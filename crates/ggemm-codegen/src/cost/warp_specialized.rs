@@ -2,6 +2,7 @@
 //! the other warpgroup of a pingpong; and CTAs that go by strides pay for tiles that differ.
 
 use super::{Bound, OnChip, Work, ctas_per_sm, whole_waves};
+use crate::descriptor::WGMMA_M;
 use crate::spec::{Cluster, Ragged, Schedule};
 
 // Fitted to the shipped variants' times on an H100 (docs/tuning.md, "Hopper's cost model").
@@ -43,12 +44,16 @@ const LAUNCH_SECONDS: f64 = 1.5e-6;
 const REFETCH: (f64, f64) = (0.70, 0.21);
 
 pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
-    let Work { spec, contract, limits, tiles, groups, blocks, .. } = work;
+    let Work { spec, contract, limits, tiles, groups, blocks, height, .. } = work;
     let clock = limits.clock_ghz * 1e9;
+    // Of a tile that is not full (it is where operands are not swapped), rows that do not exist are neither loaded nor
+    // read by each product of 64 columns.
+    let missing = (1.0 - height) * f64::from(spec.tile.m * spec.tile.k * spec.operand.size_bytes());
+    let missing_reads = missing * f64::from(spec.tile.n / WGMMA_M);
     let units = [
-        (contract.work.multiply_adds as f64 / MULTIPLY_ADDS, Bound::Compute),
-        (contract.work.shared_bytes as f64 / 128.0 * SHARED_FACTOR, Bound::SharedMemory),
-        (contract.work.global_bytes as f64 / LOAD_BYTES, Bound::L2),
+        (contract.work.multiply_adds as f64 * height / MULTIPLY_ADDS, Bound::Compute),
+        ((contract.work.shared_bytes as f64 - missing - missing_reads) / 128.0 * SHARED_FACTOR, Bound::SharedMemory),
+        ((contract.work.global_bytes as f64 - missing) / LOAD_BYTES, Bound::L2),
         (LOAD_LATENCY_CLOCKS / f64::from(spec.stages.max(2) - 1), Bound::Latency),
     ];
     let (_, bound) =
@@ -57,7 +62,7 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let iteration = units.iter().map(|(clocks, _)| clocks.powi(6)).sum::<f64>().powf(1.0 / 6.0);
     let iteration = if spec.cluster == Cluster::NONE { iteration } else { iteration * CLUSTER_FACTOR };
 
-    let tile_bytes = f64::from(spec.tile.m) * f64::from(spec.tile.n) * f64::from(spec.output.size_bytes());
+    let tile_bytes = height * f64::from(spec.tile.m) * f64::from(spec.tile.n) * f64::from(spec.output.size_bytes());
     let products = blocks * iteration;
     let tile = match spec.schedule {
         Schedule::Pingpong => {

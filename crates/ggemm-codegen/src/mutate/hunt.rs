@@ -202,6 +202,11 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         // So many tiles along a side of D that one column more to each would lose one.
         Plan::sizes(&[2], 0).widths(8 * wide * along_first + 8, narrow),
     ];
+    if spec.swapped {
+        // Tiles of every number of rows, each with one row in its last step.
+        let sizes: Vec<i64> = (0..step / 8).map(|steps| 8 * steps + 1).collect();
+        plans.push(Plan::sizes(&sizes, 0).widths(wide + into_last, narrow));
+    }
     if spec.ragged == Ragged::Reduction {
         plans.push(Plan::sizes(&[2], 0).widths(narrow, 8 * n * along_n + 8));
     }

@@ -42,7 +42,7 @@ const SUBJECTS: [(&str, &str); 27] = [
     ("TMA, pairs along M", "rows_ak_bn_bf16_f32_bf16_sm90a_128x64x64_w8x1_s2_cooperative_tma_c2x1"),
     ("TMA, pairs along N", "rows_ak_bk_f16_f32_f16_sm90a_64x64x64_w4x1_s2_pingpong_tma_c1x2"),
     ("TMA, swapped, together", "rows_ak_bk_bf16_f32_bf16_sm90a_16x128x64_w1x8_s2_cooperative_tma_swapped"),
-    ("TMA, swapped, in turns by number", "rows_ak_bn_f16_f32_f32_sm90a_64x64x64_w1x4_s3_pingpong_tma_dynamic_swapped"),
+    ("TMA, swapped, in turns by number", "rows_ak_bn_f16_f32_f32_sm90a_32x64x64_w1x4_s3_pingpong_tma_dynamic_swapped"),
     ("threads, in turns", "rows_ak_bn_f16_f32_f16_sm90a_64x64x64_w4x1_s2_pingpong_plain"),
     ("threads, together by number", "rows_ak_bk_bf16_f32_f32_sm90a_128x64x64_w8x1_s3_cooperative_plain_dynamic"),
     ("TMA, in turns", "reduction_am_bn_bf16_f32_f32_sm90a_64x64x64_w4x1_s3_pingpong_tma"),

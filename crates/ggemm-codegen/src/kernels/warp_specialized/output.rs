@@ -72,28 +72,32 @@ impl Output {
         let barrier = FIRST_BARRIER + warpgroup as i32;
         let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);
         let blocks = geometry::warpgroup_blocks(s);
-        for (n, (row, block)) in (0..s.tile.m / height).flat_map(|p| (0..blocks).map(move |b| (p * height, b))).enumerate()
-        {
+        let rows = k.let_("rows_of_tile", rows);
+        let panels = (0..s.tile.m / height).flat_map(|p| (0..blocks).map(move |b| (p * height, b)));
+        for (n, (row, block)) in panels.enumerate() {
             let index = k.int((warpgroup * self.buffers + n as u32 % self.buffers) as i32);
             let (col, buffer) = (col + WGMMA_M * block, self.panels.slot(index));
-            let exists = !rows.le(row);
-            k.when(exists, |k| {
+            let write = |k: &mut KernelBuilder<'k>| {
                 k.comment("The buffer is free once its last store has read it.");
                 k.when(leader, |k| k.elect(|k| k.await_store_reads(self.buffers - 1)));
                 k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
                 k.store_block_transposed(sums, &buffer, (col as i32, block), row);
                 k.fence_proxy();
                 k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
-            });
-            k.when(leader, |k| {
-                k.elect(|k| {
-                    k.when(exists, |k| {
+                k.when(leader, |k| {
+                    k.elect(|k| {
                         let at = [row, col].map(|v| k.int(v as i32).within::<Cta>());
                         store(k, &buffer, at);
+                        k.commit_stores();
                     });
-                    k.commit_stores();
                 });
-            });
+            };
+            if row == 0 {
+                write(k);
+            } else {
+                let has_rows = k.int(row as i32).lt(rows);
+                k.when_else(has_rows, write, |k| k.when(leader, |k| k.elect(|k| k.commit_stores())));
+            }
         }
     }
 
