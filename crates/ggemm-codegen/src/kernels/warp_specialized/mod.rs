@@ -1,7 +1,8 @@
 //! Hopper's family: some warps load tiles, warpgroups multiply them and write out each tile of D.
 //!
 //! [`roles`] says who does what, [`pipeline`] what they hand each other; [`ragged_rows`] and [`ragged_reduction`] say
-//! what is loaded and where it goes, [`by_copy_engine`] and [`by_threads`] how it gets there.
+//! what is loaded and where it goes ([`swapped_rows`] where operands are swapped), [`by_copy_engine`] and [`by_threads`]
+//! how it gets there.
 
 mod by_copy_engine;
 mod by_threads;
