@@ -28,6 +28,8 @@ pub struct TileConfig {
     pub dynamic: bool,
     /// Whether products have D's columns in place of its rows.
     pub swapped: bool,
+    /// CTAs that divide each tile's reduction.
+    pub split: u32,
 }
 
 const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32) -> TileConfig {
@@ -39,6 +41,7 @@ const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32)
         cluster: Cluster::NONE,
         dynamic: false,
         swapped: false,
+        split: 1,
     }
 }
 
@@ -128,6 +131,15 @@ const HOPPER_ROWS_SWAPPED: [TileConfig; 4] = [
     cooperative_swapped(32, 128, 8),
 ];
 
+/// Two warpgroups in turns, in clusters of `split` CTAs that divide each tile's reduction: for few tiles with long ones.
+const fn pingpong_split(m: u32, n: u32, stages: u32, split: u32) -> TileConfig {
+    TileConfig { split, ..pingpong(m, n, stages) }
+}
+
+/// Ragged rows and reductions of few tiles.
+const HOPPER_SPLIT: [TileConfig; 3] =
+    [pingpong_split(64, 128, 7, 2), pingpong_split(64, 128, 4, 4), pingpong_split(128, 128, 5, 2)];
+
 /// Variants that are proven but were not measured yet, so that they do not ship: `ggemm verify` and `ggemm run` take them
 /// by name, and `cargo xtask check-cubins` compiles them.
 pub fn unmeasured() -> Vec<KernelSpec> {
@@ -139,6 +151,12 @@ pub fn unmeasured() -> Vec<KernelSpec> {
         specs.extend(HOPPER_ROWS_SWAPPED.map(of(b_major, Dtype::Bf16, Dtype::Bf16)));
     }
     specs.push(of(Major::K, Dtype::F16, Dtype::F32)(HOPPER_ROWS_SWAPPED[0]));
+    specs.extend(HOPPER_SPLIT.map(of(Major::K, Dtype::Bf16, Dtype::Bf16)));
+    for output in [Dtype::Bf16, Dtype::F32] {
+        let reduction = (Ragged::Reduction, Major::Mn);
+        specs
+            .extend(HOPPER_SPLIT.map(|config| variant(reduction, (Dtype::Bf16, output), config, CopyPath::Tma, false)));
+    }
     specs
 }
 
@@ -191,6 +209,7 @@ pub fn variant(
         cluster: config.cluster,
         dynamic: config.dynamic,
         swapped: config.swapped,
+        split: config.split,
     }
 }
 
@@ -293,7 +312,7 @@ mod tests {
             assert_eq!(built.contract.shared_bytes, crate::geometry::shared_bytes(&spec), "{}", built.name);
             assert_eq!(built.contract.threads, crate::geometry::threads(&spec));
             assert_eq!(built.contract.registers, crate::geometry::register_estimate(&spec), "{}", built.name);
-            assert_eq!(built.contract.cluster, spec.cluster.ctas(), "{}", built.name);
+            assert_eq!(built.contract.cluster, spec.cluster_ctas(), "{}", built.name);
             assert_eq!(built.contract.workspace_bytes > 0, spec.dynamic, "{}", built.name);
             let t = spec.tile;
             assert_eq!(built.contract.work.multiply_adds, u64::from(t.m) * u64::from(t.n) * u64::from(t.k));

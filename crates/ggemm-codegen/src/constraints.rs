@@ -35,6 +35,7 @@ pub enum Field {
     Cluster,
     Dynamic,
     Swapped,
+    Split,
 }
 
 /// A rule that a spec breaks.
@@ -97,6 +98,7 @@ rules! {
     Majors "majors" "Ragged rows read A along the reduction; a ragged reduction reads A and B along their other dimension, because tokens are rows."
     DynamicWalk "dynamic-walk" "A copying role takes tiles from a counter; the CTAs of a cluster, which must agree, and multistage kernels go by strides."
     Swapped "swapped" "Only ragged rows that TMA copies, outside clusters, have their operands swapped."
+    Split "split" "A tile's reduction is divided among 2 or 4 CTAs, outside other clusters, by TMA; sums are sent by pairs of parts of 32 columns."
     OperandType "operand-type" "Tensor cores multiply bf16 or f16 here."
     AccumulatorType "accumulator-type" "Sums are kept in f32."
     OutputType "output-type" "D is bf16, f16 or f32."
@@ -211,8 +213,16 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         let nearest = if spec.copy != CopyPath::Tma { "1x1" } else { if m > n { "2x1" } else { "1x2" } };
         found.add(Rule::Cluster, Field::Cluster, message, Some(nearest.into()));
     }
-    if spec.dynamic && (!specialized || spec.cluster != Cluster::NONE) {
-        let message = format!("the {:?} schedule in clusters of {m} x {n} takes tiles from a counter", spec.schedule);
+    let whole = spec.split == 1;
+    let can_split = spec.copy == CopyPath::Tma && spec.cluster == Cluster::NONE && [2, 4].contains(&spec.split);
+    if !whole && !can_split {
+        let message = format!("a split by {} of {:?} copies in clusters of {m} x {n}", spec.split, spec.copy);
+        let nearest = if spec.copy == CopyPath::Tma && spec.cluster == Cluster::NONE { "2" } else { "1" };
+        found.add(Rule::Split, Field::Split, message, Some(nearest.into()));
+    }
+    if spec.dynamic && (!specialized || spec.cluster != Cluster::NONE || !whole) {
+        let ctas = spec.cluster_ctas();
+        let message = format!("the {:?} schedule in clusters of {ctas} CTAs takes tiles from a counter", spec.schedule);
         found.add(Rule::DynamicWalk, Field::Dynamic, message, Some("false".into()));
     }
     if spec.swapped && (spec.ragged != Ragged::Rows || spec.copy != CopyPath::Tma || spec.cluster != Cluster::NONE) {
@@ -309,6 +319,10 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
         let message = format!("tile {name} is {along}, not 64 or 128 for each of {warpgroups} warpgroups");
         let nearest = nearest_multiple(along, rows * warpgroups).min(2 * rows * warpgroups);
         found.add(Rule::WarpgroupTile, field, message, Some(nearest.to_string()));
+    }
+    if found.0.is_empty() && spec.split > 1 && !geometry::parts(spec).is_multiple_of(geometry::PART_SLOTS) {
+        let message = format!("{} parts of the sums of a tile", geometry::parts(spec));
+        found.add(Rule::Split, Field::Split, message, Some("1".into()));
     }
     if spec.swapped {
         if !SWAPPED_ROWS.contains(&tile.m) {
@@ -416,6 +430,11 @@ mod tests {
             (Rule::WarpgroupTile, KernelSpec { warps: hopper.warps, ..swapped }, Arch::Sm90a),
             (Rule::WarpgroupTile, KernelSpec { tile: Tile { n: 192, ..swapped.tile }, ..swapped }, Arch::Sm90a),
             (Rule::SwappedRows, KernelSpec { tile: Tile { m: 96, ..swapped.tile }, ..swapped }, Arch::Sm90a),
+            (Rule::Split, KernelSpec { split: 3, ..hopper }, Arch::Sm90a),
+            (Rule::Split, KernelSpec { split: 2, cluster: Cluster { m: 1, n: 2 }, ..hopper }, Arch::Sm90a),
+            (Rule::Split, KernelSpec { split: 2, ..s }, Arch::Sm80),
+            (Rule::Split, KernelSpec { split: 2, tile: Tile { m: 32, n: 64, k: 64 }, ..swapped }, Arch::Sm90a),
+            (Rule::DynamicWalk, KernelSpec { dynamic: true, split: 2, stages: 3, ..hopper }, Arch::Sm90a),
             (Rule::EvenK, KernelSpec { even_k: true, ..hopper }, Arch::Sm90a),
             (Rule::TileK, tile(64, 256, 32), Arch::Sm90a),
             (Rule::WarpgroupTile, KernelSpec { warps: Warps { m: 8, n: 1 }, ..hopper }, Arch::Sm90a),

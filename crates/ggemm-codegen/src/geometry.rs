@@ -316,17 +316,41 @@ pub fn output_buffers(spec: &KernelSpec) -> u32 {
     [4, 3, 2].into_iter().find(|b| fits(*b)).unwrap_or(1)
 }
 
+/// Columns of sums that a CTA sends to another at a time, where they divide a tile's reduction.
+pub const PART_COLS: u32 = 32;
+/// Places for such parts, for each warpgroup and each CTA that sends: one is sent while another is added.
+pub const PART_SLOTS: u32 = 2;
+
+/// A part as it lies in shared memory: the four sums that a thread has of 8 columns, for each thread of a warpgroup, 8
+/// columns after another.
+pub fn part_tile() -> Layout {
+    Layout::swizzled_panels(PART_COLS / MMA_N * THREADS_OF_WARPGROUP, 4, 4)
+}
+
+/// Parts in which a warpgroup's sums of a tile are sent.
+pub fn parts(spec: &KernelSpec) -> u32 {
+    warpgroup_blocks(spec) * product_sides(spec).1 / PART_COLS
+}
+
+/// Bytes of the places for parts, and of their barriers.
+fn exchange_bytes(spec: &KernelSpec) -> u32 {
+    let senders = spec.split.saturating_sub(1);
+    let places = consumers(spec) * PART_SLOTS;
+    let barriers = if senders > 0 { 2 * places * crate::ir::BARRIER_BYTES } else { 0 };
+    senders.saturating_mul(places * part_tile().bytes()).saturating_add(barriers)
+}
+
 /// Tiles on their way from the warp that finds them to those that multiply them.
 pub const FEED_SLOTS: u32 = 4;
 /// Words that say where a tile is.
 pub const FEED_WORDS: u32 = 5;
 
-/// Bytes of a warp-specialized CTA's words and barriers.
+/// Bytes of a warp-specialized CTA's words and barriers, and of what its cluster exchanges.
 fn barrier_bytes(spec: &KernelSpec) -> u32 {
     let ring = spec.stages.saturating_mul(2 * crate::ir::BARRIER_BYTES);
     let feed = FEED_SLOTS * (FEED_WORDS * CHUNK_BYTES + 2 * crate::ir::BARRIER_BYTES);
     let wanted = if spec.dynamic { crate::ir::BARRIER_BYTES } else { 0 };
-    ring.saturating_add(feed + wanted)
+    ring.saturating_add(feed + wanted).saturating_add(exchange_bytes(spec))
 }
 
 /// Shared memory of a CTA in bytes.

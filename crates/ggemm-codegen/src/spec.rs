@@ -175,6 +175,16 @@ pub struct KernelSpec {
     /// D's rows, so that a tile has no more of them than exist: `tile.m` is the most, and those of a group are dealt out
     /// evenly. Warps lie along the columns.
     pub swapped: bool,
+    /// CTAs of a cluster that divide each tile's reduction among them; the first adds their sums up, in the order of their
+    /// ranks, and writes them out. 1: none do.
+    pub split: u32,
+}
+
+impl KernelSpec {
+    /// CTAs of a cluster, whether they have neighbouring tiles or parts of one.
+    pub const fn cluster_ctas(&self) -> u32 {
+        self.cluster.ctas().saturating_mul(self.split)
+    }
 }
 
 const PREFIX: &str = "ggemm";
@@ -212,6 +222,9 @@ impl fmt::Display for KernelSpec {
         }
         if self.swapped {
             write!(f, "_swapped")?;
+        }
+        if self.split != 1 {
+            write!(f, "_split{}", self.split)?;
         }
         Ok(())
     }
@@ -257,7 +270,9 @@ impl FromStr for KernelSpec {
         let copy = parts.one_of("plain, cpasync or tma", &copies)?;
         let even_k = parts.skip("evenk");
         let cluster = match parts.peek() {
-            Some("c1x1") => return Err(parts.error("c1x1", "a cluster of at least 2, dynamic, swapped or the end")),
+            Some("c1x1") => {
+                return Err(parts.error("c1x1", "a cluster of at least 2, dynamic, swapped, a split or the end"));
+            }
             Some(part) if part.starts_with('c') => {
                 let [m, n] = parts.numbers("a cluster such as c2x1", "c")?;
                 Cluster { m, n }
@@ -266,10 +281,18 @@ impl FromStr for KernelSpec {
         };
         let dynamic = parts.skip("dynamic");
         let swapped = parts.skip("swapped");
+        let split = match parts.peek() {
+            Some("split1") => return Err(parts.error("split1", "a split of at least 2 or the end")),
+            Some(part) if part.starts_with("split") => {
+                let [split] = parts.numbers("a split of the reduction such as split2", "split")?;
+                split
+            }
+            _ => 1,
+        };
         if let Some(other) = parts.peek() {
-            let expected = match even_k || dynamic || swapped {
+            let expected = match even_k || dynamic || swapped || split != 1 {
                 true => "the end",
-                false => "evenk, a cluster, dynamic, swapped or the end",
+                false => "evenk, a cluster, dynamic, swapped, a split or the end",
             };
             return Err(parts.error(other, expected));
         }
@@ -290,6 +313,7 @@ impl FromStr for KernelSpec {
             cluster,
             dynamic,
             swapped,
+            split,
         })
     }
 }

@@ -24,7 +24,7 @@ fn every_shipped_variant_computes_ragged_problems() {
             let settings = Settings {
                 policy,
                 seed,
-                ctas: (1 + seed as usize % 3) * spec.cluster.ctas() as usize,
+                ctas: (1 + seed as usize % 3) * spec.cluster_ctas() as usize,
                 ..Settings::default()
             };
             let mut memory = case.memory();
@@ -48,7 +48,7 @@ fn schedules_do_not_change_results() {
             let settings = Settings {
                 policy,
                 seed: n as u64,
-                ctas: (1 + n % 4) * spec.cluster.ctas() as usize,
+                ctas: (1 + n % 4) * spec.cluster_ctas() as usize,
                 ..Settings::default()
             };
             run(&kernel, case.contraction(), &mut memory, settings).unwrap();

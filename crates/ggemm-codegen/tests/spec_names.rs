@@ -19,11 +19,11 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
         (
             select(vec![Schedule::Multistage, Schedule::Cooperative, Schedule::Pingpong]),
             any::<[u32; 2]>(),
-            any::<[bool; 2]>(),
+            any::<([bool; 2], u32)>(),
         ),
     )
         .prop_map(|((ragged, a_major, b_major), (operand, accumulator, output, arch), n, (copy, even_k), walk)| {
-            let (schedule, [along_m, along_n], [dynamic, swapped]) = walk;
+            let (schedule, [along_m, along_n], ([dynamic, swapped], split)) = walk;
             KernelSpec {
                 ragged,
                 a_major,
@@ -41,6 +41,7 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
                 cluster: Cluster { m: along_m, n: along_n },
                 dynamic,
                 swapped,
+                split,
             }
         })
 }
@@ -69,6 +70,7 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
                 cluster: Cluster::NONE,
                 dynamic: false,
                 swapped: false,
+                split: 1,
             }
         },
     )
@@ -79,8 +81,9 @@ fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
     let shape = (select(vec![16u32, 64, 128, 192, 256]), select(vec![64u32, 128, 192, 256]), 2u32..=8, 1u32..=2);
     let ragged = select(vec![Ragged::Rows, Ragged::Reduction]);
     let cluster = select(vec![(1, 1), (1, 2), (1, 4), (2, 1), (4, 1)]);
-    (shape, ragged, cluster, any::<[bool; 4]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
-        |((m, n, stages, warpgroups), ragged, cluster, [pingpong, b_k, dynamic, swapped], output)| {
+    let split = select(vec![1u32, 1, 2, 4]);
+    (shape, ragged, (cluster, split), any::<[bool; 4]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
+        |((m, n, stages, warpgroups), ragged, (cluster, split), [pingpong, b_k, dynamic, swapped], output)| {
             let rows = ragged == Ragged::Rows;
             let swapped = swapped && rows && cluster == (1, 1);
             let along = if pingpong { 4 } else { 4 * warpgroups };
@@ -99,8 +102,9 @@ fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
                 copy: CopyPath::Tma,
                 even_k: false,
                 cluster: Cluster { m: cluster.0, n: cluster.1 },
-                dynamic: dynamic && cluster == (1, 1),
+                dynamic: dynamic && cluster == (1, 1) && split == 1,
                 swapped,
+                split: if cluster == (1, 1) { split } else { 1 },
             }
         },
     )
@@ -159,7 +163,7 @@ fn builds_and_runs(spec: KernelSpec) -> Result<(), TestCaseError> {
     memory.a.fill(|_| 1.0);
     memory.b.fill(|_| 1.0);
     memory.groups.set_integers(&[30, 40]);
-    let settings = Settings { ctas: spec.cluster.ctas() as usize, ..Settings::default() };
+    let settings = Settings { ctas: spec.cluster_ctas() as usize, ..Settings::default() };
     let ran = run(&kernels::build(&valid), &problem, &mut memory, settings);
     prop_assert!(ran.is_ok(), "{ran:?}");
     for i in 0..memory.d.len() {

@@ -36,6 +36,8 @@ const LAST_STORE_CLOCKS: f64 = 0.08;
 const WHOLE_WAVES: (f64, f64) = (0.73, 0.84);
 /// How far the slowest CTA falls behind where reductions differ and nothing evens them out, for one tile a CTA.
 const UNEVEN: f64 = 1.85;
+/// Clocks for a byte of sums that another CTA of the cluster sends: a guess, until splits are measured.
+const EXCHANGE_CLOCKS: f64 = 0.06;
 /// See [`OnChip::overlap_loss`]: going by strides, and with a counter.
 const OVERLAP_LOSS: (f64, f64) = (0.06, 0.04);
 /// See [`OnChip::launch`].
@@ -63,7 +65,8 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let iteration = if spec.cluster == Cluster::NONE { iteration } else { iteration * CLUSTER_FACTOR };
 
     let tile_bytes = height * f64::from(spec.tile.m) * f64::from(spec.tile.n) * f64::from(spec.output.size_bytes());
-    let products = blocks * iteration;
+    let split = f64::from(spec.split);
+    let products = blocks / split * iteration;
     let tile = match spec.schedule {
         Schedule::Pingpong => {
             let in_turns = (products + TURN_CLOCKS).max((products + tile_bytes * HIDDEN_STORE_CLOCKS) / 2.0);
@@ -71,7 +74,10 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
         }
         Schedule::Cooperative | Schedule::Multistage => products + tile_bytes * EXPOSED_STORE_CLOCKS + TILE_CLOCKS,
     };
-    let sms = f64::from(limits.sms);
+    // Where CTAs divide a tile's reduction, there are fewer places for tiles, and sums come to the first CTA's.
+    let sums_bytes = height * f64::from(spec.tile.m) * f64::from(spec.tile.n) * 4.0;
+    let tile = tile + (split - 1.0) * sums_bytes * EXCHANGE_CLOCKS;
+    let sms = f64::from(limits.sms) / split;
     let waves = (tiles / sms).max(f64::MIN_POSITIVE);
     // Where each group has tiles for all CTAs, all have their share of the long ones.
     let of_group = (sms * groups / tiles.max(1.0)).min(1.0);

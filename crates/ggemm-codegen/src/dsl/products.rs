@@ -18,6 +18,12 @@ pub struct SharedOperand<'s> {
     is_mn_major: bool,
 }
 
+impl WarpgroupSums {
+    pub(super) fn id(self) -> FragmentId {
+        self.0
+    }
+}
+
 impl Slot {
     /// The tile as an operand whose columns are the reduction.
     pub fn k_major(&self) -> SharedOperand<'_> {

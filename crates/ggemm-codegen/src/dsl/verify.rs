@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::descriptor;
 use crate::ir::{
-    Block, Body, BulkLoad, BulkStore, Kernel, Location, Op, ParamId, ParamType, RegisterBudget, Role, Scope, TileRef,
-    VarId, WarpgroupMultiply,
+    AddSums, Block, Body, BulkLoad, BulkStore, Kernel, Location, Op, ParamId, ParamType, RegisterBudget, Role, Scope,
+    SendSums, TileRef, VarId, WarpgroupMultiply,
 };
 use crate::layout::SWIZZLE_ATOM_BYTES;
 
@@ -249,6 +249,17 @@ impl<'a> Check<'a> {
                 self.tensor_map(stmt.location, statement, *map, coordinates.len(), tile);
             }
             Op::WarpgroupMultiply(product) => self.product(stmt.location, product),
+            Op::SendSums(SendSums { from: part, to: tile, .. }) | Op::AddSums(AddSums { to: part, from: tile }) => {
+                let values = &body.fragments[part.fragment.0 as usize].map.values;
+                let tile = &body.shared[tile.tile.0 as usize];
+                let (rows, cols) = tile.layout.shape();
+                let threads = crate::geometry::THREADS_OF_WARPGROUP;
+                let fits = part.block < values[3].extent && part.first + rows / threads <= values[2].extent;
+                if cols != 4 || !rows.is_multiple_of(threads) || !fits {
+                    let problem = format!("[{rows}, {cols}] is no part of the sums from 8 columns {} on", part.first);
+                    self.defect(stmt.location, DefectKind::Tile { tile: tile.name.clone(), statement, problem });
+                }
+            }
             Op::StoreFragment { from, to, col, transposed, .. } => {
                 let n = body.fragments[from.0 as usize].map.values[2].extent * crate::geometry::MMA_N;
                 let tile = &body.shared[to.tile.0 as usize];

@@ -10,6 +10,7 @@ pub mod atomic;
 pub mod barrier;
 pub mod bulk;
 pub mod contract;
+pub mod exchange;
 pub mod expr;
 pub mod role;
 pub mod stmt;
@@ -22,6 +23,7 @@ pub use atomic::{AtomicScope, FetchAdd, MemoryOrder};
 pub use barrier::{Arrive, BARRIER_BYTES, Barrier, BarrierId, BarrierRef};
 pub use bulk::{BulkLoad, BulkStore};
 pub use contract::{Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType};
+pub use exchange::{AddSums, SendSums, SumsPart};
 pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
 pub use role::{RegisterBudget, Role};
 pub use stmt::{

@@ -6,6 +6,7 @@ use super::asynchrony::{self, Asynchrony};
 use super::atomic::FetchAdd;
 use super::barrier::{Arrive, BarrierId, BarrierRef};
 use super::bulk::{BulkLoad, BulkStore};
+use super::exchange::{AddSums, SendSums};
 use super::expr::{ExprId, Scope, Type};
 use super::role::Role;
 use super::wgmma::WarpgroupMultiply;
@@ -392,6 +393,10 @@ pub enum Op {
         /// The tile's rows are the accumulator's columns.
         transposed: bool,
     },
+    /// Sends sums to another CTA of the cluster.
+    SendSums(SendSums),
+    /// Adds sums that another CTA of the cluster sent.
+    AddSums(AddSums),
     /// Writes a 32-bit word of a shared tile of words, one of which takes 16 bytes. Each lane that reaches it does.
     WriteWord {
         /// The word.
@@ -446,6 +451,7 @@ impl Op {
             Op::BulkStore(BulkStore { add: true, .. }) => Some(&asynchrony::BULK_REDUCE),
             Op::BulkStore(_) | Op::CommitStores | Op::AwaitStores { .. } => Some(&asynchrony::BULK_STORE),
             Op::Arrive(Arrive { rank: Some(_), .. }) => Some(&asynchrony::REMOTE_ARRIVE),
+            Op::SendSums(_) => Some(&asynchrony::REMOTE_STORE),
             Op::ClusterArrive | Op::ClusterWait => Some(&asynchrony::CLUSTER_BARRIER),
             Op::FetchAdd(_) => Some(&asynchrony::GLOBAL_ATOMIC),
             Op::AwaitGrid | Op::LaunchDependents => Some(&asynchrony::GRID_DEPENDENCY),
@@ -467,7 +473,9 @@ impl Op {
             | Op::WarpgroupMultiply(_)
             | Op::CommitProducts
             | Op::AwaitProducts { .. }
-            | Op::StoreFragment { .. } => Scope::Warpgroup,
+            | Op::StoreFragment { .. }
+            | Op::SendSums(_)
+            | Op::AddSums(_) => Scope::Warpgroup,
             Op::Elect { .. } | Op::NamedBarrier { .. } => Scope::Warp,
             _ => Scope::Lane,
         }
@@ -522,6 +530,8 @@ impl Op {
             Op::AwaitProducts { .. } => "await_products",
             Op::FenceProxy => "fence_proxy",
             Op::StoreFragment { .. } => "store_fragment",
+            Op::SendSums(_) => "send_sums",
+            Op::AddSums(_) => "add_sums",
             Op::WriteWord { .. } => "write_word",
             Op::ReadWord { .. } => "read_word",
             Op::FetchAdd(_) => "fetch_add",

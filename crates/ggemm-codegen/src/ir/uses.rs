@@ -39,6 +39,8 @@ impl Op {
             Op::BulkStore(store) => with(store.coordinates.clone(), &[slot(&store.from), store.row]),
             Op::WarpgroupMultiply(p) => vec![slot(&p.a), slot(&p.b), p.step, p.keep],
             Op::StoreFragment { to, row, .. } => vec![slot(to), *row],
+            Op::SendSums(send) => vec![slot(&send.to), send.at.slot, send.rank],
+            Op::AddSums(add) => vec![slot(&add.from)],
             Op::WriteWord { to, value } => vec![slot(to), *value],
             Op::ReadWord { from, .. } => vec![slot(from)],
             Op::FetchAdd(add) => vec![add.index, add.amount, add.guard],

@@ -9,7 +9,7 @@
 use super::groups::Groups;
 use crate::dsl::{Bool, Cta, Expr, Grid, I32, I64, Join, KernelBuilder, Lane, ScopeTag, U32, Var, Warp, Within};
 use crate::geometry;
-use crate::spec::{Cluster, KernelSpec, Ragged, Schedule};
+use crate::spec::{KernelSpec, Ragged, Schedule};
 
 /// Groups of a window: the lanes of a warp.
 const WINDOW: i32 = 32;
@@ -55,13 +55,13 @@ pub(super) trait TileNumbers<'k> {
 
 /// Every CTA (or cluster) visits each so manieth tile, as many as there are of them.
 pub(super) struct Strided {
-    /// How CTAs form clusters.
-    pub(super) cluster: Cluster,
+    /// CTAs form clusters.
+    pub(super) clusters: bool,
 }
 
 impl<'k> TileNumbers<'k> for Strided {
     fn next(&self, k: &mut KernelBuilder<'k>, number: Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta> {
-        let stride = if self.cluster.ctas() == 1 { k.cta_count() } else { k.cluster_count() };
+        let stride = if self.clusters { k.cluster_count() } else { k.cta_count() };
         number + stride
     }
 }
@@ -113,7 +113,7 @@ impl<'k> Walk<'k> {
             end: k.var("end", 0),
             tiles_end: k.var("tiles_end", 0),
         };
-        let first = match self.spec.cluster.ctas() {
+        let first = match self.spec.cluster_ctas() {
             1 => k.cta(),
             _ => k.cluster().within(),
         };

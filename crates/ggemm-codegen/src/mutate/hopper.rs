@@ -4,7 +4,9 @@ use super::MutationKind;
 use super::expressions;
 use super::plant::Planter;
 use crate::geometry::MMA_N;
-use crate::ir::{Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, ExprId, Op, Type, WarpgroupMultiply};
+use crate::ir::{
+    AddSums, Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, ExprId, Op, SendSums, Type, WarpgroupMultiply,
+};
 
 /// Whether a statement is dropped, doubled, and moved before what is done before it.
 ///
@@ -13,7 +15,9 @@ pub(super) const fn structure(op: &Op) -> (bool, bool, bool) {
     match op {
         Op::Arrive(_) => (true, true, true),
         Op::NamedBarrier { .. } | Op::ClusterArrive | Op::ClusterWait => (true, true, true),
-        Op::BulkLoad(_) | Op::BulkStore(_) | Op::WarpgroupMultiply(_) => (true, true, false),
+        Op::BulkLoad(_) | Op::BulkStore(_) | Op::WarpgroupMultiply(_) | Op::SendSums(_) | Op::AddSums(_) => {
+            (true, true, false)
+        }
         Op::FenceBarrierInit
         | Op::Await { .. }
         | Op::CommitStores
@@ -38,6 +42,8 @@ pub(super) fn slots_of(op: &mut Op) -> Vec<&mut ExprId> {
         | Op::WriteWord { to: tile, .. }
         | Op::ReadWord { from: tile, .. } => vec![&mut tile.slot],
         Op::WarpgroupMultiply(p) => vec![&mut p.a.slot, &mut p.b.slot],
+        Op::SendSums(send) => vec![&mut send.to.slot, &mut send.at.slot],
+        Op::AddSums(add) => vec![&mut add.from.slot],
         _ => Vec::new(),
     }
 }
@@ -61,6 +67,7 @@ pub(super) fn uses(op: &mut Op) -> Vec<(&'static str, &mut ExprId)> {
         Op::NamedBarrier { id, .. } => vec![("id", id)],
         Op::WarpgroupMultiply(WarpgroupMultiply { step, .. }) => vec![("step", step)],
         Op::StoreFragment { row, .. } => vec![("row", row)],
+        Op::SendSums(send) => vec![("rank", &mut send.rank)],
         Op::WriteWord { value, .. } => vec![("value", value)],
         Op::FetchAdd(add) => vec![("index", &mut add.index), ("amount", &mut add.amount), ("guard", &mut add.guard)],
         _ => Vec::new(),
@@ -110,6 +117,13 @@ impl Planter<'_> {
                 self.plant_op(MutationKind::Transpose, "transposed: negated".into(), |_, op| {
                     if let Op::StoreFragment { transposed, .. } = op {
                         *transposed = !*transposed;
+                    }
+                });
+            }
+            Op::SendSums(SendSums { from: part, .. }) | Op::AddSums(AddSums { to: part, .. }) if part.first > 0 => {
+                self.plant_op(MutationKind::RegisterSet, "sums: the first columns".into(), |_, op| {
+                    if let Op::SendSums(SendSums { from: part, .. }) | Op::AddSums(AddSums { to: part, .. }) = op {
+                        part.first = 0;
                     }
                 });
             }

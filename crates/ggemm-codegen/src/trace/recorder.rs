@@ -78,9 +78,13 @@ impl Class {
             | Op::FenceProducts
             | Op::WarpgroupMultiply(_)
             | Op::CommitProducts => Class::Multiplies,
-            Op::StoreTile { .. } | Op::StoreFragment { .. } | Op::FenceProxy | Op::BulkStore(_) | Op::CommitStores => {
-                Class::Stores
-            }
+            Op::StoreTile { .. }
+            | Op::StoreFragment { .. }
+            | Op::SendSums(_)
+            | Op::AddSums(_)
+            | Op::FenceProxy
+            | Op::BulkStore(_)
+            | Op::CommitStores => Class::Stores,
             _ => Class::Other,
         }
     }
@@ -178,7 +182,7 @@ impl Recorder {
                     self.file(slot, true, start, Some(now));
                 }
             }
-            Op::LoadMatrix { .. } | Op::ReadWord { .. } => {
+            Op::LoadMatrix { .. } | Op::ReadWord { .. } | Op::AddSums(_) => {
                 if let Some(slot) = first {
                     self.file(slot, false, start, Some(now));
                 }

@@ -478,10 +478,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                     }
                 }
                 named_barrier_meet(4, 256);
+                const int blocks = ceil_div(reduction_of_tile, 64);
                 // A loop for each number of rows: it is part of the instruction.
                 const int row_steps = ceil_div(group_rows - tile_row, 8);
                 if (row_steps == 8) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -524,7 +524,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 7) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -567,7 +566,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 6) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -610,7 +608,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 5) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -653,7 +650,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 4) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -696,7 +692,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 3) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -739,7 +734,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 2) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -782,7 +776,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1038,10 +1031,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                     }
                 }
                 named_barrier_meet(5, 256);
+                const int blocks = ceil_div(reduction_of_tile, 64);
                 // A loop for each number of rows: it is part of the instruction.
                 const int row_steps = ceil_div(group_rows - tile_row, 8);
                 if (row_steps == 8) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1084,7 +1077,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 7) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1127,7 +1119,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 6) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1170,7 +1161,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 5) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1213,7 +1203,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 4) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1256,7 +1245,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 3) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1299,7 +1287,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else if (row_steps == 2) {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1342,7 +1329,6 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
                 } else {
-                    const int blocks = ceil_div(reduction_of_tile, 64);
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;

@@ -6,11 +6,12 @@ use super::statements::{fragment, tile_address, write_block};
 use super::writer::Writer;
 use crate::descriptor::{self, WGMMA_K, WGMMA_M};
 use crate::dtype::Dtype;
-use crate::geometry::{MMA_M, MMA_N};
+use crate::geometry::{MMA_M, MMA_N, THREADS_OF_WARPGROUP};
 use crate::ir::{
-    Arrive, AtomicScope, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId, FetchAdd, Fragment, FragmentId,
-    MemoryOrder, Op, RegisterBudget, Role, TileRef, WarpgroupMultiply,
+    AddSums, Arrive, AtomicScope, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId, FetchAdd, Fragment,
+    FragmentId, MemoryOrder, Op, RegisterBudget, Role, SendSums, SumsPart, TileRef, WarpgroupMultiply,
 };
+use crate::layout::CHUNK_BYTES;
 
 /// Indices of the thread, those that the text uses.
 pub(super) fn write_indices(w: &mut Writer<'_>) {
@@ -269,6 +270,13 @@ pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
         Op::StoreFragment { from, to, row, col, block, transposed } => {
             write_store_fragment(w, *from, to, (*row, *block), *col, *transposed);
         }
+        Op::SendSums(SendSums { from, to, at, rank }) => {
+            let (at, rank) = (barrier_address(w, at), w.text(*rank));
+            each_of_part(w, from, to, |address, sums| format!("send_sums({address}, {at}, {rank}, {sums});"));
+        }
+        Op::AddSums(AddSums { to, from }) => {
+            each_of_part(w, to, from, |address, sums| format!("add_sums({address}, {sums});"));
+        }
         Op::WriteWord { to, value } => {
             w.line(&format!("write_word({}, {});", tile_address(w, to), w.text(*value)));
         }
@@ -287,6 +295,20 @@ pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
         Op::LaunchDependents => w.line("launch_dependents();"),
         _ => {}
     }
+}
+
+/// A thread's sums of a part, 8 columns at a time, and their place in the tile.
+fn each_of_part(w: &mut Writer<'_>, part: &SumsPart, tile: &TileRef, call: impl Fn(&str, &str) -> String) {
+    let name = &fragment(w, part.fragment).name;
+    let (rows, _) = w.kernel.body.shared[tile.tile.0 as usize].layout.shape();
+    let (block, threads) = (part.block, THREADS_OF_WARPGROUP);
+    let tile = tile_address(w, tile);
+    let first = if part.first == 0 { String::new() } else { format!(" + {}", part.first) };
+    let j = w.locals.j;
+    w.unrolled(j, rows / threads, |w| {
+        let address = format!("{tile} + (j * {threads} + thread % {threads}) * {CHUNK_BYTES}");
+        w.line(&call(&address, &format!("{name}[{block}][j{first}]")));
+    });
 }
 
 /// The boxes of a tile: one for each panel, further on along the contiguous dimension.

@@ -39,6 +39,7 @@ enum Hopper {
     PackF16,
     StoreShared,
     Words,
+    Exchange,
     Grid,
 }
 
@@ -62,6 +63,7 @@ impl Hopper {
             Hopper::PackF16 => include_str!("prelude/pack_f16.cuh"),
             Hopper::StoreShared => include_str!("prelude/store_shared.cuh"),
             Hopper::Words => include_str!("prelude/words.cuh"),
+            Hopper::Exchange => include_str!("prelude/exchange.cuh"),
             Hopper::Grid => include_str!("prelude/grid.cuh"),
         }
     }
@@ -89,6 +91,7 @@ impl Hopper {
                 Dtype::E4m3 | Dtype::E5m2 => Vec::new(),
             },
             Op::WriteWord { .. } | Op::ReadWord { .. } => vec![Hopper::Words],
+            Op::SendSums(_) | Op::AddSums(_) => vec![Hopper::Cluster, Hopper::Mbarrier, Hopper::Exchange],
             Op::AwaitGrid | Op::LaunchDependents => vec![Hopper::Grid],
             _ => Vec::new(),
         }

@@ -18,7 +18,7 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     let col_tiles = k.let_("col_tiles", e.cols.ceil_div(s.tile.n));
     let walk =
         Walk { token_rows: e.rows, spec: *s, col_tiles, groups_divide: GroupsDivide::Rows { visit_tail: zero_tail } };
-    walk.each(k, &e.groups, &Strided { cluster: s.cluster }, |k, t| {
+    walk.each(k, &e.groups, &Strided { clusters: false }, |k, t| {
         let operands = Operands::of(k, s, &p, t);
         k.comment("The tail has no weight: its rows are sums of nothing.");
         let reduction = t.group.equals(e.groups.count).select::<I32, _, _, _>(0, e.reduction);

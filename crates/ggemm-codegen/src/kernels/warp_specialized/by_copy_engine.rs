@@ -1,6 +1,7 @@
 //! The copy engine moves tiles: one warp asks it for operands, and each warpgroup for the stores of its panels of D.
 
 use super::super::walk::Tile;
+use super::exchange::part_of;
 use super::feed::Feed;
 use super::output::Output;
 use super::pipeline::Pipeline;
@@ -61,8 +62,8 @@ impl<'k, F: Mapped<'k>> Transport<'k, F> for ByCopyEngine {
         k.elect(|k| family.maps().into_iter().for_each(|map| k.prefetch_map(map)));
         let ring = self.pipeline.ring.producer(k);
         feed.each(k, |k, tile| {
-            let reduction = family.reduction(k, tile);
-            let blocks = k.let_("blocks", reduction.ceil_div(spec.tile.k));
+            let part = part_of(k, spec, family, tile);
+            let blocks = k.let_("blocks", part.length.ceil_div(spec.tile.k));
             let boxes = family.boxes(k, tile);
             let bytes = match boxes {
                 None => k.int(geometry::stage_bytes(spec) as i32).within(),
@@ -74,7 +75,7 @@ impl<'k, F: Mapped<'k>> Transport<'k, F> for ByCopyEngine {
                         a: self.pipeline.a_tiles.slot(slot.index),
                         b: self.pipeline.b_tiles.slot(slot.index),
                         full: slot.full,
-                        offset: block * spec.tile.k,
+                        offset: part.start.map_or(block * spec.tile.k, |start| start + block * spec.tile.k),
                         boxes: boxes.map(|(boxes, _)| boxes),
                     };
                     family.load(k, tile, &stage);

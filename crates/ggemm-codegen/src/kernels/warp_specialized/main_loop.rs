@@ -43,16 +43,25 @@ impl MainLoop {
         (tile, reduction): (&Tile<'k>, Expr<'k, I32, Cta>),
         after_last: impl Fn(&mut KernelBuilder<'k>),
     ) {
+        // Where a group's rows are the reduction, the last block has only some of its k16 steps. Where K is, nearly
+        // every K is whole blocks, and zeros stand in for what is missing.
+        let blocks = match s.ragged {
+            Ragged::Rows => (k.let_("blocks", reduction.ceil_div(s.tile.k)), None),
+            Ragged::Reduction => {
+                let whole = k.let_("whole_blocks", reduction / s.tile.k);
+                (whole, Some(k.let_("last_steps", (reduction - whole * s.tile.k).ceil_div(WGMMA_K))))
+            }
+        };
         if !s.swapped {
-            return self.sum(k, s, pipeline, ring, reduction, None, after_last);
+            return self.sum(k, s, pipeline, ring, blocks, None, after_last);
         }
         k.comment("A loop for each number of rows: it is part of the instruction.");
         let steps = k.let_("row_steps", (tile.group_rows - tile.row).ceil_div(geometry::row_step(s)));
         let counts: Vec<u32> = geometry::row_counts(s).collect();
-        one_of(k, s, steps, &counts, &|k, rows| self.sum(k, s, pipeline, ring, reduction, Some(rows), &after_last));
+        one_of(k, s, steps, &counts, &|k, rows| self.sum(k, s, pipeline, ring, blocks, Some(rows), &after_last));
     }
 
-    /// The same for products of so many columns (`None`: all).
+    /// Sums products of so many columns (`None`: all) over so many blocks, and some k16 steps of one more.
     ///
     /// One stage's products are in flight while the next are asked for, so that a slot is free once the next one's
     /// products run.
@@ -63,19 +72,10 @@ impl MainLoop {
         s: &KernelSpec,
         pipeline: &Pipeline,
         ring: &Consumer<'k>,
-        reduction: Expr<'k, I32, Cta>,
+        (whole, steps): (Expr<'k, I32, Cta>, Option<Expr<'k, I32, Cta>>),
         columns: Option<u32>,
         after_last: impl FnOnce(&mut KernelBuilder<'k>),
     ) {
-        // Where a group's rows are the reduction, the last block has only some of its k16 steps. Where K is, nearly
-        // every K is whole blocks, and zeros stand in for what is missing.
-        let (whole, steps) = match s.ragged {
-            Ragged::Rows => (k.let_("blocks", reduction.ceil_div(s.tile.k)), None),
-            Ragged::Reduction => {
-                let whole = k.let_("whole_blocks", reduction / s.tile.k);
-                (whole, Some(k.let_("last_steps", (reduction - whole * s.tile.k).ceil_div(WGMMA_K))))
-            }
-        };
         k.for_("block", whole, |k, block| {
             let (a, b) = self.wait(k, pipeline, ring);
             k.fence_products();

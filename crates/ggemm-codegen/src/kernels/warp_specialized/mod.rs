@@ -6,6 +6,7 @@
 
 mod by_copy_engine;
 mod by_threads;
+mod exchange;
 mod feed;
 mod main_loop;
 mod output;

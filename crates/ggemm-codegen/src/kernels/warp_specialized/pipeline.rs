@@ -36,6 +36,6 @@ impl Pipeline {
     /// Barriers are ready, and all that will use them know.
     pub(super) fn begin(&self, k: &mut KernelBuilder<'_>, s: &KernelSpec) {
         k.init_barriers();
-        if s.cluster.ctas() > 1 { k.cluster_barrier() } else { k.barrier() }
+        if s.cluster_ctas() > 1 { k.cluster_barrier() } else { k.barrier() }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::groups::Groups;
 use super::super::walk::{Tile, Walk};
+use super::exchange::{Exchange, ExchangeEnd, Part, part_of};
 use super::feed::Feed;
 use super::main_loop::MainLoop;
 use super::pipeline::Pipeline;
@@ -68,6 +69,7 @@ pub(super) struct Roles<'s, T> {
     pipeline: Pipeline,
     main_loop: MainLoop,
     transport: T,
+    exchange: Option<Exchange>,
     feed: Feed,
 }
 
@@ -76,12 +78,13 @@ impl<'s, T> Roles<'s, T> {
     where
         T: Transport<'k, F>,
     {
-        k.clusters_of(spec.cluster.ctas());
+        k.clusters_of(spec.cluster_ctas());
         let pipeline = T::pipeline(k, spec);
         Roles {
             spec,
             main_loop: MainLoop::declare(k, spec),
             transport: T::declare(k, spec, &pipeline),
+            exchange: Exchange::declare(k, spec),
             feed: Feed::declare(k, spec),
             pipeline,
         }
@@ -110,11 +113,17 @@ impl<'s, T> Roles<'s, T> {
         let registers = budget.map_or(RegisterBudget::Launch, |b| RegisterBudget::Grow(b.consumer));
         k.role(&format!("consumer {warpgroup}"), first..first + WARPS_OF_WARPGROUP, registers, |k| {
             let ring = self.pipeline.ring.consumer(k);
+            let exchange = self.exchange.as_ref().map(|exchange| exchange.end(k, warpgroup));
             match self.spec.schedule {
-                Schedule::Pingpong => self.in_turns(k, family, &ring, warpgroup),
-                Schedule::Cooperative | Schedule::Multistage => self.together(k, family, &ring, warpgroup),
+                Schedule::Pingpong => self.in_turns(k, family, &ring, (warpgroup, exchange.as_ref())),
+                Schedule::Cooperative | Schedule::Multistage => {
+                    self.together(k, family, &ring, (warpgroup, exchange.as_ref()));
+                }
             }
             self.transport.finish(k);
+            if let Some(exchange) = exchange {
+                exchange.finish(k);
+            }
         });
     }
 
@@ -122,23 +131,33 @@ impl<'s, T> Roles<'s, T> {
     ///
     /// Rows that do not exist are zeros and are multiplied like others: at the card's limit of power that costs next to
     /// nothing, and a warpgroup that left them out won nothing (docs/tuning.md).
-    fn together<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, ring: &Consumer<'k>, warpgroup: u32)
-    where
+    fn together<'k, F>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        family: &F,
+        ring: &Consumer<'k>,
+        (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
+    ) where
         F: Family<'k>,
         T: Transport<'k, F>,
     {
         let first = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
         self.feed.each(k, |k, tile| {
-            let reduction = family.reduction(k, tile);
+            let Part { length: reduction, .. } = part_of(k, self.spec, family, tile);
             self.main_loop.begin(k);
             self.main_loop.run(k, self.spec, &self.pipeline, ring, (tile, reduction), |_| {});
-            self.write_out(k, family, tile, (warpgroup, first));
+            self.write_out(k, family, tile, (warpgroup, first), exchange);
         });
     }
 
     /// Two warpgroups have a tile each: one multiplies while the other writes out.
-    fn in_turns<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, ring: &Consumer<'k>, warpgroup: u32)
-    where
+    fn in_turns<'k, F>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        family: &F,
+        ring: &Consumer<'k>,
+        (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
+    ) where
         F: Family<'k>,
         T: Transport<'k, F>,
     {
@@ -149,7 +168,7 @@ impl<'s, T> Roles<'s, T> {
             k.pass(TURN, 2 * THREADS_OF_WARPGROUP);
         }
         self.feed.each(k, |k, tile| {
-            let reduction = family.reduction(k, tile);
+            let Part { length: reduction, .. } = part_of(k, self.spec, family, tile);
             k.when_else(
                 next.get().equals(turn),
                 |k| {
@@ -158,7 +177,7 @@ impl<'s, T> Roles<'s, T> {
                     self.main_loop.run(k, self.spec, &self.pipeline, ring, (tile, reduction), |k| {
                         k.pass(TURN + 1 - turn, 2 * THREADS_OF_WARPGROUP);
                     });
-                    self.write_out(k, family, tile, (warpgroup, 0));
+                    self.write_out(k, family, tile, (warpgroup, 0), exchange);
                 },
                 |k| ring.skip(k, reduction.ceil_div(self.spec.tile.k)),
             );
@@ -167,12 +186,23 @@ impl<'s, T> Roles<'s, T> {
         });
     }
 
-    /// Writes out what a warpgroup has of a tile.
-    fn write_out<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, tile: &Tile<'k>, of: (u32, u32))
-    where
+    /// Writes out what a warpgroup has of a tile, where it is summed up.
+    fn write_out<'k, F>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        family: &F,
+        tile: &Tile<'k>,
+        of: (u32, u32),
+        exchange: Option<&ExchangeEnd<'k>>,
+    ) where
         T: Transport<'k, F>,
     {
-        self.transport.write_out(k, self.spec, family, tile, self.main_loop.sums(), of);
+        let sums = self.main_loop.sums();
+        let write = |k: &mut KernelBuilder<'k>| self.transport.write_out(k, self.spec, family, tile, sums, of);
+        match exchange {
+            None => write(k),
+            Some(exchange) => exchange.combine(k, self.spec, sums, write),
+        }
     }
 
     /// The warp that finds tiles, and those that load their operands.

@@ -133,7 +133,11 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: PINGPONG,
-        sites: &["main_loop: role consumer ? > loop > if > await_products"],
+        sites: &[
+            "main_loop: role consumer ? > loop > if > await_products",
+            "main_loop: role consumer ? > loop > if > if > await_products",
+            "main_loop: role consumer ? > loop > if > if else *> await_products",
+        ],
         kinds: &[Reorder],
         changes: &[""],
         reason: "the other's turn may begin when the products are done: that costs time alone",
@@ -142,6 +146,10 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: PINGPONG,
         sites: &[
             "main_loop: role consumer ? > loop > if > if > assign free_slot",
+            "main_loop: role consumer ? > loop > if > if > if > assign free_slot",
+            "main_loop: role consumer ? > loop > if > if else > if > if > assign free_slot",
+            "main_loop: role consumer ? > loop > if > if else > if else > if > if > assign free_slot",
+            "main_loop: role consumer ? > loop > if > if else > if else > if else > if > assign free_slot",
             "main_loop: role consumer ? > loop > if > if #3 > assign free_slot",
         ],
         kinds: ASSIGNMENT,
@@ -157,7 +165,14 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: |s| PINGPONG(s) && ROWS(s) && s.cluster.ctas() == 1,
-        sites: &["main_loop: role consumer ? > loop > if", "main_loop: role consumer ? > loop > if > if"],
+        sites: &[
+            "main_loop: role consumer ? > loop > if",
+            "main_loop: role consumer ? > loop > if > if",
+            "main_loop: role consumer ? > loop > if > if > if",
+            "main_loop: role consumer ? > loop > if > if else > if > if",
+            "main_loop: role consumer ? > loop > if > if else > if else > if > if",
+            "main_loop: role consumer ? > loop > if > if else > if else > if else > if",
+        ],
         kinds: &[Constant, ForceBranch],
         changes: &["condition: 0 becomes -1 in (blocks == 0)", "the condition is always true"],
         reason: "behind a tile without a reduction there is none with one, so that nobody waits for a free slot",
