@@ -209,7 +209,19 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         let sizes: Vec<i64> = up.clone().chain(up.rev()).collect();
         plans.push(Plan::sizes(&sizes, 0).widths(wide + into_last, narrow));
         plans.push(Plan::sizes(&sizes, 0).widths(narrow, k).alone());
-        plans.push(Plan::sizes(&[&sizes[..], &sizes, &sizes].concat(), 0).widths(narrow, in_turns_side).alone().often());
+        plans
+            .push(Plan::sizes(&[&sizes[..], &sizes, &sizes].concat(), 0).widths(narrow, in_turns_side).alone().often());
+    }
+    if spec.split > 1 {
+        // Reductions of as many whole blocks as CTAs divide among them, one more element, and one block less.
+        let whole = spec.split as usize * k;
+        for length in [whole, whole + 1, whole - k] {
+            let (rows, widths) = match spec.ragged {
+                Ragged::Rows => (vec![step, 3], (narrow, length)),
+                Ragged::Reduction => (vec![length as i64, 2 * whole as i64], (narrow, narrow)),
+            };
+            plans.push(Plan::sizes(&rows, 0).widths(widths.0, widths.1));
+        }
     }
     if spec.ragged == Ragged::Reduction {
         plans.push(Plan::sizes(&[2], 0).widths(narrow, 8 * n * along_n + 8));

@@ -50,7 +50,7 @@ const SUBJECTS: [(&str, &str); 29] = [
     ("TMA, together by number", "reduction_am_bn_bf16_f32_bf16_sm90a_128x64x64_w8x1_s2_cooperative_tma_dynamic"),
     ("TMA, pairs along M", "reduction_am_bn_f16_f32_f16_sm90a_64x64x64_w4x1_s2_pingpong_tma_c2x1"),
     ("TMA, pairs along N", "reduction_am_bn_bf16_f32_f32_sm90a_128x64x64_w8x1_s2_cooperative_tma_c1x2"),
-    ("TMA, split, together", "reduction_am_bn_bf16_f32_bf16_sm90a_64x64x64_w4x1_s2_cooperative_tma_split4"),
+    ("TMA, split, together", "reduction_am_bn_bf16_f32_bf16_sm90a_128x64x64_w8x1_s2_cooperative_tma_split4"),
     ("threads, in turns by number", "reduction_am_bn_bf16_f32_f32_sm90a_64x64x64_w4x1_s2_pingpong_plain_dynamic"),
     ("threads, together", "reduction_am_bn_f16_f32_f16_sm90a_128x64x64_w8x1_s2_cooperative_plain"),
 ];
