@@ -69,8 +69,8 @@ fn names_of_nothing_are_refused() {
         text.contains("is not a spec name") && text.contains(&format!("The nearest that ship:\n  {NAME}")),
         "{text}"
     );
-    let text = refused(&format!("--variant {}", NAME.replace("64x64x32", "96x64x32")));
-    assert!(text.contains("copy-share"), "{text}");
+    let text = refused(&format!("--variant {}", NAME.replace("64x64x32", "72x64x32")));
+    assert!(text.contains("is not legal on sm_90a") && text.contains("warp-tile"), "{text}");
     let text = line("verify --variant *_nothing").refused();
     assert!(text.starts_with("--variant *_nothing: "), "a wrong name shows with or without a GPU: {text}");
 }

@@ -316,4 +316,11 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         changes: &["slot: 0 + 1", "slot: 2 + 1"],
         reason: "the second place of a tile is free later than the first",
     },
+    Equivalent {
+        of: |s| s.swapped && s.tile.m == 32,
+        sites: &["main_loop: role consumer ? > loop > if > if else > if else > if"],
+        kinds: &[ForceBranch],
+        changes: &["the condition is always true"],
+        reason: "a box brings 16 rows, and sums of those past the eighth are not stored",
+    },
 ];
