@@ -781,7 +781,6 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_64x128x64_w4x1_s7_pingpong_tma_split2(
             __syncwarp();
         }
         if (cluster_rank() != 0) {
-            mbarrier_wait(part_free, 1 - part_parity);
             mbarrier_wait(part_free + 1 * 8, 1 - part_parity);
         }
     }
@@ -1138,7 +1137,6 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_64x128x64_w4x1_s7_pingpong_tma_split2(
             __syncwarp();
         }
         if (cluster_rank() != 0) {
-            mbarrier_wait(part_free + 2 * 8, 1 - part_parity);
             mbarrier_wait(part_free + 3 * 8, 1 - part_parity);
         }
     }

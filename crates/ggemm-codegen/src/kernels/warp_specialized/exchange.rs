@@ -158,15 +158,13 @@ impl<'k> ExchangeEnd<'k> {
         k.send_sums(sums, leg.sums, (&to, self.full.slot(place)), FIRST);
     }
 
-    /// The first CTA may still say that it has added what this one sent.
+    /// The first CTA may still say that it has added what this one sent; of the last place it does so last.
     pub(super) fn finish(&self, k: &mut KernelBuilder<'k>) {
         let is_first = k.cluster_rank().equals(FIRST);
         k.when(!is_first, |k| {
-            for slot in 0..PART_SLOTS {
-                let place = k.int((self.warpgroup * PART_SLOTS + slot) as i32);
-                let parity = self.parity(k, false);
-                k.await_phase(self.free.slot(place), parity);
-            }
+            let last = k.int((self.warpgroup * PART_SLOTS + PART_SLOTS - 1) as i32);
+            let parity = self.parity(k, false);
+            k.await_phase(self.free.slot(last), parity);
         });
     }
 }

@@ -323,4 +323,11 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         changes: &["the condition is always true"],
         reason: "a box brings 16 rows, and sums of those past the eighth are not stored",
     },
+    Equivalent {
+        of: |s| s.split == 2,
+        sites: &["exchange: role consumer 0 > loop > * else > send_sums parts"],
+        kinds: &[Slot],
+        changes: &["slot: (clusterrank - 1) becomes 0"],
+        reason: "of two CTAs one sends",
+    },
 ];
