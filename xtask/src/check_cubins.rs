@@ -39,7 +39,7 @@ const TARGETS: [Arch; 4] = [Arch::Sm80, Arch::Sm90a, Arch::Sm100a, Arch::Sm120a]
 /// Texts of the kernels that show statements which no shipped variant uses yet, as codegen's tests keep them.
 const SHOWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/ggemm-codegen/tests/hopper/snapshots");
 
-/// Every shipped variant for every target that its constraints admit, and what only tests show.
+/// Every shipped variant for every target that its constraints admit, what only tests show, and what is to be measured.
 fn jobs() -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     let mut shown: Vec<_> = fs::read_dir(SHOWN)?.collect::<std::io::Result<_>>()?;
@@ -48,6 +48,10 @@ fn jobs() -> Result<Vec<Job>> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().replace(".snap.cu", "");
         let name = name.rsplit("__").next().unwrap_or_default().to_owned();
         jobs.push(Job { name, source: fs::read_to_string(&path)?, target: Arch::Sm90a.name().parse()?, ships: false });
+    }
+    for spec in catalogue::unmeasured().into_iter().filter_map(|spec| catalogue::for_target(spec, Arch::Sm90a)) {
+        let (generated, target) = (generate(&spec), Arch::Sm90a.name().parse()?);
+        jobs.push(Job { source: generated.source(), name: generated.name, target, ships: false });
     }
     for arch in TARGETS {
         let target: Target = arch.name().parse()?;

@@ -28,6 +28,10 @@ pub struct TileConfig {
     pub cluster: Cluster,
     /// Whether tiles come from a counter.
     pub dynamic: bool,
+    /// Whether products have D's columns in place of its rows.
+    pub swapped: bool,
+    /// CTAs that divide each tile's reduction.
+    pub split: u32,
 }
 
 const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32) -> TileConfig {
@@ -38,6 +42,8 @@ const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32)
         schedule: Schedule::Multistage,
         cluster: Cluster::NONE,
         dynamic: false,
+        swapped: false,
+        split: 1,
     }
 }
 
@@ -134,6 +140,53 @@ const fn fp8(config: TileConfig) -> TileConfig {
     TileConfig { tile: Tile { k: 2 * config.tile.k, ..config.tile }, ..config }
 }
 
+/// Two warpgroups in turns with operands swapped: at most `m` rows, fewer where fewer exist.
+const fn pingpong_swapped(m: u32, n: u32, stages: u32) -> TileConfig {
+    TileConfig { schedule: Schedule::Pingpong, swapped: true, ..config(m, n, 64, 1, 4, stages) }
+}
+
+/// Two warpgroups that share a tile with operands swapped.
+const fn cooperative_swapped(m: u32, n: u32, stages: u32) -> TileConfig {
+    TileConfig { schedule: Schedule::Cooperative, swapped: true, dynamic: true, ..config(m, n, 64, 1, 8, stages) }
+}
+
+/// Hopper's ragged rows with operands swapped: for groups of some hundred rows, for large ones, for decoding.
+const HOPPER_ROWS_SWAPPED: [TileConfig; 4] = [
+    pingpong_swapped(192, 128, 5),
+    cooperative_swapped(256, 128, 4),
+    pingpong_swapped(64, 128, 8),
+    cooperative_swapped(32, 128, 8),
+];
+
+/// Two warpgroups in turns, in clusters of `split` CTAs that divide each tile's reduction: for few tiles with long ones.
+const fn pingpong_split(m: u32, n: u32, stages: u32, split: u32) -> TileConfig {
+    TileConfig { split, ..pingpong(m, n, stages) }
+}
+
+/// Ragged rows and reductions of few tiles.
+const HOPPER_SPLIT: [TileConfig; 3] =
+    [pingpong_split(64, 128, 7, 2), pingpong_split(64, 128, 4, 4), pingpong_split(128, 128, 5, 2)];
+
+/// Variants that are proven but were not measured yet, so that they do not ship: `ggemm verify` and `ggemm run` take them
+/// by name, and `cargo xtask check-cubins` compiles them.
+pub fn unmeasured() -> Vec<KernelSpec> {
+    let of = |b_major, operand, output| {
+        move |config| variant((Ragged::Rows, b_major), (operand, output), config, CopyPath::Tma, false)
+    };
+    let mut specs = Vec::new();
+    for b_major in [Major::K, Major::Mn] {
+        specs.extend(HOPPER_ROWS_SWAPPED.map(of(b_major, Dtype::Bf16, Dtype::Bf16)));
+    }
+    specs.push(of(Major::K, Dtype::F16, Dtype::F32)(HOPPER_ROWS_SWAPPED[0]));
+    specs.extend(HOPPER_SPLIT.map(of(Major::K, Dtype::Bf16, Dtype::Bf16)));
+    for output in [Dtype::Bf16, Dtype::F32] {
+        let reduction = (Ragged::Reduction, Major::Mn);
+        specs
+            .extend(HOPPER_SPLIT.map(|config| variant(reduction, (Dtype::Bf16, output), config, CopyPath::Tma, false)));
+    }
+    specs
+}
+
 /// Every variant that ships, in the order in which tables list them.
 pub fn shipped() -> Vec<KernelSpec> {
     let mut specs = Vec::new();
@@ -186,6 +239,8 @@ pub fn variant(
         dynamic: config.dynamic,
         scaling: Scaling::None,
         accumulation: Accumulation::Fast,
+        swapped: config.swapped,
+        split: config.split,
     }
 }
 
@@ -259,6 +314,14 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
+    fn what_is_to_be_measured_is_legal_and_does_not_ship() {
+        let shipped: HashSet<KernelSpec> = shipped().into_iter().collect();
+        for spec in unmeasured() {
+            assert!(for_target(spec, Arch::Sm90a).is_some() && !shipped.contains(&spec), "{spec}");
+        }
+    }
+
+    #[test]
     fn the_catalogue_is_legal_distinct_and_small() {
         let all = shipped();
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len(), "no variant twice");
@@ -305,12 +368,13 @@ mod tests {
     /// What validation counts and what the built kernel states are the same.
     #[test]
     fn contracts_agree_with_validation() {
-        for spec in shipped_for(Arch::Sm80).into_iter().chain(shipped_for(Arch::Sm90a)) {
+        let unmeasured = unmeasured().into_iter().filter_map(|spec| for_target(spec, Arch::Sm90a));
+        for spec in shipped_for(Arch::Sm80).into_iter().chain(shipped_for(Arch::Sm90a)).chain(unmeasured) {
             let built = generate(&spec);
             assert_eq!(built.contract.shared_bytes, crate::geometry::shared_bytes(&spec), "{}", built.name);
             assert_eq!(built.contract.threads, crate::geometry::threads(&spec));
             assert_eq!(built.contract.registers, crate::geometry::register_estimate(&spec), "{}", built.name);
-            assert_eq!(built.contract.cluster, spec.cluster.ctas(), "{}", built.name);
+            assert_eq!(built.contract.cluster, spec.cluster_ctas(), "{}", built.name);
             assert_eq!(built.contract.workspace_bytes > 0, spec.dynamic, "{}", built.name);
             let t = spec.tile;
             assert_eq!(built.contract.work.multiply_adds, u64::from(t.m) * u64::from(t.n) * u64::from(t.k));

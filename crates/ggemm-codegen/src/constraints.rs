@@ -38,6 +38,8 @@ pub enum Field {
     BOperand,
     Scaling,
     Accumulation,
+    Swapped,
+    Split,
 }
 
 /// A rule that a spec breaks.
@@ -99,6 +101,8 @@ rules! {
     Cluster "cluster" "Only TMA copies one tile for several CTAs; clusters are 2 or 4 CTAs along D's rows or along its columns."
     Majors "majors" "Ragged rows read A along the reduction; a ragged reduction reads A and B along their other dimension, because tokens are rows. fp8 tensor cores read both along the reduction."
     DynamicWalk "dynamic-walk" "A copying role takes tiles from a counter; the CTAs of a cluster, which must agree, and multistage kernels go by strides."
+    Swapped "swapped" "Only ragged rows of 16-bit operands that TMA copies, outside clusters, have their operands swapped."
+    Split "split" "The reduction of a tile of 16-bit operands is divided among 2 or 4 CTAs, outside other clusters, by TMA; sums are sent by pairs of parts of 32 columns."
     OperandType "operand-type" "Tensor cores multiply bf16 or f16 here, both operands of one type; behind a role that copies by TMA also e4m3 and e5m2, mixed or not."
     Scaling "scaling" "Operands of e4m3 and e5m2 have scales, one for a row or one for a block; those of bf16 and f16 have none."
     Accumulation "accumulation" "Sums of e4m3 and e5m2 products may be promoted, and are where each block has a scale; those of bf16 and f16 are f32 as they are."
@@ -106,7 +110,8 @@ rules! {
     OutputType "output-type" "D is bf16, f16 or f32."
     TileK "tile-k" "A stage holds 32 or 64 elements of the reduction: two or four k16 steps, in rows of 64 or 128 bytes; wgmma's swizzle asks for 128 bytes, which are 64 elements, or 128 of fp8."
     WarpTile "warp-tile" "Every warp owns a multiple of 16 rows and of 16 columns of the tile."
-    WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide."
+    WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide. With swapped operands they lie along its columns."
+    SwappedRows "swapped-rows" "A tile with swapped operands has at most 16, 32, 64, 128, 192 or 256 rows, so that its output divides into panels."
     PanelSide "panel-side" "The side of a tile along which an operand is contiguous is a multiple of 64 elements, one 128-byte panel, unless it is the reduction; so are the columns of a warpgroup's tile."
     ScaleBlock "scale-block" "Where blocks of 128 columns of B share a scale, a tile has 64 columns or whole blocks."
     CopyShare "copy-share" "The threads of a CTA share each tile's 16-byte pieces evenly, whole rows at a time; for plain loads 8 rows or a multiple, so that a thread's pieces all start at the same offset from 16 bytes."
@@ -215,11 +220,29 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         let nearest = if spec.copy != CopyPath::Tma { "1x1" } else { if m > n { "2x1" } else { "1x2" } };
         found.add(Rule::Cluster, Field::Cluster, message, Some(nearest.into()));
     }
-    if spec.dynamic && (!specialized || spec.cluster != Cluster::NONE) {
-        let message = format!("the {:?} schedule in clusters of {m} x {n} takes tiles from a counter", spec.schedule);
+    let whole = spec.split == 1;
+    let is_fp8 = spec.operand.is_fp8();
+    let may_split = spec.copy == CopyPath::Tma && spec.cluster == Cluster::NONE && !is_fp8;
+    if !whole && !(may_split && [2, 4].contains(&spec.split)) {
+        let KernelSpec { split, operand, copy, .. } = spec;
+        let message = format!("a split by {split} of {operand} with {copy:?} copies in clusters of {m} x {n}");
+        let nearest = if may_split { "2" } else { "1" };
+        found.add(Rule::Split, Field::Split, message, Some(nearest.into()));
+    }
+    if spec.dynamic && (!specialized || spec.cluster != Cluster::NONE || !whole) {
+        let ctas = spec.cluster_ctas();
+        let message = format!("the {:?} schedule in clusters of {ctas} CTAs takes tiles from a counter", spec.schedule);
         found.add(Rule::DynamicWalk, Field::Dynamic, message, Some("false".into()));
     }
-    let is_fp8 = spec.operand.is_fp8();
+    let can_swap =
+        spec.ragged == Ragged::Rows && spec.copy == CopyPath::Tma && spec.cluster == Cluster::NONE && !is_fp8;
+    if spec.swapped && !can_swap {
+        let message = format!(
+            "{:?} of {} with {:?} copies in clusters of {m} x {n} are swapped",
+            spec.ragged, spec.operand, spec.copy
+        );
+        found.add(Rule::Swapped, Field::Swapped, message, Some("false".into()));
+    }
     operand_types(spec, found);
     let a_major = if spec.ragged == Ragged::Rows || is_fp8 { Major::K } else { Major::Mn };
     if spec.a_major != a_major {
@@ -329,17 +352,34 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
         let message = format!("tile k is {} of {}", tile.k, spec.operand);
         found.add(Rule::TileK, Field::TileK, message, Some(depth.to_string()));
     }
+    // The side of D that warpgroups divide, and the other.
+    let ((along, field, name), (count, across)) = match spec.swapped {
+        false => ((tile.m, Field::TileM, "m"), (warps.m, warps.n)),
+        true => ((tile.n, Field::TileN, "n"), (warps.n, warps.m)),
+    };
     let most = if spec.schedule == Schedule::Pingpong { 1 } else { 2 };
-    let (warpgroups, rows) = (warps.m / WARPS_OF_WARPGROUP, WARPS_OF_WARPGROUP * MMA_M);
-    if !warps.m.is_multiple_of(WARPS_OF_WARPGROUP) || warpgroups > most || warps.n != 1 {
+    let (warpgroups, rows) = (count / WARPS_OF_WARPGROUP, WARPS_OF_WARPGROUP * MMA_M);
+    if !count.is_multiple_of(WARPS_OF_WARPGROUP) || warpgroups > most || across != 1 {
         let message = format!("{} x {} warps share a tile of the {:?} schedule", warps.m, warps.n, spec.schedule);
-        found.add(Rule::WarpgroupTile, Field::Warps, message, Some("4x1".into()));
+        let nearest = if spec.swapped { "1x4" } else { "4x1" };
+        found.add(Rule::WarpgroupTile, Field::Warps, message, Some(nearest.into()));
         return;
     }
-    if !tile.m.is_multiple_of(rows * warpgroups) || tile.m / (rows * warpgroups) > 2 {
-        let message = format!("tile m is {}, not 64 or 128 for each of {warpgroups} warpgroups", tile.m);
-        let nearest = nearest_multiple(tile.m, rows * warpgroups).min(2 * rows * warpgroups);
-        found.add(Rule::WarpgroupTile, Field::TileM, message, Some(nearest.to_string()));
+    if !along.is_multiple_of(rows * warpgroups) || along / (rows * warpgroups) > 2 {
+        let message = format!("tile {name} is {along}, not 64 or 128 for each of {warpgroups} warpgroups");
+        let nearest = nearest_multiple(along, rows * warpgroups).min(2 * rows * warpgroups);
+        found.add(Rule::WarpgroupTile, field, message, Some(nearest.to_string()));
+    }
+    if found.0.is_empty() && spec.split > 1 && !geometry::parts(spec).is_multiple_of(geometry::PART_SLOTS) {
+        let message = format!("{} parts of the sums of a tile", geometry::parts(spec));
+        found.add(Rule::Split, Field::Split, message, Some("1".into()));
+    }
+    if spec.swapped {
+        if !SWAPPED_ROWS.contains(&tile.m) {
+            let nearest = SWAPPED_ROWS.into_iter().min_by_key(|rows| rows.abs_diff(tile.m)).unwrap_or(WGMMA_MAX_N);
+            found.add(Rule::SwappedRows, Field::TileM, format!("tile m is {}", tile.m), Some(nearest.to_string()));
+        }
+        return;
     }
     if tile.n > WGMMA_MAX_N {
         let message = format!("tile n is {}, wider than a product", tile.n);
@@ -357,6 +397,10 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
 
 /// Bytes of a row of a panel.
 const PANEL_BYTES: u32 = 128;
+
+/// The most rows that tiles with swapped operands may have.
+const SWAPPED_ROWS: [u32; 6] = [16, 32, 64, 128, 192, 256];
+
 /// Elements of a 128-byte panel of 16-bit operands.
 const PANEL: u32 = 64;
 
@@ -428,6 +472,9 @@ mod tests {
         let fp8 = "ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s5_cooperative_tma_block_promoted";
         let fp8: KernelSpec = fp8.parse().unwrap();
         assert_eq!(check(&fp8, Arch::Sm90a), []);
+        let swapped = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_192x128x64_w1x4_s5_pingpong_tma_swapped".parse();
+        let swapped: KernelSpec = swapped.unwrap();
+        assert_eq!(check(&swapped, Arch::Sm90a), []);
         let tile = |m, n, k| KernelSpec { tile: Tile { m, n, k }, ..hopper };
         let broken = [
             (Rule::ScheduleArch, KernelSpec { arch: Arch::Sm80, ..hopper }, Arch::Sm90a),
@@ -437,6 +484,19 @@ mod tests {
             (Rule::Cluster, KernelSpec { cluster: Cluster { m: 1, n: 2 }, ..s }, Arch::Sm80),
             (Rule::DynamicWalk, KernelSpec { dynamic: true, cluster: Cluster { m: 2, n: 1 }, ..hopper }, Arch::Sm90a),
             (Rule::DynamicWalk, KernelSpec { dynamic: true, ..s }, Arch::Sm80),
+            (Rule::Swapped, KernelSpec { swapped: true, ..s }, Arch::Sm80),
+            (Rule::Swapped, KernelSpec { cluster: Cluster { m: 1, n: 2 }, ..swapped }, Arch::Sm90a),
+            (Rule::Swapped, KernelSpec { copy: CopyPath::Plain, ..swapped }, Arch::Sm90a),
+            (Rule::WarpgroupTile, KernelSpec { warps: hopper.warps, ..swapped }, Arch::Sm90a),
+            (Rule::WarpgroupTile, KernelSpec { tile: Tile { n: 192, ..swapped.tile }, ..swapped }, Arch::Sm90a),
+            (Rule::SwappedRows, KernelSpec { tile: Tile { m: 96, ..swapped.tile }, ..swapped }, Arch::Sm90a),
+            (Rule::Split, KernelSpec { split: 3, ..hopper }, Arch::Sm90a),
+            (Rule::Split, KernelSpec { split: 2, cluster: Cluster { m: 1, n: 2 }, ..hopper }, Arch::Sm90a),
+            (Rule::Split, KernelSpec { split: 2, ..s }, Arch::Sm80),
+            (Rule::Split, KernelSpec { split: 2, tile: Tile { m: 32, n: 64, k: 64 }, ..swapped }, Arch::Sm90a),
+            (Rule::Swapped, KernelSpec { swapped: true, warps: Warps { m: 1, n: 8 }, ..fp8 }, Arch::Sm90a),
+            (Rule::Split, KernelSpec { split: 2, stages: 3, ..fp8 }, Arch::Sm90a),
+            (Rule::DynamicWalk, KernelSpec { dynamic: true, split: 2, stages: 3, ..hopper }, Arch::Sm90a),
             (Rule::EvenK, KernelSpec { even_k: true, ..hopper }, Arch::Sm90a),
             (Rule::TileK, tile(64, 256, 32), Arch::Sm90a),
             (Rule::TileK, KernelSpec { tile: Tile { k: 64, ..fp8.tile }, ..fp8 }, Arch::Sm90a),

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::arch::{Arch, ArchLimits};
 use crate::contraction::Contraction;
+use crate::geometry;
 use crate::ir::Contract;
 use crate::spec::{KernelSpec, Ragged, Schedule};
 
@@ -137,6 +138,8 @@ struct Work<'a> {
     groups: f64,
     /// Iterations of the main loop of each.
     blocks: f64,
+    /// How much of a tile's rows is worked on: less than all where operands are swapped, and a tile has what rows exist.
+    height: f64,
     /// Bytes of D that are written.
     written: f64,
 }
@@ -172,6 +175,7 @@ pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, ta
         Ragged::Reduction => ((rows / (tile_m * along_m)).ceil() * along_m, expected_tiles(reduction / groups, tile_k)),
     };
     let tiles = groups * row_tiles * col_tiles;
+    let height = if spec.swapped { height_of_tiles(spec, rows / (groups * row_tiles)) } else { 1.0 };
 
     // What the tiles write: where one reaches past D, nothing.
     let output_bytes = f64::from(spec.output.size_bytes());
@@ -179,7 +183,7 @@ pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, ta
         Ragged::Rows => rows * cols * output_bytes,
         Ragged::Reduction => groups * rows * cols * output_bytes * if problem.accumulate { 2.0 } else { 1.0 },
     };
-    let work = Work { spec, contract, limits, tiles, groups, blocks, written };
+    let work = Work { spec, contract, limits, tiles, groups, blocks, height, written };
     let chip = match spec.schedule {
         Schedule::Multistage => multistage::on_chip(&work),
         Schedule::Cooperative | Schedule::Pingpong => warp_specialized::on_chip(&work),
@@ -204,6 +208,13 @@ pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, ta
     };
     let seconds = dram.max(chip.seconds) + chip.overlap_loss * dram.min(chip.seconds) + chip.launch;
     Prediction { seconds, tiles, waves: chip.waves, ctas_per_sm: chip.ctas_per_sm, bound }
+}
+
+/// The share of its rows that a tile has where operands are swapped, so many of them exist on average, and the last step
+/// is half empty.
+fn height_of_tiles(spec: &KernelSpec, rows: f64) -> f64 {
+    let most = f64::from(spec.tile.m);
+    ((rows + f64::from(geometry::row_step(spec)) / 2.0) / most).clamp(f64::from(geometry::row_step(spec)) / most, 1.0)
 }
 
 /// How often the weights are read from DRAM at most: where a group has many tiles, few of them are far apart.
@@ -284,6 +295,19 @@ mod tests {
                 assert!(time(512 * s, 512 * s, 1024 * s) >= base, "{}", spec.spec());
             }
         }
+    }
+
+    /// A tile with swapped operands costs what its rows do: 520 rows are three tiles of 176, and 528 would cost as much.
+    #[test]
+    fn swapped_operands_pay_for_the_rows_that_exist() {
+        let spec = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_256x128x64_w1x8_s4_cooperative_tma_dynamic_swapped";
+        let spec = ValidSpec::new(spec.parse().unwrap(), Arch::Sm90a).unwrap();
+        let contract = generate(&spec).contract;
+        let time = |rows: usize| {
+            predict(&spec, &contract, &Problem::forward(64, 64 * rows, 4096, 2048).contraction(), Arch::Sm90a).seconds
+        };
+        assert!(time(16) < time(64) && time(64) < time(250) && time(250) < time(2000));
+        assert!((0.4..0.75).contains(&(time(520) / time(1000))), "{} of {}", time(520), time(1000));
     }
 
     #[test]

@@ -217,12 +217,40 @@ pub const WARPS_OF_WARPGROUP: u32 = 4;
 /// Threads of a warpgroup.
 pub const THREADS_OF_WARPGROUP: u32 = 32 * WARPS_OF_WARPGROUP;
 
+/// The sides of a tile of D as `wgmma` has them: the one that warpgroups divide among them in blocks of [`WGMMA_M`], and
+/// the one that each has all of. The first is D's rows, or where operands are swapped its columns.
+pub fn product_sides(spec: &KernelSpec) -> (u32, u32) {
+    let Tile { m, n, .. } = spec.tile;
+    if spec.swapped { (n, m) } else { (m, n) }
+}
+
+/// Warpgroups that share a tile.
+pub fn sharing_warpgroups(spec: &KernelSpec) -> u32 {
+    (if spec.swapped { spec.warps.n } else { spec.warps.m }) / WARPS_OF_WARPGROUP
+}
+
 /// Warpgroups that multiply beside a copying role: all that share a tile, or in a pingpong two with a tile each.
 pub fn consumers(spec: &KernelSpec) -> u32 {
     match spec.schedule {
         Schedule::Pingpong => 2,
-        Schedule::Multistage | Schedule::Cooperative => spec.warps.m / WARPS_OF_WARPGROUP,
+        Schedule::Multistage | Schedule::Cooperative => sharing_warpgroups(spec),
     }
+}
+
+/// What the rows of a tile with swapped operands are rounded up to: finely where there are few, as in decoding.
+pub fn row_step(spec: &KernelSpec) -> u32 {
+    if spec.tile.m <= 64 { 8 } else { 16 }
+}
+
+/// How many rows the products of a tile with swapped operands may have, the most first.
+pub fn row_counts(spec: &KernelSpec) -> impl Iterator<Item = u32> + use<> {
+    let step = row_step(spec);
+    (1..=spec.tile.m / step).rev().map(move |steps| steps * step)
+}
+
+/// Rows of A that are loaded together where operands are swapped, so that little is loaded where no rows are.
+pub fn rows_of_box(spec: &KernelSpec) -> u32 {
+    (spec.tile.m / 2).clamp(8, 32)
 }
 
 /// Warps that load: one that asks the copy engine, or a warpgroup that reads operands itself.
@@ -290,7 +318,7 @@ pub fn register_budget(spec: &KernelSpec) -> Option<RegisterShares> {
 
 /// Sums that a thread of a warpgroup keeps: where they are promoted, those of a block and those of all.
 fn sums_of_thread(spec: &KernelSpec) -> u32 {
-    let sums = spec.tile.m.saturating_mul(spec.tile.n) / spec.warps.m.max(1) / 32;
+    let sums = spec.tile.m.saturating_mul(spec.tile.n) / spec.warps.count().max(1) / 32;
     match spec.accumulation {
         Accumulation::Fast => sums,
         Accumulation::Promoted => sums.saturating_mul(2),
@@ -308,21 +336,32 @@ fn scales_of_thread(spec: &KernelSpec) -> u32 {
     row_scale_map(warpgroup_blocks(spec), 1).value_count() + cols.value_count()
 }
 
-/// Rows of D that one warpgroup computes, in blocks of [`WGMMA_M`].
+/// Blocks of [`WGMMA_M`] rows of D (where operands are swapped, columns) that one warpgroup computes.
 pub fn warpgroup_blocks(spec: &KernelSpec) -> u32 {
-    spec.tile.m / (spec.warps.m / WARPS_OF_WARPGROUP).max(1) / WGMMA_M
+    product_sides(spec).0 / sharing_warpgroups(spec).max(1) / WGMMA_M
 }
 
-/// What a warpgroup hands to the copy engine at a time: 64 rows of D, 128 bytes of each.
+/// What a warpgroup hands to the copy engine at a time: 64 rows of D, 128 bytes of each. Where operands are swapped,
+/// all columns of a block and as many rows as take no more.
 pub fn output_panel(spec: &KernelSpec) -> Layout {
     let bytes = spec.output.size_bytes();
+    if spec.swapped {
+        return Layout::swizzled_panels((128 / bytes).min(spec.tile.m), WGMMA_M, bytes);
+    }
     Layout::swizzled_panels(WGMMA_M, 128 / bytes, bytes)
+}
+
+/// Panels of a tile that each warpgroup writes out.
+fn output_panels(spec: &KernelSpec) -> u32 {
+    let (rows, cols) = output_panel(spec).shape();
+    let along = if spec.swapped { rows } else { cols };
+    warpgroup_blocks(spec) * product_sides(spec).1 / along
 }
 
 /// Buffers of such panels that each warpgroup has: more than one, so that one is filled while another is stored, where
 /// that does not cost a stage. They divide the panels of a tile, so that each is in its turn in the next tile as well.
 pub fn output_buffers(spec: &KernelSpec) -> u32 {
-    let panels = warpgroup_blocks(spec) * spec.tile.n * spec.output.size_bytes() / 128;
+    let panels = output_panels(spec);
     let beside = stage_bytes(spec).saturating_mul(spec.stages).saturating_add(barrier_bytes(spec));
     let each = consumers(spec) * output_panel(spec).bytes();
     let room = spec.arch.limits().shared_per_block;
@@ -330,17 +369,41 @@ pub fn output_buffers(spec: &KernelSpec) -> u32 {
     [4, 3, 2].into_iter().find(|b| fits(*b)).unwrap_or(1)
 }
 
+/// Columns of sums that a CTA sends to another at a time, where they divide a tile's reduction.
+pub const PART_COLS: u32 = 32;
+/// Places for such parts, for each warpgroup and each CTA that sends: one is sent while another is added.
+pub const PART_SLOTS: u32 = 2;
+
+/// A part as it lies in shared memory: the four sums that a thread has of 8 columns, for each thread of a warpgroup, 8
+/// columns after another.
+pub fn part_tile() -> Layout {
+    Layout::swizzled_panels(PART_COLS / MMA_N * THREADS_OF_WARPGROUP, 4, 4)
+}
+
+/// Parts in which a warpgroup's sums of a tile are sent.
+pub fn parts(spec: &KernelSpec) -> u32 {
+    warpgroup_blocks(spec) * product_sides(spec).1 / PART_COLS
+}
+
+/// Bytes of the places for parts, and of their barriers.
+fn exchange_bytes(spec: &KernelSpec) -> u32 {
+    let senders = spec.split.saturating_sub(1);
+    let places = consumers(spec) * PART_SLOTS;
+    let barriers = if senders > 0 { 2 * places * crate::ir::BARRIER_BYTES } else { 0 };
+    senders.saturating_mul(places * part_tile().bytes()).saturating_add(barriers)
+}
+
 /// Tiles on their way from the warp that finds them to those that multiply them.
 pub const FEED_SLOTS: u32 = 4;
 /// Words that say where a tile is.
 pub const FEED_WORDS: u32 = 5;
 
-/// Bytes of a warp-specialized CTA's words and barriers.
+/// Bytes of a warp-specialized CTA's words and barriers, and of what its cluster exchanges.
 fn barrier_bytes(spec: &KernelSpec) -> u32 {
     let ring = spec.stages.saturating_mul(2 * crate::ir::BARRIER_BYTES);
     let feed = FEED_SLOTS * (FEED_WORDS * CHUNK_BYTES + 2 * crate::ir::BARRIER_BYTES);
     let wanted = if spec.dynamic { crate::ir::BARRIER_BYTES } else { 0 };
-    ring.saturating_add(feed + wanted)
+    ring.saturating_add(feed + wanted).saturating_add(exchange_bytes(spec))
 }
 
 /// Shared memory of a CTA in bytes.

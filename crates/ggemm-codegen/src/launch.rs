@@ -43,7 +43,7 @@ pub enum Operand {
 /// How many CTAs to launch where `resident` of the kernel run at once, in whole clusters; 0 where there is nothing to
 /// write.
 pub fn grid(rule: GridRule, spec: &KernelSpec, problem: &Contraction, resident: u32) -> u32 {
-    let cluster = spec.cluster.ctas().max(1);
+    let cluster = spec.cluster_ctas().max(1);
     match rule {
         GridRule::Persistent => {
             let clusters =

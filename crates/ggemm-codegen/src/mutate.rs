@@ -132,6 +132,8 @@ kinds! {
     Keep "keep";
     /// Sums are not multiplied by their scales.
     Scale "scale";
+    /// A product leaves out its last columns.
+    Columns "columns";
     /// An atomic leaves others out.
     AtomicScope "atomic scope";
 }

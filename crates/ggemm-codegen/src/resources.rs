@@ -103,6 +103,11 @@ fn loading_loop(block: &Block) -> Option<&Block> {
     })
 }
 
+/// Products of 64 rows each that the warpgroups of an accumulator make in a step along the reduction.
+fn products_of(accumulator: &Fragment) -> u32 {
+    accumulator.map.threads[3].extent * accumulator.map.values[3].extent
+}
+
 fn count(body: &Body, block: &Block, threads: u32, times: u64, work: &mut LoopWork) {
     let fragment = |id: crate::ir::FragmentId| &body.fragments[id.0 as usize];
     let bytes = |id| {
@@ -127,14 +132,12 @@ fn count(body: &Body, block: &Block, threads: u32, times: u64, work: &mut LoopWo
             Op::StoreStaging { from, pieces, .. } => work.shared_bytes += times * staged(*from, pieces.len() as u64),
             Op::WarpgroupMultiply(p) => {
                 let f = fragment(p.accumulator);
-                let threads = f.map.thread_count();
-                let sums = u64::from(f.map.value_count()) * u64::from(threads);
+                let n = p.width(f);
                 let element_bytes = body.shared[p.a.tile.0 as usize].layout.element_bytes;
+                let sums = u64::from(products_of(f) * WGMMA_M * n);
                 work.multiply_adds += times * sums * u64::from(wgmma_k(element_bytes));
                 // Each product reads 64 rows of A and all of B.
-                let products = f.map.threads[3].extent * f.map.values[3].extent;
-                let n = f.map.values[2].extent * crate::geometry::MMA_N;
-                work.shared_bytes += times * u64::from(products * (WGMMA_M + n) * WGMMA_K_BYTES);
+                work.shared_bytes += times * u64::from(products_of(f) * (WGMMA_M + n) * WGMMA_K_BYTES);
             }
             Op::BulkLoad(load) => {
                 let tile = u64::from(body.shared[load.to.tile.0 as usize].layout.bytes());

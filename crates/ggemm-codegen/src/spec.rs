@@ -43,9 +43,9 @@ pub struct Tile {
 /// How the warps of a CTA share its tile: `m` × `n` equal blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Warps {
-    /// Warps along the tile's rows; those of a warpgroup lie along them.
+    /// Warps along the tile's rows; those of a warpgroup lie along them, unless operands are swapped.
     pub m: u32,
-    /// Warps along the tile's columns.
+    /// Warps along the tile's columns; those of a warpgroup lie along them where operands are swapped.
     pub n: u32,
 }
 
@@ -191,12 +191,24 @@ pub struct KernelSpec {
     pub scaling: Scaling,
     /// Where sums are kept.
     pub accumulation: Accumulation,
+    /// Products have D's columns where they otherwise have its rows. Products come in any multiple of 8 of what is then
+    /// D's rows, so that a tile has no more of them than exist: `tile.m` is the most, and those of a group are dealt out
+    /// evenly. Warps lie along the columns.
+    pub swapped: bool,
+    /// CTAs of a cluster that divide each tile's reduction among them; the first adds their sums up, in the order of their
+    /// ranks, and writes them out. 1: none do.
+    pub split: u32,
 }
 
 impl KernelSpec {
     /// The types of A and B.
     pub const fn operands(&self) -> [Dtype; 2] {
         [self.operand, self.b_operand]
+    }
+
+    /// CTAs of a cluster, whether they have neighbouring tiles or parts of one.
+    pub const fn cluster_ctas(&self) -> u32 {
+        self.cluster.ctas().saturating_mul(self.split)
     }
 }
 
@@ -243,6 +255,12 @@ impl fmt::Display for KernelSpec {
         if self.accumulation == Accumulation::Promoted {
             write!(f, "_promoted")?;
         }
+        if self.swapped {
+            write!(f, "_swapped")?;
+        }
+        if self.split != 1 {
+            write!(f, "_split{}", self.split)?;
+        }
         Ok(())
     }
 }
@@ -287,7 +305,10 @@ impl FromStr for KernelSpec {
         let copy = parts.one_of("plain, cpasync or tma", &copies)?;
         let even_k = parts.skip("evenk");
         let cluster = match parts.peek() {
-            Some("c1x1") => return Err(parts.error("c1x1", "a cluster of at least 2, dynamic, scales or the end")),
+            Some("c1x1") => {
+                let expected = "a cluster of at least 2, dynamic, scales, swapped, a split or the end";
+                return Err(parts.error("c1x1", expected));
+            }
             Some(part) if part.starts_with('c') => {
                 let [m, n] = parts.numbers("a cluster such as c2x1", "c")?;
                 Cluster { m, n }
@@ -304,13 +325,24 @@ impl FromStr for KernelSpec {
             parts.next();
         }
         let accumulation = if parts.skip("promoted") { Accumulation::Promoted } else { Accumulation::Fast };
+        let swapped = parts.skip("swapped");
+        let split = match parts.peek() {
+            Some("split1") => return Err(parts.error("split1", "a split of at least 2 or the end")),
+            Some(part) if part.starts_with("split") => {
+                let [split] = parts.numbers("a split of the reduction such as split2", "split")?;
+                split
+            }
+            _ => 1,
+        };
         if let Some(other) = parts.peek() {
             let expected = match (even_k, dynamic, scaling, accumulation) {
+                _ if split != 1 => "the end",
+                _ if swapped => "a split or the end",
                 (.., Accumulation::Promoted) => "the end",
                 (.., Scaling::Row | Scaling::Block, _) => "promoted or the end",
-                (_, true, ..) => "row, block or the end",
+                (_, true, ..) => "row, block, swapped or the end",
                 (true, ..) => "the end",
-                _ => "evenk, a cluster, dynamic, row, block or the end",
+                _ => "evenk, a cluster, dynamic, row, block, swapped, a split or the end",
             };
             return Err(parts.error(other, expected));
         }
@@ -333,6 +365,8 @@ impl FromStr for KernelSpec {
             dynamic,
             scaling,
             accumulation,
+            swapped,
+            split,
         })
     }
 }

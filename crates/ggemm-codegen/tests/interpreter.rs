@@ -1,4 +1,4 @@
-//! Every shipped variant, executed on the CPU on random ragged problems under random schedules: bit for bit on small
+//! Every variant that ships or is to be measured, executed on the CPU on random ragged problems under random schedules: bit for bit on small
 //! integers and within the bound on reals, with NaN in everything that is no part of the problem.
 
 use ggemm_codegen::interp::cases::{self, Case, Data};
@@ -14,7 +14,8 @@ fn on_hopper() -> impl Iterator<Item = ValidSpec> {
 #[test]
 fn every_shipped_variant_computes_ragged_problems() {
     let mut seed = 1;
-    for spec in on_hopper() {
+    let unmeasured = catalogue::unmeasured().into_iter().filter_map(|s| ValidSpec::new(s, Arch::Sm90a).ok());
+    for spec in on_hopper().chain(unmeasured) {
         let kernel = kernels::build(&spec);
         let reals = Case::random(&spec, 1000 * seed + 7, Data::Reals);
         for case in cases::random(&spec, 2, seed).into_iter().chain([reals]) {
@@ -23,7 +24,7 @@ fn every_shipped_variant_computes_ragged_problems() {
             let settings = Settings {
                 policy,
                 seed,
-                ctas: (1 + seed as usize % 3) * spec.cluster.ctas() as usize,
+                ctas: (1 + seed as usize % 3) * spec.cluster_ctas() as usize,
                 ..Settings::default()
             };
             let mut memory = case.memory();
@@ -47,7 +48,7 @@ fn schedules_do_not_change_results() {
             let settings = Settings {
                 policy,
                 seed: n as u64,
-                ctas: (1 + n % 4) * spec.cluster.ctas() as usize,
+                ctas: (1 + n % 4) * spec.cluster_ctas() as usize,
                 ..Settings::default()
             };
             run(&kernel, case.contraction(), &mut memory, settings).unwrap();

@@ -1,10 +1,10 @@
 //! Faults planted into kernels are noticed: a sample of all on each run, and some that must be known by their finding.
 
-use ggemm_codegen::kernels;
 use ggemm_codegen::mutate::{
     Equivalent, Ground, Mutant, MutationKind, Subject, Verdict, equivalent, equivalents, hunt, mutants, sample,
     subjects,
 };
+use ggemm_codegen::{Arch, ValidSpec, kernels};
 use rayon::prelude::*;
 
 /// Faults of each variant on each run; `cargo xtask mutants` hunts all.
@@ -98,4 +98,26 @@ fn a_forgotten_bound_reads_outside() {
     // What follows a row is the next one's, or padding; behind the last row there may be nothing.
     let by = caught_by(&s, site, MutationKind::DropBound, "cols");
     assert!(["wrong values", "out of bounds"].contains(&by), "{by}");
+}
+
+/// Where operands are swapped, a tile has panels without rows, which are passed over and keep their place among the stores.
+#[test]
+fn panels_without_rows_keep_their_place() {
+    let spec = "ggemm_rows_ak_bk_bf16_f32_f32_sm90a_64x64x64_w1x4_s2_pingpong_tma_swapped";
+    let spec = ValidSpec::new(spec.parse().expect("a name"), Arch::Sm90a).expect("a legal spec");
+    let ground = Ground::new(&spec).expect("the unchanged kernel passes");
+    let all = mutants(&kernels::build(&spec));
+    // The second panel of the first warpgroup: what is done with rows, and without.
+    let second = |m: &&Mutant| {
+        m.site.starts_with("output: role consumer 0 > loop > if > if #4 > ") || m.site.contains("if #4 else")
+    };
+    let kinds = [MutationKind::Drop, MutationKind::Columns, MutationKind::Transpose];
+    let faults: Vec<&Mutant> = all.iter().filter(second).filter(|m| kinds.contains(&m.kind)).collect();
+    assert!(faults.len() > 6, "{}", faults.len());
+    let survivors: Vec<String> = faults
+        .into_iter()
+        .filter(|mutant| hunt(mutant, &ground) == Verdict::Survived)
+        .map(ToString::to_string)
+        .collect();
+    assert!(survivors.is_empty(), "{survivors:#?}");
 }

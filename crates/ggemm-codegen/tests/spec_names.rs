@@ -20,14 +20,14 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
         (
             select(vec![Schedule::Multistage, Schedule::Cooperative, Schedule::Pingpong]),
             any::<[u32; 2]>(),
-            any::<bool>(),
+            any::<([bool; 2], u32)>(),
             select(vec![Scaling::None, Scaling::Row, Scaling::Block]),
             select(vec![Accumulation::Fast, Accumulation::Promoted]),
         ),
     )
         .prop_map(
             |((ragged, a_major, b_major), (operands, accumulator, output, arch), n, (copy, even_k), walk)| {
-                let (schedule, [along_m, along_n], dynamic, scaling, accumulation) = walk;
+                let (schedule, [along_m, along_n], ([dynamic, swapped], split), scaling, accumulation) = walk;
                 let (operand, b_operand) = operands;
                 KernelSpec {
                     ragged,
@@ -48,6 +48,8 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
                     dynamic,
                     scaling,
                     accumulation,
+                    swapped,
+                    split,
                 }
             },
         )
@@ -79,6 +81,8 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
                 dynamic: false,
                 scaling: Scaling::None,
                 accumulation: Accumulation::Fast,
+                swapped: false,
+                split: 1,
             }
         },
     )
@@ -86,12 +90,15 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
 
 /// Hopper's, near those that ship.
 fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
-    let shape = (select(vec![64u32, 128, 256]), select(vec![64u32, 128, 192, 256]), 2u32..=8, 1u32..=2);
+    let shape = (select(vec![16u32, 64, 128, 192, 256]), select(vec![64u32, 128, 192, 256]), 2u32..=8, 1u32..=2);
     let ragged = select(vec![Ragged::Rows, Ragged::Reduction]);
     let cluster = select(vec![(1, 1), (1, 2), (1, 4), (2, 1), (4, 1)]);
-    (shape, ragged, cluster, any::<[bool; 3]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
-        |((m, n, stages, warpgroups), ragged, cluster, [pingpong, b_k, dynamic], output)| {
+    let split = select(vec![1u32, 1, 2, 4]);
+    (shape, ragged, (cluster, split), any::<[bool; 4]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
+        |((m, n, stages, warpgroups), ragged, (cluster, split), [pingpong, b_k, dynamic, swapped], output)| {
             let rows = ragged == Ragged::Rows;
+            let swapped = swapped && rows && cluster == (1, 1);
+            let along = if pingpong { 4 } else { 4 * warpgroups };
             KernelSpec {
                 ragged,
                 a_major: if rows { Major::K } else { Major::Mn },
@@ -102,15 +109,17 @@ fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
                 output,
                 arch: Arch::Sm90a,
                 tile: Tile { m, n, k: 64 },
-                warps: Warps { m: if pingpong { 4 } else { 4 * warpgroups }, n: 1 },
+                warps: if swapped { Warps { m: 1, n: along } } else { Warps { m: along, n: 1 } },
                 stages,
                 schedule: if pingpong { Schedule::Pingpong } else { Schedule::Cooperative },
                 copy: CopyPath::Tma,
                 even_k: false,
                 cluster: Cluster { m: cluster.0, n: cluster.1 },
-                dynamic: dynamic && cluster == (1, 1),
+                dynamic: dynamic && cluster == (1, 1) && split == 1,
                 scaling: Scaling::None,
                 accumulation: Accumulation::Fast,
+                swapped,
+                split: if cluster == (1, 1) { split } else { 1 },
             }
         },
     )
@@ -200,7 +209,7 @@ fn builds_and_runs(spec: KernelSpec) -> Result<(), TestCaseError> {
     memory.a.fill(|_| 1.0);
     memory.b.fill(|_| 1.0);
     memory.groups.set_integers(&[30, 40]);
-    let settings = Settings { ctas: spec.cluster.ctas() as usize, ..Settings::default() };
+    let settings = Settings { ctas: spec.cluster_ctas() as usize, ..Settings::default() };
     let ran = run(&kernels::build(&valid), &problem, &mut memory, settings);
     prop_assert!(ran.is_ok(), "{ran:?}");
     for i in 0..memory.d.len() {

@@ -2,6 +2,7 @@
 //! the other warpgroup of a pingpong; and CTAs that go by strides pay for tiles that differ.
 
 use super::{Bound, OnChip, Work, ctas_per_sm, whole_waves};
+use crate::descriptor::WGMMA_M;
 use crate::spec::{Cluster, CopyPath, KernelSpec, Ragged, Schedule};
 
 // Fitted to the shipped variants' times on an H100 (docs/tuning.md, "Hopper's cost model").
@@ -38,6 +39,8 @@ const LAST_STORE_CLOCKS: f64 = 0.08;
 const WHOLE_WAVES: (f64, f64) = (0.73, 0.84);
 /// How far the slowest CTA falls behind where reductions differ and nothing evens them out, for one tile a CTA.
 const UNEVEN: f64 = 1.85;
+/// Clocks for a byte of sums that another CTA of the cluster sends: a guess, until splits are measured.
+const EXCHANGE_CLOCKS: f64 = 0.06;
 /// See [`OnChip::overlap_loss`]: going by strides, and with a counter.
 const OVERLAP_LOSS: (f64, f64) = (0.06, 0.04);
 /// See [`OnChip::launch`].
@@ -51,16 +54,20 @@ pub(super) fn multiply_adds(spec: &KernelSpec) -> f64 {
 }
 
 pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
-    let Work { spec, contract, limits, tiles, groups, blocks, .. } = work;
+    let Work { spec, contract, limits, tiles, groups, blocks, height, .. } = work;
     let clock = limits.clock_ghz * 1e9;
+    // Of a tile that is not full (it is where operands are not swapped), rows that do not exist are neither loaded nor
+    // read by each product of 64 columns.
+    let missing = (1.0 - height) * f64::from(spec.tile.m * spec.tile.k * spec.operand.size_bytes());
+    let missing_reads = missing * f64::from(spec.tile.n / WGMMA_M);
     let by_threads = match spec.copy {
         CopyPath::Plain => contract.work.global_bytes as f64 / THREADS_LOAD_BYTES,
         CopyPath::CpAsync | CopyPath::Tma => 0.0,
     };
     let units = [
-        (contract.work.multiply_adds as f64 / multiply_adds(spec), Bound::Compute),
-        (contract.work.shared_bytes as f64 / 128.0 * SHARED_FACTOR, Bound::SharedMemory),
-        (contract.work.global_bytes as f64 / LOAD_BYTES, Bound::L2),
+        (contract.work.multiply_adds as f64 * height / multiply_adds(spec), Bound::Compute),
+        ((contract.work.shared_bytes as f64 - missing - missing_reads) / 128.0 * SHARED_FACTOR, Bound::SharedMemory),
+        ((contract.work.global_bytes as f64 - missing) / LOAD_BYTES, Bound::L2),
         (by_threads, Bound::UnalignedLoads),
         (LOAD_LATENCY_CLOCKS / f64::from(spec.stages.max(2) - 1), Bound::Latency),
     ];
@@ -70,8 +77,9 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let iteration = units.iter().map(|(clocks, _)| clocks.powi(6)).sum::<f64>().powf(1.0 / 6.0);
     let iteration = if spec.cluster == Cluster::NONE { iteration } else { iteration * CLUSTER_FACTOR };
 
-    let tile_bytes = f64::from(spec.tile.m) * f64::from(spec.tile.n) * f64::from(spec.output.size_bytes());
-    let products = blocks * iteration;
+    let tile_bytes = height * f64::from(spec.tile.m) * f64::from(spec.tile.n) * f64::from(spec.output.size_bytes());
+    let split = f64::from(spec.split);
+    let products = blocks / split * iteration;
     let tile = match spec.schedule {
         Schedule::Pingpong => {
             let in_turns = (products + TURN_CLOCKS).max((products + tile_bytes * HIDDEN_STORE_CLOCKS) / 2.0);
@@ -79,7 +87,10 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
         }
         Schedule::Cooperative | Schedule::Multistage => products + tile_bytes * EXPOSED_STORE_CLOCKS + TILE_CLOCKS,
     };
-    let sms = f64::from(limits.sms);
+    // Where CTAs divide a tile's reduction, there are fewer places for tiles, and sums come to the first CTA's.
+    let sums_bytes = height * f64::from(spec.tile.m) * f64::from(spec.tile.n) * 4.0;
+    let tile = tile + (split - 1.0) * sums_bytes * EXCHANGE_CLOCKS;
+    let sms = f64::from(limits.sms) / split;
     let waves = (tiles / sms).max(f64::MIN_POSITIVE);
     // Where each group has tiles for all CTAs, all have their share of the long ones.
     let of_group = (sms * groups / tiles.max(1.0)).min(1.0);

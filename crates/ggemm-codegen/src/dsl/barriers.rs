@@ -165,7 +165,7 @@ impl<'k> Producer<'k> {
     pub fn fill(
         &self,
         k: &mut KernelBuilder<'k>,
-        bytes: u32,
+        bytes: impl Operand<'k, I32>,
         write: impl FnOnce(&mut KernelBuilder<'k>, RingSlot<'k>),
     ) {
         let slot = self.acquire(k);

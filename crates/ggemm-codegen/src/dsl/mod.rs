@@ -8,6 +8,7 @@ mod barriers;
 mod builder;
 mod bulk;
 mod cluster;
+mod exchange;
 mod products;
 mod prune;
 mod quantize;

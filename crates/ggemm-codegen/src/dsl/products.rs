@@ -4,7 +4,7 @@ use super::builder::KernelBuilder;
 use super::scalar::{Bool, Cta, Expr, Grid, I32, I64, Operand, ScopeTag, Warpgroup, Within};
 use super::tiles::{GlobalBlock, Pointer, Slot};
 use crate::dtype::Dtype;
-use crate::ir::{FragmentId, FragmentRole, LoadScales, Op, OuterScales, Promote, WarpgroupMultiply};
+use crate::ir::{ExprId, FragmentId, FragmentRole, LoadScales, Op, OuterScales, Promote, WarpgroupMultiply};
 use crate::layout::ThreadValueMap;
 
 /// The running sums of the warpgroups that share a tile.
@@ -16,6 +16,12 @@ pub struct WarpgroupSums(FragmentId);
 pub struct SharedOperand<'s> {
     tile: &'s Slot,
     is_mn_major: bool,
+}
+
+impl WarpgroupSums {
+    pub(super) fn id(self) -> FragmentId {
+        self.0
+    }
 }
 
 /// Scales of the rows or of the columns of a warpgroup's sums.
@@ -116,15 +122,43 @@ impl<'k> KernelBuilder<'k> {
     ) where
         S: Within<Warpgroup>,
     {
-        let step = step.expr(self.arena());
+        self.push_product(sums, (a, b), None, step.expr(self.arena()), keep.id);
+    }
+
+    /// The same for the first `columns` of the sums' columns, that is for the first rows of `b`; the others stay as they
+    /// are.
+    #[track_caller]
+    pub fn warpgroup_multiply_columns<S>(
+        &mut self,
+        sums: WarpgroupSums,
+        (a, b): (SharedOperand<'_>, SharedOperand<'_>),
+        columns: u32,
+        step: impl Operand<'k, I32>,
+        keep: Expr<'k, Bool, S>,
+    ) where
+        S: Within<Warpgroup>,
+    {
+        self.push_product(sums, (a, b), Some(columns), step.expr(self.arena()), keep.id);
+    }
+
+    #[track_caller]
+    fn push_product(
+        &mut self,
+        sums: WarpgroupSums,
+        (a, b): (SharedOperand<'_>, SharedOperand<'_>),
+        columns: Option<u32>,
+        step: ExprId,
+        keep: ExprId,
+    ) {
         self.push(Op::WarpgroupMultiply(WarpgroupMultiply {
             accumulator: sums.0,
             a: a.tile.tile(),
             b: b.tile.tile(),
             a_is_mn_major: a.is_mn_major,
             b_is_mn_major: b.is_mn_major,
+            columns,
             step,
-            keep: keep.id,
+            keep,
         }));
     }
 
@@ -198,5 +232,21 @@ impl<'k> KernelBuilder<'k> {
         let row = row.expr(self.arena());
         let to = to.tile();
         self.push(Op::StoreFragment { from: from.0, to, row, col, block: None, transposed: true, scales: None });
+    }
+
+    /// The same for one of the warpgroup's blocks of 64 rows.
+    #[track_caller]
+    pub fn store_block_transposed<S>(
+        &mut self,
+        from: WarpgroupSums,
+        to: &Slot,
+        (row, block): (impl Operand<'k, I32, Scope = S>, u32),
+        col: u32,
+    ) where
+        S: Within<Warpgroup>,
+    {
+        let row = row.expr(self.arena());
+        let to = to.tile();
+        self.push(Op::StoreFragment { from: from.0, to, row, col, block: Some(block), transposed: true, scales: None });
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::descriptor;
 use crate::ir::{
-    Block, Body, BulkLoad, BulkStore, Kernel, Location, Op, ParamId, ParamType, RegisterBudget, Role, Scope, TileRef,
-    VarId, WarpgroupMultiply,
+    AddSums, Block, Body, BulkLoad, BulkStore, Kernel, Location, Op, ParamId, ParamType, RegisterBudget, Role, Scope,
+    SendSums, TileRef, VarId, WarpgroupMultiply,
 };
 use crate::layout::SWIZZLE_ATOM_BYTES;
 
@@ -249,6 +249,17 @@ impl<'a> Check<'a> {
                 self.tensor_map(stmt.location, statement, *map, coordinates.len(), tile);
             }
             Op::WarpgroupMultiply(product) => self.product(stmt.location, product),
+            Op::SendSums(SendSums { from: part, to: tile, .. }) | Op::AddSums(AddSums { to: part, from: tile }) => {
+                let values = &body.fragments[part.fragment.0 as usize].map.values;
+                let tile = &body.shared[tile.tile.0 as usize];
+                let (rows, cols) = tile.layout.shape();
+                let threads = crate::geometry::THREADS_OF_WARPGROUP;
+                let fits = part.block < values[3].extent && part.first + rows / threads <= values[2].extent;
+                if cols != 4 || !rows.is_multiple_of(threads) || !fits {
+                    let problem = format!("[{rows}, {cols}] is no part of the sums from 8 columns {} on", part.first);
+                    self.defect(stmt.location, DefectKind::Tile { tile: tile.name.clone(), statement, problem });
+                }
+            }
             Op::StoreFragment { from, to, col, transposed, .. } => {
                 let n = body.fragments[from.0 as usize].map.values[2].extent * crate::geometry::MMA_N;
                 let tile = &body.shared[to.tile.0 as usize];
@@ -369,8 +380,8 @@ impl<'a> Check<'a> {
     fn product(&mut self, location: Location, product: &WarpgroupMultiply) {
         let statement = "warpgroup_multiply";
         let body = &self.kernel.body;
-        let n = body.fragments[product.accumulator.0 as usize].map.values[2].extent * crate::geometry::MMA_N;
-        let rows = product_rows(&body.fragments[product.accumulator.0 as usize].map);
+        let accumulator = &body.fragments[product.accumulator.0 as usize];
+        let (n, rows) = (product.width(accumulator), product_rows(&accumulator.map));
         let operands = [(product.a, product.a_is_mn_major, rows), (product.b, product.b_is_mn_major, n)];
         let [a, b] = operands.map(|(tile, ..)| body.shared[tile.tile.0 as usize].dtype);
         if a != b && !(a.is_fp8() && b.is_fp8()) {
@@ -387,6 +398,10 @@ impl<'a> Check<'a> {
                 Err(why) => Some(why.to_string()),
                 Ok(_) if has < side => Some(format!("it has {has} of the accumulator's {side}")),
                 Ok(_) if n > descriptor::WGMMA_MAX_N => Some(format!("{n} columns are more than a product has")),
+                Ok(_) if n == 0 || n % 8 != 0 => Some(format!("{n} columns are no multiple of 8")),
+                Ok(_) if n > accumulator.map.values[2].extent * 8 => {
+                    Some(format!("{n} columns are more than the accumulator has"))
+                }
                 Ok(_) => None,
             };
             if let Some(problem) = problem {

@@ -45,8 +45,8 @@ pub(super) fn shapes(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<Products> 
                 (name, 1, values[2].extent * values[3].extent, depth / MMA_K, MMA_M * MMA_N * MMA_K)
             }
             Op::WarpgroupMultiply(p) => {
-                let values = &fragment(p.accumulator).values;
-                let n = values[2].extent * MMA_N;
+                let accumulator = &kernel.body.fragments[p.accumulator.0 as usize];
+                let (values, n) = (&accumulator.map.values, p.width(accumulator));
                 let layout = &kernel.body.shared[p.a.tile.0 as usize].layout;
                 let ((rows, cols), k) = (layout.shape(), wgmma_k(layout.element_bytes));
                 let depth = if p.a_is_mn_major { rows } else { cols };

@@ -7,7 +7,7 @@ use crate::arch::ArchLimits;
 use crate::descriptor::wgmma_k;
 use crate::dtype::Dtype;
 use crate::geometry::{MMA_K, MMA_N};
-use crate::ir::{BARRIER_BYTES, Fragment, Kernel, Op, SharedTile, Stmt, TileRef, WarpgroupMultiply};
+use crate::ir::{AddSums, BARRIER_BYTES, Fragment, Kernel, Op, SendSums, SharedTile, Stmt, TileRef, WarpgroupMultiply};
 use crate::layout::{CHUNK_BYTES, Layout, ThreadValueMap, bank_conflicts, bank_transactions};
 
 /// Shared memory of a CTA.
@@ -80,6 +80,13 @@ pub(super) fn parts(kernel: &Kernel, limits: &ArchLimits) -> SharedUse {
     }
 }
 
+/// Each warp's pieces of a tile of sums: its threads' follow each other.
+fn sums_of_threads(instruction: &'static str, tile: &SharedTile) -> Pattern {
+    let (rows, _) = tile.layout.shape();
+    let of_warp = |first: u32| (first..first + 32).map(|row| tile.layout.offset(row, 0)).collect();
+    Pattern::of_requests(instruction, CHUNK_BYTES, (0..rows).step_by(32).map(of_warp))
+}
+
 pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<SharedAccess> {
     let tile = |t: &TileRef| &kernel.body.shared[t.tile.0 as usize];
     let fragment = |id: crate::ir::FragmentId| &kernel.body.fragments[id.0 as usize];
@@ -103,6 +110,8 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<SharedAc
                     push(tile(operand), core_matrices(&tile(operand).layout, is_mn_major));
                 }
             }
+            Op::SendSums(SendSums { to, .. }) => push(tile(to), sums_of_threads("st.async 16", tile(to))),
+            Op::AddSums(AddSums { from, .. }) => push(tile(from), sums_of_threads("ld.shared 16", tile(from))),
             Op::WriteWord { to, .. } => push(tile(to), Pattern::of_requests("st.shared 4", 4, [vec![0]])),
             Op::ReadWord { from, .. } => push(tile(from), Pattern::of_requests("ld.shared 4", 4, [vec![0; 32]])),
             _ => {}

@@ -156,8 +156,9 @@ impl<'k> Machine<'k, '_> {
         Ok(())
     }
 
+    /// Starts what lands in pieces on a barrier.
     #[allow(clippy::too_many_arguments)]
-    fn start_load(
+    pub(super) fn start_load(
         &mut self,
         cta: usize,
         warp: usize,

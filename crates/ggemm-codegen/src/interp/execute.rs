@@ -241,6 +241,8 @@ impl<'k> Machine<'k, '_> {
             Op::StoreFragment { from, to, row, col, block, transposed, scales } => {
                 self.store_fragment(cta, warp, stmt, (*from, *scales), to, (*row, *block), *col, *transposed)?;
             }
+            Op::SendSums(send) => self.send_sums(cta, warp, stmt, send)?,
+            Op::AddSums(add) => self.add_sums(cta, warp, stmt, add)?,
             Op::WriteWord { to, value } => self.write_word(cta, warp, stmt, to, *value, mask)?,
             Op::ReadWord { var, from } => self.read_word(cta, warp, stmt, *var, from, mask)?,
             Op::FetchAdd(add) => self.fetch_add(cta, warp, stmt.id, add, mask)?,

@@ -29,6 +29,7 @@ mod bulk;
 pub mod cases;
 mod cluster;
 mod evaluate;
+mod exchange;
 mod execute;
 mod finding;
 mod knowledge;

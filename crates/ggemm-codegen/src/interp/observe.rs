@@ -6,7 +6,7 @@
 use super::machine::Machine;
 use super::scalars::lanes_of;
 use super::warp::Mask;
-use crate::ir::{BarrierId, BarrierRef, Op, SharedId, Stmt, StmtId, TileRef};
+use crate::ir::{AddSums, BarrierId, BarrierRef, Op, SharedId, Stmt, StmtId, TileRef};
 
 /// What a run tells of itself. Every method does nothing unless it is written anew.
 pub trait Observer {
@@ -167,7 +167,9 @@ impl Machine<'_, '_> {
             | Op::StoreStaging { to, .. }
             | Op::StoreFragment { to, .. }
             | Op::WriteWord { to, .. } => about([tile(to), None]),
-            Op::LoadMatrix { from, .. } | Op::ReadWord { from, .. } => about([tile(from), None]),
+            Op::LoadMatrix { from, .. } | Op::ReadWord { from, .. } | Op::AddSums(AddSums { from, .. }) => {
+                about([tile(from), None])
+            }
             Op::BulkStore(store) => about([tile(&store.from), None]),
             Op::Quantize(step) => about([step.tile().and_then(tile), None]),
             Op::WarpgroupMultiply(p) => about([tile(&p.a), tile(&p.b)]),

@@ -91,7 +91,8 @@ impl<'k> Machine<'k, '_> {
     pub(super) fn warpgroup_multiply(&mut self, cta: usize, warp: usize, stmt: &Stmt, p: &WarpgroupMultiply) -> Step {
         let name = || self.kernel.body.fragments[p.accumulator.0 as usize].name.clone();
         let keep = self.uniform(cta, warp, p.keep)? != 0;
-        let (row, col, n, blocks) = self.share(warp, p.accumulator);
+        let (row, col, _, blocks) = self.share(warp, p.accumulator);
+        let n = p.width(&self.kernel.body.fragments[p.accumulator.0 as usize]);
         let registers = &self.ctas[cta].warps[warp].registers[p.accumulator.0 as usize];
         if registers.touched {
             return Err(FindingKind::MissingProductFence { fragment: name() });

@@ -133,6 +133,16 @@ pub const REMOTE_ARRIVE: Asynchrony = Asynchrony {
     granule_bytes: 8,
 };
 
+/// `st.async`: registers to the shared memory of another CTA of the cluster, whose barrier counts the bytes.
+pub const REMOTE_STORE: Asynchrony = Asynchrony {
+    operation: "st.async.shared::cluster",
+    proxy: Proxy::Generic,
+    reads: &[],
+    writes: &[Place::ClusterShared],
+    completion: &[Completion::MbarrierBytes],
+    granule_bytes: 16,
+};
+
 /// `barrier.cluster.arrive` and `.wait`.
 pub const CLUSTER_BARRIER: Asynchrony = Asynchrony {
     operation: "barrier.cluster",
@@ -164,13 +174,14 @@ pub const GRID_DEPENDENCY: Asynchrony = Asynchrony {
 };
 
 /// The whole table.
-pub const TABLE: [Asynchrony; 9] = [
+pub const TABLE: [Asynchrony; 10] = [
     CP_ASYNC,
     WGMMA,
     BULK_LOAD,
     BULK_STORE,
     BULK_REDUCE,
     REMOTE_ARRIVE,
+    REMOTE_STORE,
     CLUSTER_BARRIER,
     GLOBAL_ATOMIC,
     GRID_DEPENDENCY,

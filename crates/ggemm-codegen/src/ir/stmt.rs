@@ -6,6 +6,7 @@ use super::asynchrony::{self, Asynchrony};
 use super::atomic::FetchAdd;
 use super::barrier::{Arrive, BarrierId, BarrierRef};
 use super::bulk::{BulkLoad, BulkStore};
+use super::exchange::{AddSums, SendSums};
 use super::expr::{ExprId, Scope, Type};
 use super::quantize::{Quantize, SharedBy};
 use super::role::Role;
@@ -406,6 +407,10 @@ pub enum Op {
         /// What sums are multiplied by: the scales of the rows, and of the columns from `col` on.
         scales: Option<OuterScales>,
     },
+    /// Sends sums to another CTA of the cluster.
+    SendSums(SendSums),
+    /// Adds sums that another CTA of the cluster sent.
+    AddSums(AddSums),
     /// Writes a 32-bit word of a shared tile of words, one of which takes 16 bytes. Each lane that reaches it does.
     WriteWord {
         /// The word.
@@ -462,6 +467,7 @@ impl Op {
             Op::BulkStore(BulkStore { add: true, .. }) => Some(&asynchrony::BULK_REDUCE),
             Op::BulkStore(_) | Op::CommitStores | Op::AwaitStores { .. } => Some(&asynchrony::BULK_STORE),
             Op::Arrive(Arrive { rank: Some(_), .. }) => Some(&asynchrony::REMOTE_ARRIVE),
+            Op::SendSums(_) => Some(&asynchrony::REMOTE_STORE),
             Op::ClusterArrive | Op::ClusterWait => Some(&asynchrony::CLUSTER_BARRIER),
             Op::FetchAdd(_) => Some(&asynchrony::GLOBAL_ATOMIC),
             Op::AwaitGrid | Op::LaunchDependents => Some(&asynchrony::GRID_DEPENDENCY),
@@ -485,7 +491,9 @@ impl Op {
             | Op::WarpgroupMultiply(_)
             | Op::CommitProducts
             | Op::AwaitProducts { .. }
-            | Op::StoreFragment { .. } => Scope::Warpgroup,
+            | Op::StoreFragment { .. }
+            | Op::SendSums(_)
+            | Op::AddSums(_) => Scope::Warpgroup,
             Op::Elect { .. } | Op::NamedBarrier { .. } => Scope::Warp,
             // The threads of a CTA share the rows of a shared tile.
             Op::Quantize(Quantize::StoreTransposed { .. }) => Scope::Cta,
@@ -545,6 +553,8 @@ impl Op {
             Op::Promote(_) => "promote",
             Op::FenceProxy => "fence_proxy",
             Op::StoreFragment { .. } => "store_fragment",
+            Op::SendSums(_) => "send_sums",
+            Op::AddSums(_) => "add_sums",
             Op::WriteWord { .. } => "write_word",
             Op::ReadWord { .. } => "read_word",
             Op::FetchAdd(_) => "fetch_add",

@@ -40,6 +40,8 @@ impl Op {
             Op::WarpgroupMultiply(p) => vec![slot(&p.a), slot(&p.b), p.step, p.keep],
             Op::StoreFragment { to, row, .. } => vec![slot(to), *row],
             Op::LoadScales(load) => vec![load.origin, load.stride, load.count],
+            Op::SendSums(send) => vec![slot(&send.to), send.at.slot, send.rank],
+            Op::AddSums(add) => vec![slot(&add.from)],
             Op::WriteWord { to, value } => vec![slot(to), *value],
             Op::ReadWord { from, .. } => vec![slot(from)],
             Op::Quantize(step) => step.expressions(),

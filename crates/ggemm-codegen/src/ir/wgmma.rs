@@ -1,7 +1,8 @@
 //! Products of a warpgroup, which read both operands from shared memory behind its back.
 
 use super::expr::ExprId;
-use super::stmt::{FragmentId, TileRef};
+use super::stmt::{Fragment, FragmentId, TileRef};
+use crate::geometry::MMA_N;
 
 /// accumulator (+)= a · bᵀ for one step along the reduction, of 32 bytes: each warpgroup multiplies its rows of the A tile.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +17,17 @@ pub struct WarpgroupMultiply {
     pub a_is_mn_major: bool,
     /// B's rows are the reduction.
     pub b_is_mn_major: bool,
+    /// How many of the accumulator's columns, from the first, are multiplied and touched; `None`: all.
+    pub columns: Option<u32>,
     /// The step along the reduction, in units of 16 elements, or of 32 of fp8.
     pub step: ExprId,
     /// Adds to the sums that are there; else they start anew.
     pub keep: ExprId,
+}
+
+impl WarpgroupMultiply {
+    /// Columns of the product into this accumulator, which is its own.
+    pub fn width(&self, accumulator: &Fragment) -> u32 {
+        self.columns.unwrap_or(accumulator.map.values[2].extent * MMA_N)
+    }
 }

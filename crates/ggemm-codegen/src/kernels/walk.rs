@@ -8,6 +8,7 @@
 
 use super::groups::Groups;
 use crate::dsl::{Bool, Cta, Expr, Grid, I32, I64, Join, KernelBuilder, Lane, ScopeTag, U32, Var, Warp, Within};
+use crate::geometry;
 use crate::spec::{Cluster, KernelSpec, Ragged, Schedule};
 
 /// Groups of a window: the lanes of a warp.
@@ -26,7 +27,7 @@ pub(super) struct Tile<'k> {
     pub(super) group: Expr<'k, I32, Cta>,
     /// The group's first row in the token matrix.
     pub(super) group_start: Expr<'k, I32, Cta>,
-    /// The group's rows.
+    /// The group's rows. Where operands are swapped, those through the tile's last: what follows is another tile's.
     pub(super) group_rows: Expr<'k, I32, Cta>,
     /// The tile's first row in D's block of the group.
     pub(super) row: Expr<'k, I32, Cta>,
@@ -41,8 +42,12 @@ pub(super) struct Tiling {
     pub(super) rows: u32,
     /// Columns of a tile.
     pub(super) cols: u32,
+    /// What a tile's rows are a multiple of where a group's are dealt out evenly to its tiles: then `rows` are the most.
+    pub(super) row_step: Option<u32>,
     /// How CTAs form clusters, which visit neighbours together.
     pub(super) cluster: Cluster,
+    /// CTAs of a cluster, whether they visit neighbours or one tile.
+    pub(super) cluster_ctas: u32,
     /// Tiles along the rows that are visited before the next column of tiles.
     pub(super) band: u32,
 }
@@ -50,7 +55,14 @@ pub(super) struct Tiling {
 impl Tiling {
     /// That of a product.
     pub(super) fn of(s: &KernelSpec) -> Self {
-        Tiling { rows: s.tile.m, cols: s.tile.n, cluster: s.cluster, band: band(s) }
+        Tiling {
+            rows: s.tile.m,
+            cols: s.tile.n,
+            row_step: s.swapped.then(|| geometry::row_step(s)),
+            cluster: s.cluster,
+            cluster_ctas: s.cluster_ctas(),
+            band: band(s),
+        }
     }
 }
 
@@ -74,13 +86,13 @@ pub(super) trait TileNumbers<'k> {
 
 /// Every CTA (or cluster) visits each so manieth tile, as many as there are of them.
 pub(super) struct Strided {
-    /// How CTAs form clusters.
-    pub(super) cluster: Cluster,
+    /// CTAs form clusters.
+    pub(super) clusters: bool,
 }
 
 impl<'k> TileNumbers<'k> for Strided {
     fn next(&self, k: &mut KernelBuilder<'k>, number: Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta> {
-        let stride = if self.cluster.ctas() == 1 { k.cta_count() } else { k.cluster_count() };
+        let stride = if self.clusters { k.cluster_count() } else { k.cta_count() };
         number + stride
     }
 }
@@ -134,7 +146,7 @@ impl<'k> Walk<'k> {
             end: k.var("end", 0),
             tiles_end: k.var("tiles_end", 0),
         };
-        let first = match self.tiling.cluster.ctas() {
+        let first = match self.tiling.cluster_ctas {
             1 => k.cta(),
             _ => k.cluster().within(),
         };
@@ -278,17 +290,37 @@ impl<'k> Walk<'k> {
         let band = k.let_("band", in_group / band_tiles);
         let in_band = k.let_("tile_in_band", in_group - band * band_tiles);
         let band_rows = k.let_("band_rows", (row_tiles - band * length).min(length));
-        let Tiling { rows, cols, cluster, .. } = self.tiling;
+        let Tiling { rows, cols, row_step, cluster, .. } = self.tiling;
         let of_cluster = |k: &mut KernelBuilder<'k>, index: Expr<'k, I32, Cta>, ctas: u32| match ctas {
             1 => index,
             ctas => index * ctas + k.cluster_rank(),
         };
         let row = of_cluster(k, band * length + in_band % band_rows, cluster.m);
-        let row = k.let_("tile_row", row * rows);
+        let (row, group_rows) = match row_step {
+            None => (k.let_("tile_row", row * rows), group_rows),
+            Some(step) => deal_out(k, row, (group_rows, row_tiles), step),
+        };
         let col = of_cluster(k, in_band / band_rows, cluster.n);
         let col = k.let_("tile_col", col * cols);
         Tile { group, group_start, group_rows, row, col }
     }
+}
+
+/// The first row of a group's tile with this index, and the row after its last, where a group's rows are dealt out
+/// evenly to its tiles.
+///
+/// No tile is left without rows: where steps round tiles up to less than the most, there are fewer tiles than the most
+/// has steps, and so each gives up less than the last one has.
+fn deal_out<'k>(
+    k: &mut KernelBuilder<'k>,
+    index: Expr<'k, I32, Cta>,
+    (rows, tiles): (Expr<'k, I32, Cta>, Expr<'k, I32, Cta>),
+    step: u32,
+) -> (Expr<'k, I32, Cta>, Expr<'k, I32, Cta>) {
+    k.comment("All tiles of a group are equally high, in whole steps.");
+    let height = k.let_("tile_height", rows.ceil_div(tiles).ceil_div(step) * step);
+    let first = k.let_("tile_row", index * height);
+    (first, k.let_("rows_through_tile", rows.min(first + height)))
 }
 
 /// The inclusive scan of a lane value over the warp, in five steps; `combine` gets the value so far and the one from

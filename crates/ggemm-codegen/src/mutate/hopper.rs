@@ -3,8 +3,10 @@
 use super::MutationKind;
 use super::expressions;
 use super::plant::Planter;
+use crate::geometry::MMA_N;
 use crate::ir::{
-    Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, ExprId, LoadScales, Op, Promote, Type, WarpgroupMultiply,
+    AddSums, Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, ExprId, LoadScales, Op, Promote, SendSums, Type,
+    WarpgroupMultiply,
 };
 
 /// Whether a statement is dropped, doubled, and moved before what is done before it.
@@ -14,7 +16,9 @@ pub(super) const fn structure(op: &Op) -> (bool, bool, bool) {
     match op {
         Op::Arrive(_) => (true, true, true),
         Op::NamedBarrier { .. } | Op::ClusterArrive | Op::ClusterWait => (true, true, true),
-        Op::BulkLoad(_) | Op::BulkStore(_) | Op::WarpgroupMultiply(_) => (true, true, false),
+        Op::BulkLoad(_) | Op::BulkStore(_) | Op::WarpgroupMultiply(_) | Op::SendSums(_) | Op::AddSums(_) => {
+            (true, true, false)
+        }
         Op::FenceBarrierInit
         | Op::Await { .. }
         | Op::CommitStores
@@ -42,6 +46,8 @@ pub(super) fn slots_of(op: &mut Op) -> Vec<&mut ExprId> {
         | Op::WriteWord { to: tile, .. }
         | Op::ReadWord { from: tile, .. } => vec![&mut tile.slot],
         Op::WarpgroupMultiply(p) => vec![&mut p.a.slot, &mut p.b.slot],
+        Op::SendSums(send) => vec![&mut send.to.slot, &mut send.at.slot],
+        Op::AddSums(add) => vec![&mut add.from.slot],
         _ => Vec::new(),
     }
 }
@@ -68,6 +74,7 @@ pub(super) fn uses(op: &mut Op) -> Vec<(&'static str, &mut ExprId)> {
         Op::LoadScales(LoadScales { origin, stride, count, .. }) => {
             vec![("origin", origin), ("stride", stride), ("count", count)]
         }
+        Op::SendSums(send) => vec![("rank", &mut send.rank)],
         Op::WriteWord { value, .. } => vec![("value", value)],
         Op::FetchAdd(add) => vec![("index", &mut add.index), ("amount", &mut add.amount), ("guard", &mut add.guard)],
         _ => Vec::new(),
@@ -144,6 +151,13 @@ impl Planter<'_> {
                 self.plant_op(MutationKind::Transpose, "transposed: negated".into(), |_, op| {
                     if let Op::StoreFragment { transposed, .. } = op {
                         *transposed = !*transposed;
+                    }
+                });
+            }
+            Op::SendSums(SendSums { from: part, .. }) | Op::AddSums(AddSums { to: part, .. }) if part.first > 0 => {
+                self.plant_op(MutationKind::RegisterSet, "sums: the first columns".into(), |_, op| {
+                    if let Op::SendSums(SendSums { from: part, .. }) | Op::AddSums(AddSums { to: part, .. }) = op {
+                        part.first = 0;
                     }
                 });
             }
@@ -228,6 +242,14 @@ impl Planter<'_> {
                 };
             }
         });
+        let width = product.width(&self.kernel.body.fragments[product.accumulator.0 as usize]);
+        if width > MMA_N {
+            self.plant_op(MutationKind::Columns, format!("columns: {MMA_N} fewer"), |_, op| {
+                if let Op::WarpgroupMultiply(p) = op {
+                    p.columns = Some(width - MMA_N);
+                }
+            });
+        }
         for (name, which) in [("a", 0), ("b", 1)] {
             self.plant_op(MutationKind::Transpose, format!("{name}: the other majorness"), |_, op| {
                 if let Op::WarpgroupMultiply(p) = op {

@@ -202,6 +202,27 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         // So many tiles along a side of D that one column more to each would lose one.
         Plan::sizes(&[2], 0).widths(8 * wide * along_first + 8, narrow),
     ];
+    if spec.swapped {
+        // Tiles of every number of rows for either of two warpgroups, each with one row in its last step: several columns
+        // of them, of one block each, and so many blocks that they begin at every slot and come round.
+        let up = (0..step / 8).map(|steps| 8 * steps + 1);
+        let sizes: Vec<i64> = up.clone().chain(up.rev()).collect();
+        plans.push(Plan::sizes(&sizes, 0).widths(wide + into_last, narrow));
+        plans.push(Plan::sizes(&sizes, 0).widths(narrow, k).alone());
+        plans
+            .push(Plan::sizes(&[&sizes[..], &sizes, &sizes].concat(), 0).widths(narrow, in_turns_side).alone().often());
+    }
+    if spec.split > 1 {
+        // Reductions of as many whole blocks as CTAs divide among them, one more element, and one block less.
+        let whole = spec.split as usize * k;
+        for length in [whole, whole + 1, whole - k] {
+            let (rows, widths) = match spec.ragged {
+                Ragged::Rows => (vec![step, 3], (narrow, length)),
+                Ragged::Reduction => (vec![length as i64, 2 * whole as i64], (narrow, narrow)),
+            };
+            plans.push(Plan::sizes(&rows, 0).widths(widths.0, widths.1));
+        }
+    }
     if spec.ragged == Ragged::Reduction {
         plans.push(Plan::sizes(&[2], 0).widths(narrow, 8 * n * along_n + 8));
     }
@@ -213,7 +234,7 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             memory: case.memory(),
             reference: case.reference(),
             case,
-            ctas: ctas * spec.cluster.ctas() as usize,
+            ctas: ctas * spec.cluster_ctas() as usize,
             rounds,
         })
     };

@@ -60,6 +60,8 @@ fn label(body: &Body, stmt: &Stmt) -> String {
         Op::BulkLoad(load) => format!("{name} {}", tile(&load.to)),
         Op::BulkStore(store) => format!("{name} {}", tile(&store.from)),
         Op::WriteWord { to, .. } | Op::StoreFragment { to, .. } => format!("{name} {}", tile(to)),
+        Op::SendSums(send) => format!("{name} {}", tile(&send.to)),
+        Op::AddSums(add) => format!("{name} {}", tile(&add.from)),
         Op::FetchAdd(add) => format!("{name} {}", var(&add.var)),
         Op::ReadWord { var: v, .. } => format!("{name} {}", var(v)),
         Op::Let { var: v, .. }

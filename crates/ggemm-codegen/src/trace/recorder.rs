@@ -81,9 +81,13 @@ impl Class {
             | Op::LoadScales(_)
             | Op::Promote(_)
             | Op::CommitProducts => Class::Multiplies,
-            Op::StoreTile { .. } | Op::StoreFragment { .. } | Op::FenceProxy | Op::BulkStore(_) | Op::CommitStores => {
-                Class::Stores
-            }
+            Op::StoreTile { .. }
+            | Op::StoreFragment { .. }
+            | Op::SendSums(_)
+            | Op::AddSums(_)
+            | Op::FenceProxy
+            | Op::BulkStore(_)
+            | Op::CommitStores => Class::Stores,
             Op::Quantize(
                 Quantize::StorePatch { .. } | Quantize::StoreScales { .. } | Quantize::StoreTransposed { .. },
             ) => Class::Stores,
@@ -184,7 +188,7 @@ impl Recorder {
                     self.file(slot, true, start, Some(now));
                 }
             }
-            Op::LoadMatrix { .. } | Op::ReadWord { .. } => {
+            Op::LoadMatrix { .. } | Op::ReadWord { .. } | Op::AddSums(_) => {
                 if let Some(slot) = first {
                     self.file(slot, false, start, Some(now));
                 }

@@ -3,6 +3,8 @@
 
 mod demand;
 mod explain;
+#[cfg(feature = "generate")]
+mod generated;
 mod memo;
 mod pin;
 mod shipped;

@@ -36,7 +36,7 @@ impl fmt::Display for Instead {
     }
 }
 
-/// The baked kernel of `spec`, if it can compute the problem.
+/// The kernel of `spec`, baked or made now, if it can compute the problem.
 pub(super) fn find(
     sets: &[&'static ReadSet],
     spec: KernelSpec,
@@ -44,6 +44,10 @@ pub(super) fn find(
     demand: &Demand,
 ) -> Result<&'static Variant, Error> {
     let baked = variant::of_family(sets, Family::of(&spec))?.find(|v| *v.spec() == spec);
+    let baked = match baked {
+        None => made(&spec, demand.arch)?,
+        found => found,
+    };
     let unmet = match (demand.unmet(&spec, baked.map(Variant::contract)), baked) {
         (None, Some(variant)) => return Ok(variant),
         (None, None) => Unmet::NotBaked,
@@ -52,6 +56,19 @@ pub(super) fn find(
     let able = variant::of_family(sets, demand.family())?.filter(|v| demand.met_by(v));
     let nearest = able.map(Variant::spec).min_by_key(|able| distance(&spec, able)).copied();
     Err(Error::Pin(Box::new(PinError { spec, problem: problem.clone(), arch: demand.arch, unmet, nearest })))
+}
+
+/// The kernel of a spec that no set holds, where this program can make one and the architecture can run it.
+#[cfg(feature = "generate")]
+fn made(spec: &KernelSpec, arch: Arch) -> Result<Option<&'static Variant>, Error> {
+    use super::generated;
+    let valid = ggemm_codegen::ValidSpec::new(*spec, arch).ok();
+    valid.map(|valid| generated::variant(&valid)).transpose()
+}
+
+#[cfg(not(feature = "generate"))]
+fn made(_spec: &KernelSpec, _arch: Arch) -> Result<Option<&'static Variant>, Error> {
+    Ok(None)
 }
 
 /// How unlike two variants compute: by their tiles first, then by the rest.

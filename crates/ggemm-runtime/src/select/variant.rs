@@ -21,7 +21,7 @@ pub struct Variant {
 }
 
 impl Variant {
-    fn read(set: &KernelSet, kernel: &'static BakedKernel) -> Result<Self, Error> {
+    pub(super) fn read(set: &KernelSet, kernel: &'static BakedKernel) -> Result<Self, Error> {
         let unreadable = |reason: String| Error::UnreadableKernel { set: set.name, kernel: kernel.name, reason };
         let spec = kernel.spec().map_err(|e| unreadable(e.to_string()))?;
         let contract: Contract =

@@ -82,7 +82,7 @@ impl From<AxisArg> for Axis {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Variants: the chosen one, or")]
 pub(super) struct VariantArgs {
-    /// Those of this name; `*` stands for any letters. May be given more than once
+    /// Those of this name; `*` stands for any letters. May be given more than once. A whole name need not ship
     #[arg(long = "variant", value_name = "SPEC", conflicts_with_all = ["all", "from"])]
     pub(super) variants: Vec<String>,
     /// Every one that computes the problem; then tells what choosing well would have saved

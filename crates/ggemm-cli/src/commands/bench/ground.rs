@@ -25,7 +25,7 @@ pub(super) enum Ground {
 pub(super) enum Which {
     /// What a plan takes.
     Chosen,
-    /// Those whose names match a pattern.
+    /// Those whose names match a pattern, and those of a whole name that do not ship.
     Named(Vec<String>),
     /// Those whose predicted time is within a factor of the least, and what a plan takes.
     All { within: f64 },
@@ -67,7 +67,7 @@ impl BenchArgs {
         let bench = tune::on_gpu(&planner).map_err(BenchError::from)?;
         let arch = device.arch().ok_or_else(|| BenchError::NoArch { device: device.to_string() })?;
         if !self.variants.variants.is_empty() {
-            verify::shipped(&self.variants.variants, arch)?;
+            verify::products(&self.variants.variants, arch)?;
         }
         Ok((device, Ground::Gpu { planner: Box::new(planner), arch, bench }))
     }
@@ -166,6 +166,17 @@ fn contenders(planner: &Planner, arch: Arch, task: &Task, which: &Which) -> Resu
             found.push(contender(candidate));
         }
     }
+    if let Which::Named(patterns) = which {
+        // A whole name need not ship. Of one that cannot compute the problem, there is nothing to say.
+        for named in patterns.iter().filter_map(|pattern| pattern.parse::<KernelSpec>().ok()) {
+            if found.iter().any(|known| known.spec == Some(named)) {
+                continue;
+            }
+            if let Ok(pinned) = planner.clone().pin(named).select(task.problem(), arch) {
+                found.push(contender(&pinned.preferred()));
+            }
+        }
+    }
     Ok(found)
 }
 
@@ -192,5 +203,14 @@ mod tests {
         assert!(!pingpong.is_empty() && pingpong.len() < all.len());
         assert!(pingpong.iter().all(|contender| contender.name().contains("_pingpong_tma")));
         assert!(of(&Which::Named(vec!["ggemm_reduction_*".into()])).is_empty());
+    }
+
+    #[test]
+    fn a_whole_name_need_not_ship() {
+        let named = |name: &str| of(&Which::Named(vec![name.into()]));
+        let name = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_192x128x64_w1x4_s5_pingpong_tma_swapped";
+        let found = named(name);
+        assert!(found.len() == 1 && found[0].name() == name && !found[0].chosen, "{found:?}");
+        assert!(named(&name.replace("rows_ak_bk", "rows_ak_bn")).is_empty(), "it reads weights that lie otherwise");
     }
 }

@@ -78,10 +78,11 @@ impl Provenance {
 /// compiler's version.
 fn baked(spec: &Verified, arch: Arch) -> Result<(CubinHash, (&'static str, String)), VerifyError> {
     let name = spec.to_string();
-    let kernel = catalogue::KERNELS.find(&name).or_else(|| catalogue::QUANTIZERS.find(&name));
-    // What ships is in the catalogue.
-    let variant = kernel.map_or("", |kernel| kernel.name);
-    let cubin = kernel.and_then(|kernel| kernel.cubin(arch)).ok_or(VerifyError::NoCubin { variant, arch })??;
+    let Some(kernel) = catalogue::KERNELS.find(&name).or_else(|| catalogue::QUANTIZERS.find(&name)) else {
+        return Err(VerifyError::NotShipped { name, arch });
+    };
+    let variant = kernel.name;
+    let cubin = kernel.cubin(arch).ok_or(VerifyError::NoCubin { variant, arch })??;
     let compiler = compiler_of(&cubin).unwrap_or(UNKNOWN).to_owned();
     Ok((CubinHash::of(&cubin), (variant, compiler)))
 }

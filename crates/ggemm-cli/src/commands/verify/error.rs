@@ -5,8 +5,6 @@ use ggemm_codegen::Arch;
 use ggemm_runtime::NoDevice;
 use ggemm_runtime::baked::DamagedCubin;
 
-use crate::commands::emit::Nearest;
-
 /// Why `ggemm verify` could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VerifyError {
@@ -29,15 +27,13 @@ pub(crate) enum VerifyError {
         /// Where it was to run.
         arch: Arch,
     },
-    /// A legal spec that does not ship.
-    #[error("--variant {name} is legal on {arch} but does not ship, and only what ships is verified{}", Nearest(near))]
+    /// A variant that does not ship, and so has no attestation.
+    #[error("--attest: {name} does not ship for {arch}, and only what ships is attested: leave it or --attest out")]
     NotShipped {
         /// The spec's name.
         name: String,
         /// Where it was to run.
         arch: Arch,
-        /// Variants that ship with names like it.
-        near: Vec<String>,
     },
     /// A program that holds source alone.
     #[error(

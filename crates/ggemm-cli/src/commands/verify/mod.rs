@@ -17,7 +17,7 @@ use ggemm_runtime::verify::{Extent, Ground};
 
 pub(crate) use args::VerifyArgs;
 pub(crate) use error::VerifyError;
-pub(crate) use select::products as shipped;
+pub(crate) use select::products;
 
 use crate::Outcome;
 use crate::error::CliError;

@@ -7,11 +7,12 @@ use super::statements::{fragment, tile_address, write_block};
 use super::writer::Writer;
 use crate::descriptor::{self, WGMMA_M, wgmma_k};
 use crate::dtype::Dtype;
-use crate::geometry::{MMA_M, MMA_N};
+use crate::geometry::{MMA_M, MMA_N, THREADS_OF_WARPGROUP};
 use crate::ir::{
-    Arrive, AtomicScope, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId, FetchAdd, Fragment, FragmentId,
-    MemoryOrder, Op, OuterScales, RegisterBudget, Role, TileRef, WarpgroupMultiply,
+    AddSums, Arrive, AtomicScope, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId, FetchAdd, Fragment,
+    FragmentId, MemoryOrder, Op, OuterScales, RegisterBudget, Role, SendSums, SumsPart, TileRef, WarpgroupMultiply,
 };
+use crate::layout::CHUNK_BYTES;
 
 /// Indices of the thread, those that the text uses.
 pub(super) fn write_indices(w: &mut Writer<'_>) {
@@ -34,6 +35,8 @@ pub(super) fn write_indices(w: &mut Writer<'_>) {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Shape {
     n: u32,
+    /// Sums have more columns, which are not touched.
+    of_more: bool,
     dtypes: [Dtype; 2],
     a_is_mn_major: bool,
     b_is_mn_major: bool,
@@ -41,8 +44,10 @@ struct Shape {
 
 impl Shape {
     fn of(w: &Writer<'_>, p: &WarpgroupMultiply) -> Shape {
+        let accumulator = fragment(w, p.accumulator);
         Shape {
-            n: fragment(w, p.accumulator).map.values[2].extent * MMA_N,
+            n: p.width(accumulator),
+            of_more: p.width(accumulator) < accumulator.map.values[2].extent * MMA_N,
             dtypes: [&p.a, &p.b].map(|operand| w.kernel.body.shared[operand.tile.0 as usize].dtype),
             a_is_mn_major: p.a_is_mn_major,
             b_is_mn_major: p.b_is_mn_major,
@@ -92,11 +97,15 @@ fn write_product_function(w: &mut Writer<'_>, s: Shape) {
     let (n, k, [a, b]) = (s.n, s.depth(), s.dtypes);
     let count = n / 2;
     let types = if a == b { a.to_string() } else { format!("{a} by {b}") };
-    w.line(&format!("// d[{WGMMA_M}, {n}] (+)= a[{WGMMA_M}, {k}] · b[{n}, {k}]ᵀ in {types}, summed in f32; `keep` adds to what d holds."));
+    let columns = if s.of_more { format!("of d's columns the first {n}: ") } else { String::new() };
+    w.line(&format!("// {columns}d[{WGMMA_M}, {n}] (+)= a[{WGMMA_M}, {k}] · b[{n}, {k}]ᵀ in {types}, summed in f32; `keep` adds to what d holds."));
+    let extent = if s.of_more { "N".to_owned() } else { (n / MMA_N).to_string() };
+    if s.of_more {
+        w.line("template <int N>");
+    }
     let head = format!(
-        "__device__ __forceinline__ void {}(float (&d)[{}][4], uint64 a, uint64 b, bool keep)",
+        "__device__ __forceinline__ void {}(float (&d)[{extent}][4], uint64 a, uint64 b, bool keep)",
         s.name(),
-        n / MMA_N
     );
     w.block(&head, |w| {
         w.line("asm volatile(\"{\\n\"");
@@ -271,6 +280,13 @@ pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
         Op::StoreFragment { from, to, row, col, block, transposed, scales } => {
             write_store_fragment(w, (*from, *scales), to, (*row, *block), *col, *transposed);
         }
+        Op::SendSums(SendSums { from, to, at, rank }) => {
+            let (at, rank) = (barrier_address(w, at), w.text(*rank));
+            each_of_part(w, from, to, |address, sums| format!("send_sums({address}, {at}, {rank}, {sums});"));
+        }
+        Op::AddSums(AddSums { to, from }) => {
+            each_of_part(w, to, from, |address, sums| format!("add_sums({address}, {sums});"));
+        }
         Op::WriteWord { to, value } => {
             w.line(&format!("write_word({}, {});", tile_address(w, to), w.text(*value)));
         }
@@ -289,6 +305,20 @@ pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
         Op::LaunchDependents => w.line("launch_dependents();"),
         _ => {}
     }
+}
+
+/// A thread's sums of a part, 8 columns at a time, and their place in the tile.
+fn each_of_part(w: &mut Writer<'_>, part: &SumsPart, tile: &TileRef, call: impl Fn(&str, &str) -> String) {
+    let name = &fragment(w, part.fragment).name;
+    let (rows, _) = w.kernel.body.shared[tile.tile.0 as usize].layout.shape();
+    let (block, threads) = (part.block, THREADS_OF_WARPGROUP);
+    let tile = tile_address(w, tile);
+    let first = if part.first == 0 { String::new() } else { format!(" + {}", part.first) };
+    let j = w.locals.j;
+    w.unrolled(j, rows / threads, |w| {
+        let address = format!("{tile} + (j * {threads} + thread % {threads}) * {CHUNK_BYTES}");
+        w.line(&call(&address, &format!("{name}[{block}][j{first}]")));
+    });
 }
 
 /// The boxes of a tile: one for each panel, further on along the contiguous dimension.

@@ -42,6 +42,7 @@ enum Hopper {
     PackF16,
     StoreShared,
     Words,
+    Exchange,
     Grid,
 }
 
@@ -66,6 +67,7 @@ impl Hopper {
             Hopper::PackF16 => include_str!("prelude/pack_f16.cuh"),
             Hopper::StoreShared => include_str!("prelude/store_shared.cuh"),
             Hopper::Words => include_str!("prelude/words.cuh"),
+            Hopper::Exchange => include_str!("prelude/exchange.cuh"),
             Hopper::Grid => include_str!("prelude/grid.cuh"),
         }
     }
@@ -94,6 +96,7 @@ impl Hopper {
             },
             Op::LoadScales(_) => vec![Hopper::Scales],
             Op::WriteWord { .. } | Op::ReadWord { .. } => vec![Hopper::Words],
+            Op::SendSums(_) | Op::AddSums(_) => vec![Hopper::Cluster, Hopper::Mbarrier, Hopper::Exchange],
             Op::AwaitGrid | Op::LaunchDependents => vec![Hopper::Grid],
             _ => Vec::new(),
         }

@@ -26,7 +26,7 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
         // A group without rows still has a D of zeros, but adds nothing to one.
         groups_divide: GroupsDivide::Reduction { row_tiles, skip_empty: accumulate, merge },
     };
-    walk.each(k, &e.groups, &Strided { cluster: s.cluster }, |k, t| {
+    walk.each(k, &e.groups, &Strided { clusters: false }, |k, t| {
         let operands = Operands::of(k, s, &p, t);
         let sums = main_loop.run(k, &operands.a, &operands.b, t.group_rows);
         k.store(sums, &operands.d, accumulate, s.copy != CopyPath::Plain);

@@ -22,7 +22,7 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
         col_tiles,
         groups_divide: GroupsDivide::Rows { visit_tail: Some(zero_tail), merge: None },
     };
-    walk.each(k, &e.groups, &Strided { cluster: s.cluster }, |k, t| {
+    walk.each(k, &e.groups, &Strided { clusters: false }, |k, t| {
         let operands = Operands::of(k, s, &p, t);
         k.comment("The tail has no weight: its rows are sums of nothing.");
         let reduction = t.group.equals(e.groups.count).select::<I32, _, _, _>(0, e.reduction);

@@ -53,7 +53,14 @@ pub(super) fn each<'k>(
             let row_tiles = k.int(1);
             let walk = Walk {
                 token_rows: p.rows,
-                tiling: Tiling { rows: rows_of_block, cols: SIDE as u32, cluster: Cluster::NONE, band: 1 },
+                tiling: Tiling {
+                    rows: rows_of_block,
+                    cols: SIDE as u32,
+                    row_step: None,
+                    cluster: Cluster::NONE,
+                    cluster_ctas: 1,
+                    band: 1,
+                },
                 col_tiles,
                 groups_divide: if is_cut_along_rows {
                     GroupsDivide::Rows { visit_tail, merge: Some(merge) }
@@ -61,7 +68,7 @@ pub(super) fn each<'k>(
                     GroupsDivide::Reduction { row_tiles, skip_empty: None, merge }
                 },
             };
-            walk.each(k, &groups, &Strided { cluster: Cluster::NONE }, |k, tile| {
+            walk.each(k, &groups, &Strided { clusters: false }, |k, tile| {
                 let Tile { group, group_start, group_rows, row, col } = *tile;
                 let is_tail = has_tail.then(|| group.equals(groups.count));
                 let source_start = group_start.cast();

@@ -1,6 +1,7 @@
 //! The copy engine moves tiles: one warp asks it for operands, and each warpgroup for the stores of its panels of D.
 
 use super::super::walk::Tile;
+use super::exchange::part_of;
 use super::feed::Feed;
 use super::output::Output;
 use super::pipeline::Pipeline;
@@ -16,10 +17,15 @@ pub(super) trait Mapped<'k>: Family<'k> {
     /// The tensor maps.
     fn maps(&self) -> [Map; 3];
 
+    /// Boxes of A that hold rows of a tile, and the bytes of one, where only those are loaded.
+    fn boxes(&self, _k: &mut KernelBuilder<'k>, _tile: &Tile<'k>) -> Option<(Expr<'k, I32, Cta>, u32)> {
+        None
+    }
+
     /// Starts the loads of a stage.
     fn load(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, stage: &Stage<'k>);
 
-    /// Starts the store of 64 rows of a panel of D, whose first row and column in the tile are these.
+    /// Starts the store of a panel of D, whose first row and column in the tile are these.
     fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, at: [Expr<'k, I32, Cta>; 2]);
 }
 
@@ -57,15 +63,21 @@ impl<'k, F: Mapped<'k>> Transport<'k, F> for ByCopyEngine {
         k.elect(|k| family.maps().into_iter().for_each(|map| k.prefetch_map(map)));
         let ring = self.pipeline.ring.producer(k);
         feed.each(k, |k, tile| {
-            let reduction = family.reduction(k, tile);
-            let blocks = k.let_("blocks", reduction.ceil_div(spec.tile.k));
+            let part = part_of(k, spec, family, tile);
+            let blocks = k.let_("blocks", part.length.ceil_div(spec.tile.k));
+            let boxes = family.boxes(k, tile);
+            let bytes = match boxes {
+                None => k.int(geometry::stage_bytes(spec) as i32).within(),
+                Some((boxes, each)) => k.let_("bytes", boxes * each + geometry::b_tile(spec).bytes()),
+            };
             feed.each_block(k, blocks, spec.stages, |k, block| {
-                ring.fill(k, geometry::stage_bytes(spec), |k, slot| {
+                ring.fill(k, bytes, |k, slot| {
                     let stage = Stage {
                         a: self.pipeline.a_tiles.slot(slot.index),
                         b: self.pipeline.b_tiles.slot(slot.index),
                         full: slot.full,
-                        offset: block * spec.tile.k,
+                        offset: part.start.map_or(block * spec.tile.k, |start| start + block * spec.tile.k),
+                        boxes: boxes.map(|(boxes, _)| boxes),
                     };
                     family.load(k, tile, &stage);
                 });
@@ -86,7 +98,11 @@ impl<'k, F: Mapped<'k>> Transport<'k, F> for ByCopyEngine {
         sums: (WarpgroupSums, Option<&TileScales<'k>>),
         of: (u32, u32),
     ) {
-        self.output.write(k, spec, sums, of, |k, panel, at| family.store(k, tile, panel, at));
+        let store = |k: &mut KernelBuilder<'k>, panel: &Slot, at| family.store(k, tile, panel, at);
+        match spec.swapped {
+            false => self.output.write(k, spec, sums, of, store),
+            true => self.output.write_transposed(k, spec, sums.0, of, tile.group_rows - tile.row, store),
+        }
     }
 
     fn finish(&self, k: &mut KernelBuilder<'k>) {

@@ -12,7 +12,7 @@ use crate::dsl::{
 };
 use crate::geometry::{self, FEED_SLOTS, FEED_WORDS, WARPS_OF_WARPGROUP};
 use crate::ir::{AtomicScope, MemoryOrder};
-use crate::spec::{Cluster, KernelSpec};
+use crate::spec::KernelSpec;
 
 /// The group of what follows the last tile.
 const NO_TILE: i32 = -1;
@@ -27,7 +27,7 @@ pub(super) struct Feed {
     words: SharedTiles,
     ring: Ring,
     counter: Option<Counter>,
-    cluster: Cluster,
+    clusters: bool,
 }
 
 /// One counter for all CTAs.
@@ -49,7 +49,7 @@ impl Feed {
             counter: s
                 .dynamic
                 .then(|| Counter { words: k.workspace("counter", 2), wanted: k.barriers("tile_wanted", 1, loaders) }),
-            cluster: s.cluster,
+            clusters: s.cluster_ctas() > 1,
         }
     }
 
@@ -57,7 +57,7 @@ impl Feed {
     pub(super) fn find<'k>(&self, k: &mut KernelBuilder<'k>, (walk, groups): (&Walk<'k>, &Groups<'k>)) {
         let ring = self.ring.producer(k);
         let numbers = match self.counter {
-            None => Numbers::Strided(Strided { cluster: self.cluster }),
+            None => Numbers::Strided(Strided { clusters: self.clusters }),
             Some(counter) => Numbers::Counted { counter, parity: k.var("wanted_parity", 0) },
         };
         walk.each(k, groups, &numbers, |k, tile| {

@@ -1,5 +1,6 @@
 //! The main loop of a warpgroup: products of one stage after another, read from shared memory by the tensor cores.
 
+use super::super::walk::Tile;
 use super::pipeline::Pipeline;
 use super::scales::{ScaleRegisters, TileScales};
 use crate::descriptor::wgmma_k;
@@ -7,7 +8,7 @@ use crate::dsl::{Consumer, Cta, Expr, I32, KernelBuilder, SharedOperand, SharedT
 use crate::geometry;
 use crate::spec::{Accumulation, KernelSpec, Major, Ragged};
 
-/// The sums of a warpgroup's rows of a tile.
+/// The sums of a warpgroup's rows of a tile, or of its columns where operands are swapped.
 pub(super) struct MainLoop {
     sums: WarpgroupSums,
     /// Those of one block of the reduction, where they are promoted.
@@ -18,8 +19,8 @@ pub(super) struct MainLoop {
 
 impl MainLoop {
     pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
-        let sharing = s.warps.m / geometry::WARPS_OF_WARPGROUP;
-        let map = geometry::warpgroup_map(geometry::warpgroup_blocks(s), s.tile.n, sharing);
+        let (blocks, (_, columns)) = (geometry::warpgroup_blocks(s), geometry::product_sides(s));
+        let map = geometry::warpgroup_map(blocks, columns, geometry::sharing_warpgroups(s));
         let promoted = s.accumulation == Accumulation::Promoted;
         MainLoop {
             sums: k.warpgroup_sums("sums", map.clone()),
@@ -41,23 +42,37 @@ impl MainLoop {
     }
 
     /// Sums the products of a tile over `reduction` elements, and frees every slot that they were read from.
-    /// `after_last` comes when the last were asked for: another warpgroup's may follow them.
+    ///
+    /// `after_last` comes when the last products were asked for: another warpgroup's may follow them.
     pub(super) fn run<'k>(
         &self,
         k: &mut KernelBuilder<'k>,
         s: &KernelSpec,
         pipeline: &Pipeline,
         ring: &Consumer<'k>,
-        (reduction, scales): (Expr<'k, I32, Cta>, Option<&TileScales<'k>>),
-        after_last: impl FnOnce(&mut KernelBuilder<'k>),
+        (tile, reduction, scales): (&Tile<'k>, Expr<'k, I32, Cta>, Option<&TileScales<'k>>),
+        after_last: impl Fn(&mut KernelBuilder<'k>),
     ) {
-        match self.partial {
-            None => self.run_fast(k, s, pipeline, ring, reduction, after_last),
-            Some(partial) => {
-                self.run_promoted(k, s, pipeline, ring, (reduction, scales), partial);
-                after_last(k);
-            }
+        if let Some(partial) = self.partial {
+            self.run_promoted(k, s, pipeline, ring, (reduction, scales), partial);
+            return after_last(k);
         }
+        // Where a group's rows are the reduction, the last block has only some of its steps. Where K is, nearly
+        // every K is whole blocks, and zeros stand in for what is missing.
+        let blocks = match s.ragged {
+            Ragged::Rows => (k.let_("blocks", reduction.ceil_div(s.tile.k)), None),
+            Ragged::Reduction => {
+                let whole = k.let_("whole_blocks", reduction / s.tile.k);
+                (whole, Some(k.let_("last_steps", (reduction - whole * s.tile.k).ceil_div(depth_of_step(s)))))
+            }
+        };
+        if !s.swapped {
+            return self.sum(k, s, pipeline, ring, blocks, None, after_last);
+        }
+        k.comment("A loop for each number of rows: it is part of the instruction.");
+        let steps = k.let_("row_steps", (tile.group_rows - tile.row).ceil_div(geometry::row_step(s)));
+        let counts: Vec<u32> = geometry::row_counts(s).collect();
+        one_of(k, s, steps, &counts, &|k, rows| self.sum(k, s, pipeline, ring, blocks, Some(rows), &after_last));
     }
 
     /// A stage is one block of the reduction: its products start anew, and are waited for and added to the tile's sums.
@@ -91,42 +106,36 @@ impl MainLoop {
         });
     }
 
+    /// Sums products of so many columns (`None`: all) over so many blocks, and some steps of one more.
+    ///
     /// One stage's products are in flight while the next are asked for, so that a slot is free once the next one's
     /// products run.
-    fn run_fast<'k>(
+    #[allow(clippy::too_many_arguments)]
+    fn sum<'k>(
         &self,
         k: &mut KernelBuilder<'k>,
         s: &KernelSpec,
         pipeline: &Pipeline,
         ring: &Consumer<'k>,
-        reduction: Expr<'k, I32, Cta>,
+        (whole, steps): (Expr<'k, I32, Cta>, Option<Expr<'k, I32, Cta>>),
+        columns: Option<u32>,
         after_last: impl FnOnce(&mut KernelBuilder<'k>),
     ) {
-        // Where a group's rows are the reduction, the last block has only some of its steps. Where K is, nearly
-        // every K is whole blocks, and zeros stand in for what is missing.
-        let step = wgmma_k(s.operand.size_bytes());
-        let (whole, steps) = match s.ragged {
-            Ragged::Rows => (k.let_("blocks", reduction.ceil_div(s.tile.k)), None),
-            Ragged::Reduction => {
-                let whole = k.let_("whole_blocks", reduction / s.tile.k);
-                (whole, Some(k.let_("last_steps", (reduction - whole * s.tile.k).ceil_div(step))))
-            }
-        };
         k.for_("block", whole, |k, block| {
             let (a, b) = self.wait(k, pipeline, ring);
             k.fence_products();
-            k.unroll("step", steps_of(s), |k, step| self.product(k, s, &a, &b, step.within()));
+            k.unroll("step", steps_of(s), |k, step| self.product(k, s, (&a, &b), columns, step.within()));
             k.commit_products();
             k.await_products(1);
             k.when(!block.equals(0), |k| release(k, s, ring));
         });
         if let Some(steps) = steps {
-            k.comment(&format!("Of the last block, the k{step} steps that hold rows."));
+            k.comment(&format!("Of the last block, the k{} steps that hold rows.", depth_of_step(s)));
             k.when(!steps.equals(0), |k| {
                 let (a, b) = self.wait(k, pipeline, ring);
                 k.for_("step", steps, |k, step| {
                     k.fence_products();
-                    self.product(k, s, &a, &b, step);
+                    self.product(k, s, (&a, &b), columns, step);
                     k.commit_products();
                 });
             });
@@ -139,9 +148,19 @@ impl MainLoop {
         }
     }
 
-    fn product<'k>(&self, k: &mut KernelBuilder<'k>, s: &KernelSpec, a: &Slot, b: &Slot, step: Expr<'k, I32, Cta>) {
-        let keep = k.always();
-        k.warpgroup_multiply(self.sums, operand(a, s.a_major), operand(b, s.b_major), step, keep);
+    fn product<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        s: &KernelSpec,
+        (a, b): (&Slot, &Slot),
+        columns: Option<u32>,
+        step: Expr<'k, I32, Cta>,
+    ) {
+        let (a, b, keep) = (operand(a, s.a_major), operand(b, s.b_major), k.always());
+        match columns {
+            None => k.warpgroup_multiply(self.sums, a, b, step, keep),
+            Some(columns) => k.warpgroup_multiply_columns(self.sums, (b, a), columns, step, keep),
+        }
     }
 
     fn wait<'k>(&self, k: &mut KernelBuilder<'k>, pipeline: &Pipeline, ring: &Consumer<'k>) -> (Slot, Slot) {
@@ -151,9 +170,32 @@ impl MainLoop {
     }
 }
 
+/// Elements of a step along the reduction.
+fn depth_of_step(s: &KernelSpec) -> u32 {
+    wgmma_k(s.operand.size_bytes())
+}
+
 /// Steps along the reduction of a stage.
 fn steps_of(s: &KernelSpec) -> u32 {
-    s.tile.k / wgmma_k(s.operand.size_bytes())
+    s.tile.k / depth_of_step(s)
+}
+
+/// Does `body` for the one of `counts` that so many steps of rows are; the last is what is left.
+fn one_of<'k>(
+    k: &mut KernelBuilder<'k>,
+    s: &KernelSpec,
+    steps: Expr<'k, I32, Cta>,
+    counts: &[u32],
+    body: &dyn Fn(&mut KernelBuilder<'k>, u32),
+) {
+    match counts {
+        [] => {}
+        [last] => body(k, *last),
+        [rows, fewer @ ..] => {
+            let these = steps.equals(rows / geometry::row_step(s));
+            k.when_else(these, |k| body(k, *rows), |k| one_of(k, s, steps, fewer, body));
+        }
+    }
 }
 
 fn operand(tile: &Slot, major: Major) -> SharedOperand<'_> {

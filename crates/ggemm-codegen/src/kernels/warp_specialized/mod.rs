@@ -1,10 +1,12 @@
 //! Hopper's family: some warps load tiles, warpgroups multiply them and write out each tile of D.
 //!
-//! [`roles`] says who does what, [`pipeline`] what they hand each other, [`scales`] where those of fp8 operands lie; [`ragged_rows`] and [`ragged_reduction`] say
-//! what is loaded and where it goes, [`by_copy_engine`] and [`by_threads`] how it gets there.
+//! [`roles`] says who does what, [`pipeline`] what they hand each other, [`scales`] where those of fp8 operands lie;
+//! [`ragged_rows`] and [`ragged_reduction`] say what is loaded and where it goes ([`swapped_rows`] where operands are
+//! swapped), [`by_copy_engine`] and [`by_threads`] how it gets there; [`exchange`] adds up what CTAs summed apart.
 
 mod by_copy_engine;
 mod by_threads;
+mod exchange;
 mod feed;
 mod main_loop;
 mod output;
@@ -14,6 +16,7 @@ mod ragged_rows;
 mod roles;
 mod scales;
 mod share;
+mod swapped_rows;
 
 use crate::dsl::KernelBuilder;
 use crate::spec::{KernelSpec, Ragged};

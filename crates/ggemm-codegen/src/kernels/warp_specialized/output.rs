@@ -69,6 +69,51 @@ impl Output {
         }
     }
 
+    /// The same where operands are swapped: from a column of the tile on, of which so many `rows` exist.
+    ///
+    /// Panels without rows are passed over. Each still ends a group of stores, so that groups stay in step with buffers.
+    pub(super) fn write_transposed<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        s: &KernelSpec,
+        sums: WarpgroupSums,
+        (warpgroup, col): (u32, u32),
+        rows: Expr<'k, I32, Cta>,
+        store: impl Fn(&mut KernelBuilder<'k>, &Slot, [Expr<'k, I32, Cta>; 2]),
+    ) {
+        let height = self.panels.layout().shape().0;
+        let barrier = FIRST_BARRIER + warpgroup as i32;
+        let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);
+        let blocks = geometry::warpgroup_blocks(s);
+        let rows = k.let_("rows_of_tile", rows);
+        let panels = (0..s.tile.m / height).flat_map(|p| (0..blocks).map(move |b| (p * height, b)));
+        for (n, (row, block)) in panels.enumerate() {
+            let index = k.int((warpgroup * self.buffers + n as u32 % self.buffers) as i32);
+            let (col, buffer) = (col + WGMMA_M * block, self.panels.slot(index));
+            let write = |k: &mut KernelBuilder<'k>| {
+                k.comment("The buffer is free once its last store has read it.");
+                k.when(leader, |k| k.elect(|k| k.await_store_reads(self.buffers - 1)));
+                k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
+                k.store_block_transposed(sums, &buffer, (col as i32, block), row);
+                k.fence_proxy();
+                k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
+                k.when(leader, |k| {
+                    k.elect(|k| {
+                        let at = [row, col].map(|v| k.int(v as i32).within::<Cta>());
+                        store(k, &buffer, at);
+                        k.commit_stores();
+                    });
+                });
+            };
+            if row == 0 {
+                write(k);
+            } else {
+                let has_rows = k.int(row as i32).lt(rows);
+                k.when_else(has_rows, write, |k| k.when(leader, |k| k.elect(|k| k.commit_stores())));
+            }
+        }
+    }
+
     /// Nothing may end while its panels are still read.
     pub(super) fn finish(&self, k: &mut KernelBuilder<'_>) {
         let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);

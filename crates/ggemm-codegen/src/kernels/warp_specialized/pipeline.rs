@@ -25,7 +25,7 @@ impl Pipeline {
 
     fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec, fillers: u32) -> Self {
         // A lane of each warp that reads a slot says so to every CTA that writes to it.
-        let readers = s.warps.m * s.cluster.ctas();
+        let readers = s.warps.count() * s.cluster.ctas();
         Pipeline {
             a_tiles: k.bulk_tiles("a_tiles", s.operand, &geometry::a_tile(s), s.stages),
             b_tiles: k.bulk_tiles("b_tiles", s.b_operand, &geometry::b_tile(s), s.stages),
@@ -36,6 +36,6 @@ impl Pipeline {
     /// Barriers are ready, and all that will use them know.
     pub(super) fn begin(&self, k: &mut KernelBuilder<'_>, s: &KernelSpec) {
         k.init_barriers();
-        if s.cluster.ctas() > 1 { k.cluster_barrier() } else { k.barrier() }
+        if s.cluster_ctas() > 1 { k.cluster_barrier() } else { k.barrier() }
     }
 }

@@ -8,18 +8,19 @@ use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
 use super::scales::{ScaleParameters, TileScales};
 use super::share::Share;
+use super::swapped_rows::SwappedMaps;
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{Bool, Cta, Expr, Grid, I32, KernelBuilder, Map, Slot};
+use crate::dsl::{Bool, Coordinate, Cta, Expr, Grid, I32, KernelBuilder, Map, Slot};
 use crate::ir::{ParamRole, TensorMap};
 use crate::spec::{CopyPath, KernelSpec, Major};
 
 /// Parameters of the family; `T` says where operands are.
-struct RaggedRows<'k, T> {
-    tensors: T,
+pub(super) struct RaggedRows<'k, T> {
+    pub(super) tensors: T,
     extents: Extents<'k>,
     scales: Option<ScaleParameters<'k>>,
     walk: Walk<'k>,
-    b_major: Major,
+    pub(super) b_major: Major,
 }
 
 /// d[r, j] = Σₖ a[r, k] · b[g][j, k] for the rows r of each group g.
@@ -28,6 +29,11 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
         CopyPath::Plain => {
             let parameters = Parameters::declare(k, s);
             write_with::<_, ByThreads>(k, s, parameters, parameters.extents);
+        }
+        CopyPath::Tma | CopyPath::CpAsync if s.swapped => {
+            let maps = SwappedMaps::declare(k, s);
+            let extents = Extents::declare(k);
+            write_with::<_, ByCopyEngine>(k, s, maps, extents);
         }
         CopyPath::Tma | CopyPath::CpAsync => {
             let maps = declare_maps(k, s);
@@ -54,13 +60,30 @@ where
     roles.write(k, &RaggedRows { tensors, extents, scales, walk, b_major: s.b_major });
 }
 
-fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
-    let panel = 128 / s.operand.size_bytes();
-    let a_share = Share::of(s.tile.m, s.cluster.n);
-    let (b_rows, b_cols) = match s.b_major {
+/// Rows and columns of the box of a stage's weights, or of a panel of them.
+pub(super) fn weights_box(s: &KernelSpec) -> (u32, u32) {
+    match s.b_major {
         Major::K => (s.tile.n, s.tile.k),
-        Major::Mn => (s.tile.k, panel),
-    };
+        Major::Mn => (s.tile.k, 128 / s.operand.size_bytes()),
+    }
+}
+
+/// Where a stage's weights are, from a row of their tile in shared memory on.
+pub(super) fn weights_at<'k>(
+    major: Major,
+    tile: &Tile<'k>,
+    stage: &Stage<'k>,
+    row: Expr<'k, I32, Cta>,
+) -> [Coordinate; 3] {
+    match major {
+        Major::K => [stage.offset.coordinate(), (tile.col + row).coordinate(), tile.group.coordinate()],
+        Major::Mn => [tile.col.coordinate(), (stage.offset + row).coordinate(), tile.group.coordinate()],
+    }
+}
+
+fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
+    let a_share = Share::of(s.tile.m, s.cluster.n);
+    let (b_rows, b_cols) = weights_box(s);
     let b_share = Share::of(b_rows, s.cluster.m);
     let d_cols = 128 / s.output.size_bytes();
     Maps {
@@ -103,10 +126,7 @@ impl<'k> Mapped<'k> for RaggedRows<'k, Maps> {
         a_share.load(k, (*a, &stage.a), stage, |k, part| {
             k.ragged(stage.offset, tile.row + part, tile.group_start, tile.group_rows)
         });
-        b_share.load(k, (*b, &stage.b), stage, |_, part| match self.b_major {
-            Major::K => [stage.offset.coordinate(), (tile.col + part).coordinate(), tile.group.coordinate()],
-            Major::Mn => [tile.col.coordinate(), (stage.offset + part).coordinate(), tile.group.coordinate()],
-        });
+        b_share.load(k, (*b, &stage.b), stage, |_, part| weights_at(self.b_major, tile, stage, part));
     }
 
     fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: [Expr<'k, I32, Cta>; 2]) {

@@ -2,6 +2,7 @@
 
 use super::super::groups::Groups;
 use super::super::walk::{Tile, Walk};
+use super::exchange::{Exchange, ExchangeEnd, Part, part_of};
 use super::feed::Feed;
 use super::main_loop::MainLoop;
 use super::pipeline::Pipeline;
@@ -23,6 +24,8 @@ pub(super) struct Stage<'k> {
     pub(super) full: BarrierSlot,
     /// Elements of the reduction before it.
     pub(super) offset: Expr<'k, I32, Cta>,
+    /// Boxes of A that are loaded, where only those are that hold rows.
+    pub(super) boxes: Option<Expr<'k, I32, Cta>>,
 }
 
 /// What a family tells the roles.
@@ -53,7 +56,8 @@ pub(super) trait Transport<'k, F>: Sized {
     /// Fills the ring with the operands of each tile that this role is told of.
     fn load(&self, k: &mut KernelBuilder<'k>, spec: &KernelSpec, family: &F, feed: &Feed);
 
-    /// Writes out what a warpgroup, of this index, has of a tile, from a row of it on.
+    /// Writes out what a warpgroup, of this index, has of a tile: from a row of it on, or a column where operands are
+    /// swapped.
     fn write_out(
         &self,
         k: &mut KernelBuilder<'k>,
@@ -74,6 +78,7 @@ pub(super) struct Roles<'s, T> {
     pipeline: Pipeline,
     main_loop: MainLoop,
     transport: T,
+    exchange: Option<Exchange>,
     feed: Feed,
 }
 
@@ -82,12 +87,13 @@ impl<'s, T> Roles<'s, T> {
     where
         T: Transport<'k, F>,
     {
-        k.clusters_of(spec.cluster.ctas());
+        k.clusters_of(spec.cluster_ctas());
         let pipeline = T::pipeline(k, spec);
         Roles {
             spec,
             main_loop: MainLoop::declare(k, spec),
             transport: T::declare(k, spec, &pipeline),
+            exchange: Exchange::declare(k, spec),
             feed: Feed::declare(k, spec),
             pipeline,
         }
@@ -116,11 +122,17 @@ impl<'s, T> Roles<'s, T> {
         let registers = budget.map_or(RegisterBudget::Launch, |b| RegisterBudget::Grow(b.consumer));
         k.role(&format!("consumer {warpgroup}"), first..first + WARPS_OF_WARPGROUP, registers, |k| {
             let ring = self.pipeline.ring.consumer(k);
+            let exchange = self.exchange.as_ref().map(|exchange| exchange.end(k, warpgroup));
             match self.spec.schedule {
-                Schedule::Pingpong => self.in_turns(k, family, &ring, warpgroup),
-                Schedule::Cooperative | Schedule::Multistage => self.together(k, family, &ring, warpgroup),
+                Schedule::Pingpong => self.in_turns(k, family, &ring, (warpgroup, exchange.as_ref())),
+                Schedule::Cooperative | Schedule::Multistage => {
+                    self.together(k, family, &ring, (warpgroup, exchange.as_ref()));
+                }
             }
             self.transport.finish(k);
+            if let Some(exchange) = exchange {
+                exchange.finish(k);
+            }
         });
     }
 
@@ -128,24 +140,35 @@ impl<'s, T> Roles<'s, T> {
     ///
     /// Rows that do not exist are zeros and are multiplied like others: at the card's limit of power that costs next to
     /// nothing, and a warpgroup that left them out won nothing (docs/tuning.md).
-    fn together<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, ring: &Consumer<'k>, warpgroup: u32)
-    where
+    fn together<'k, F>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        family: &F,
+        ring: &Consumer<'k>,
+        (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
+    ) where
         F: Family<'k>,
         T: Transport<'k, F>,
     {
-        let first_row = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
+        let first = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
         self.feed.each(k, |k, tile| {
-            let reduction = family.reduction(k, tile);
+            let Part { length: reduction, .. } = part_of(k, self.spec, family, tile);
             let scales = family.scales(k, tile, reduction);
+            let of = (tile, reduction, scales.as_ref());
             self.main_loop.begin(k);
-            self.main_loop.run(k, self.spec, &self.pipeline, ring, (reduction, scales.as_ref()), |_| {});
-            self.write_out(k, family, (tile, scales.as_ref()), (warpgroup, first_row));
+            self.main_loop.run(k, self.spec, &self.pipeline, ring, of, |_| {});
+            self.write_out(k, family, (tile, scales.as_ref()), (warpgroup, first), exchange);
         });
     }
 
     /// Two warpgroups have a tile each: one multiplies while the other writes out.
-    fn in_turns<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, ring: &Consumer<'k>, warpgroup: u32)
-    where
+    fn in_turns<'k, F>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        family: &F,
+        ring: &Consumer<'k>,
+        (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
+    ) where
         F: Family<'k>,
         T: Transport<'k, F>,
     {
@@ -156,17 +179,18 @@ impl<'s, T> Roles<'s, T> {
             k.pass(TURN, 2 * THREADS_OF_WARPGROUP);
         }
         self.feed.each(k, |k, tile| {
-            let reduction = family.reduction(k, tile);
+            let Part { length: reduction, .. } = part_of(k, self.spec, family, tile);
             k.when_else(
                 next.get().equals(turn),
                 |k| {
                     let scales = family.scales(k, tile, reduction);
                     self.main_loop.begin(k);
                     k.meet(TURN + turn, 2 * THREADS_OF_WARPGROUP);
-                    self.main_loop.run(k, self.spec, &self.pipeline, ring, (reduction, scales.as_ref()), |k| {
+                    let of = (tile, reduction, scales.as_ref());
+                    self.main_loop.run(k, self.spec, &self.pipeline, ring, of, |k| {
                         k.pass(TURN + 1 - turn, 2 * THREADS_OF_WARPGROUP);
                     });
-                    self.write_out(k, family, (tile, scales.as_ref()), (warpgroup, 0));
+                    self.write_out(k, family, (tile, scales.as_ref()), (warpgroup, 0), exchange);
                 },
                 |k| ring.skip(k, reduction.ceil_div(self.spec.tile.k)),
             );
@@ -175,17 +199,24 @@ impl<'s, T> Roles<'s, T> {
         });
     }
 
-    /// Writes out what a warpgroup has of a tile, from a row of it on.
+    /// Writes out what a warpgroup has of a tile, where it is summed up.
     fn write_out<'k, F>(
         &self,
         k: &mut KernelBuilder<'k>,
         family: &F,
         (tile, scales): (&Tile<'k>, Option<&TileScales<'k>>),
         of: (u32, u32),
+        exchange: Option<&ExchangeEnd<'k>>,
     ) where
         T: Transport<'k, F>,
     {
-        self.transport.write_out(k, self.spec, family, tile, (self.main_loop.sums(), scales), of);
+        let sums = self.main_loop.sums();
+        let write =
+            |k: &mut KernelBuilder<'k>| self.transport.write_out(k, self.spec, family, tile, (sums, scales), of);
+        match exchange {
+            None => write(k),
+            Some(exchange) => exchange.combine(k, self.spec, sums, write),
+        }
     }
 
     /// The warp that finds tiles, and those that load their operands.

@@ -13,14 +13,22 @@ const ROWS: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.ragged, R
 const REDUCTION: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.ragged, Ragged::Reduction);
 const PINGPONG: fn(&KernelSpec) -> bool = |s| matches!(s.schedule, Schedule::Pingpong);
 const DYNAMIC: fn(&KernelSpec) -> bool = |s| s.dynamic;
+const SPLIT: fn(&KernelSpec) -> bool = |s| s.split > 1;
 
-/// Where warps wait until a panel's last store has read it: before each of two panels, and before their end.
+/// Where warps wait until a panel's last store has read it: before each of two panels, and before their end. Where CTAs
+/// divide a tile's reduction, only the first has panels.
 const WAITS_FOR_READS: &[&str] = &[
     "output: role consumer ? > if",
     "output: role consumer ? > loop > *if #2",
     "output: role consumer ? > loop > *if #4",
     "output: role consumer ? > loop > *if #6",
+    "output: role consumer ? > loop > if > if #2 > if #5",
+    "output: role consumer ? > loop > if > if #2 > if #7",
+    "output: role consumer ? > loop > if #4 > if #5",
 ];
+
+/// Where one warp expects the bytes of sums that other CTAs send.
+const EXPECTS_SUMS: &[&str] = &["exchange: role consumer ? > loop > *if", "exchange: role consumer ? > loop > *if #3"];
 
 /// Any change of what a variable becomes, or none.
 const ASSIGNMENT: &[MutationKind] = &[Drop, SwapArms, AddSub, Comparison, Constant];
@@ -133,7 +141,11 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: PINGPONG,
-        sites: &["main_loop: role consumer ? > loop > if > await_products"],
+        sites: &[
+            "main_loop: role consumer ? > loop > if > await_products",
+            "main_loop: role consumer ? > loop > if > if > await_products",
+            "main_loop: role consumer ? > loop > if > if else *> await_products",
+        ],
         kinds: &[Reorder],
         changes: &[""],
         reason: "the other's turn may begin when the products are done: that costs time alone",
@@ -142,6 +154,10 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: PINGPONG,
         sites: &[
             "main_loop: role consumer ? > loop > if > if > assign free_slot",
+            "main_loop: role consumer ? > loop > if > if > if > assign free_slot",
+            "main_loop: role consumer ? > loop > if > if else > if > if > assign free_slot",
+            "main_loop: role consumer ? > loop > if > if else > if else > if > if > assign free_slot",
+            "main_loop: role consumer ? > loop > if > if else > if else > if else > if > assign free_slot",
             "main_loop: role consumer ? > loop > if > if #3 > assign free_slot",
         ],
         kinds: ASSIGNMENT,
@@ -157,7 +173,14 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: |s| PINGPONG(s) && ROWS(s) && s.cluster.ctas() == 1,
-        sites: &["main_loop: role consumer ? > loop > if", "main_loop: role consumer ? > loop > if > if"],
+        sites: &[
+            "main_loop: role consumer ? > loop > if",
+            "main_loop: role consumer ? > loop > if > if",
+            "main_loop: role consumer ? > loop > if > if > if",
+            "main_loop: role consumer ? > loop > if > if else > if > if",
+            "main_loop: role consumer ? > loop > if > if else > if else > if > if",
+            "main_loop: role consumer ? > loop > if > if else > if else > if else > if",
+        ],
         kinds: &[Constant, ForceBranch],
         changes: &["condition: 0 becomes -1 in (blocks == 0)", "the condition is always true"],
         reason: "behind a tile without a reduction there is none with one, so that nobody waits for a free slot",
@@ -214,6 +237,9 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
             "output: role consumer ? > loop > *if #2 > elect",
             "output: role consumer ? > loop > *if #4 > elect",
             "output: role consumer ? > loop > *if #6 > elect",
+            "output: role consumer ? > loop > if > if #2 > if #5 > elect",
+            "output: role consumer ? > loop > if > if #2 > if #7 > elect",
+            "output: role consumer ? > loop > if #4 > if #5 > elect",
         ],
         kinds: &[EveryLane],
         changes: &["all lanes"],
@@ -233,6 +259,9 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
             "output: role consumer 0 > loop > *if #2",
             "output: role consumer 0 > loop > *if #4",
             "output: role consumer 0 > loop > *if #6",
+            "output: role consumer 0 > loop > if > if #2 > if #5",
+            "output: role consumer 0 > loop > if > if #2 > if #7",
+            "output: role consumer 0 > loop > if #4 > if #5",
         ],
         kinds: &[Constant],
         changes: &["condition: 4 becomes 3"],
@@ -251,5 +280,54 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         kinds: &[Constant],
         changes: &["id: 2 becomes 3"],
         reason: "barrier 3 is nobody else's",
+    },
+    Equivalent {
+        of: SPLIT,
+        sites: EXPECTS_SUMS,
+        kinds: &[Constant],
+        changes: &["condition: 0 becomes 1 in ((warp % 4) == 0)", "condition: 4 becomes 5 in (warp % 4)"],
+        reason: "any one warp may expect the bytes",
+    },
+    Equivalent {
+        of: SPLIT,
+        sites: &["exchange: role consumer 1 > loop > *if", "exchange: role consumer 1 > loop > *if #3"],
+        kinds: &[Constant],
+        changes: &["condition: 4 becomes 3 in (warp % 4)"],
+        reason: "of warps 4 to 7 one has a number that is a multiple of 3",
+    },
+    Equivalent {
+        of: SPLIT,
+        sites: &["exchange: role consumer 0 > loop > *if", "exchange: role consumer 0 > loop > *if #3"],
+        kinds: &[Division],
+        changes: &["condition: (warp % 4) becomes warp"],
+        reason: "the first warpgroup's warps are numbers 0 to 3",
+    },
+    Equivalent {
+        of: SPLIT,
+        sites: &["exchange: role consumer ? > loop > * else > await part_free #2"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "what is sent before waits for longer: that costs time alone",
+    },
+    Equivalent {
+        of: SPLIT,
+        sites: &["exchange: role consumer ? > loop > * else > await part_free"],
+        kinds: &[Slot],
+        changes: &["slot: 0 + 1", "slot: 2 + 1"],
+        reason: "the second place of a tile is free later than the first",
+    },
+    Equivalent {
+        of: |s| s.swapped && s.tile.m == 32,
+        sites: &["main_loop: role consumer ? > loop > if > if else > if else > if"],
+        kinds: &[ForceBranch],
+        changes: &["the condition is always true"],
+        reason: "a box brings 16 rows, and sums of those past the eighth are not stored",
+    },
+    Equivalent {
+        of: |s| s.split == 2,
+        sites: &["exchange: role consumer 0 > loop > * else > send_sums parts"],
+        kinds: &[Slot],
+        changes: &["slot: (clusterrank - 1) becomes 0"],
+        reason: "of two CTAs one sends",
     },
 ];
