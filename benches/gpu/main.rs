@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ggemm::tune::{GpuBench, Task, Turns, take_turns};
-use ggemm::{Arch, Device, KernelSpec, NoDevice, Operation, Planner};
+use ggemm::{Arch, Device, Dtype, KernelSpec, NoDevice, Operation, Planner, Scaling};
 
 use report::{Report, Row};
 
@@ -31,6 +31,15 @@ struct Options {
     /// Only these operations
     #[arg(long, value_delimiter = ',')]
     operations: Vec<Operation>,
+    /// Multiply fp8 of this type by e4m3, and not bf16
+    #[arg(long, value_name = "FORMAT", value_parser = fp8)]
+    fp8: Option<Dtype>,
+    /// What shares a scale of fp8: row or block
+    #[arg(long, default_value = "block", requires = "fp8")]
+    scaling: Scaling,
+    /// Sums of fp8 may stay in the tensor cores' accumulator
+    #[arg(long, requires = "fp8")]
+    fast_accumulation: bool,
     /// How many variants to time for each row: the chosen one, and those predicted to be next
     #[arg(long, default_value_t = 1)]
     variants: usize,
@@ -43,6 +52,18 @@ struct Options {
     /// What cargo passes to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+fn fp8(name: &str) -> std::result::Result<Dtype, String> {
+    let found = name.parse::<Dtype>().ok().filter(|dtype| dtype.is_fp8());
+    found.ok_or_else(|| "expected e4m3 or e5m2".to_owned())
+}
+
+impl Options {
+    fn fp8(&self) -> Option<case::Fp8> {
+        let (scaling, fast) = (self.scaling, self.fast_accumulation);
+        self.fp8.map(|format| case::Fp8 { format, scaling, fast })
+    }
 }
 
 fn main() -> ExitCode {
@@ -81,7 +102,7 @@ fn run(options: &Options, device: &Device) -> Result<()> {
             if !options.operations.is_empty() && !options.operations.contains(&operation) {
                 continue;
             }
-            for row in time(options, &planner, &mut bench, arch, &case::task(&layer, operation)?)? {
+            for row in time(options, &planner, &mut bench, arch, &case::task(&layer, operation, options.fp8())?)? {
                 println!("{row}");
                 report.rows.push(row);
             }
