@@ -45,6 +45,11 @@ class Layer:
         """Useful operations: what a peer adds by padding does not count."""
         return 2.0 * self.m * self.n * self.k
 
+    @cached_property
+    def fp8(self) -> Fp8:
+        """The same as fp8."""
+        return Fp8(self)
+
     def empty(self, operation: str) -> torch.Tensor:
         shape = {"forward": (self.m, self.n), "grad_x": (self.m, self.k), "grad_w": (self.groups, self.n, self.k)}
         return torch.empty(shape[operation], device="cuda", dtype=self.dtype)
@@ -77,6 +82,61 @@ class Layer:
             square += (ours.float() - theirs.float()).square().sum(dtype=torch.float64).item()
             whole += theirs.float().square().sum(dtype=torch.float64).item()
         return math.sqrt(square / whole) if whole else math.sqrt(square)
+
+
+class Fp8:
+    """A layer's operands in e4m3 with scales, each as tensor cores read it: along the reduction. What quantizes them is not
+    raced."""
+
+    LARGEST = 448.0
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+        self.made: dict[tuple, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def operand(self, operation: str, which: str, scaling: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Elements and float32 scales: of tokens [M, R] and [M] or [M, ceil(R/128)], of weights [G, C, R] and [G, C] or
+        [G, ceil(C/128), ceil(R/128)], R the reduction. Of grad_w [C, L] and [G, C] or [L/128, C]: every group of rows begins
+        at a multiple of 128 columns, as `ggemm.quantize` has it."""
+        key = (operation, which, scaling)
+        if key not in self.made:
+            source = getattr(self.layer, which)
+            if operation == "grad_w":
+                self.made[key] = self.along_rows(source, scaling)
+            else:
+                if which == "w" and operation == "grad_x":
+                    source = source.transpose(-2, -1)
+                side = 128 if which == "w" and scaling == "block" else 1
+                self.made[key] = self.quantized(source, side, 128 if scaling == "block" else source.shape[-1])
+        return self.made[key]
+
+    def quantized(self, source: torch.Tensor, side: int, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Blocks of side x depth share a scale."""
+        rows, cols = source.shape[-2:]
+        padded = torch.nn.functional.pad(source, (0, -cols % depth, 0, -rows % side))
+        blocks = padded.unflatten(-1, (-1, depth)).unflatten(-3, (-1, side))
+        scales = blocks.abs().amax((-3, -1), keepdim=True).float().clamp_min(1e-30) / self.LARGEST
+        elements = (blocks / scales).flatten(-4, -3).flatten(-2).to(torch.float8_e4m3fn)
+        scales = scales.squeeze(-1).squeeze(-2)
+        return elements[..., :rows, :cols].contiguous(), (scales if depth < cols or side > 1 else scales[..., 0]).contiguous()
+
+    def along_rows(self, source: torch.Tensor, scaling: str) -> tuple[torch.Tensor, torch.Tensor]:
+        blocks = self.layer.m // 128 + self.layer.groups
+        elements = source.new_zeros(source.shape[1], blocks * 128, dtype=torch.float8_e4m3fn)
+        of = self.layer.groups if scaling == "row" else blocks
+        scales = source.new_ones(of, source.shape[1], dtype=torch.float32)
+        for group, rows in enumerate(self.layer.runs):
+            if rows.start == rows.stop:
+                continue
+            first = rows.start // 128 + group
+            mine, own = self.quantized(source[rows].t(), 1, 128 if scaling == "block" else rows.stop - rows.start)
+            elements[:, first * 128 : first * 128 + mine.shape[1]] = mine
+            if scaling == "row":
+                scales[group] = own.reshape(-1)
+            else:
+                own = own.reshape(len(own), -1)
+                scales[first : first + own.shape[1]] = own.t()
+        return elements, scales
 
 
 def draw(groups: int, m: int, spread: str, skew: float, name: str) -> list[int]:

@@ -204,6 +204,71 @@ def quack(layer: Layer, operation: str) -> Run:
     return runs[min(times, key=lambda name: median(times[name]))]
 
 
+FP8_OPERANDS = {"forward": ("x", "w"), "grad_x": ("dy", "w"), "grad_w": ("dy", "x")}
+
+
+def ggemm_fp8(scaling: str, fast: bool) -> Callable[[Layer, str], Run]:
+    def peer(layer: Layer, operation: str) -> Run:
+        module, out = imported("ggemm"), layer.empty(operation)
+        names = FP8_OPERANDS[operation]
+        (a, a_scale), (b, b_scale) = (layer.fp8.operand(operation, name, scaling) for name in names)
+        named = {f"{names[0]}_scale": a_scale, f"{names[1]}_scale": b_scale, "fast_accumulation": fast, "out": out}
+        if operation == "grad_x":
+            named["w_layout"] = "kn"
+        if operation == "grad_w":
+            named["m"] = layer.m
+        call, sizes = getattr(module, operation), layer.sizes_on_gpu
+        return lambda: call(a, b, sizes, **named)
+
+    return peer
+
+
+def torch_fp8(layer: Layer, operation: str) -> Run:
+    """torch with a scale for each row. Of grad_w, whose groups it wants at multiples of 16 rows, there is no race."""
+    if not hasattr(torch, "_scaled_grouped_mm"):
+        raise Absent("this torch has no grouped product of fp8")
+    if operation == "grad_w":
+        raise Absent("it takes groups whose rows are multiples of 16")
+    (a, a_scale), (b, b_scale) = (layer.fp8.operand(operation, name, "row") for name in FP8_OPERANDS[operation])
+    call, ends, b = torch._scaled_grouped_mm, layer.ends_on_gpu, b.transpose(-2, -1)
+    return lambda: call(a, b, a_scale, b_scale, offs=ends, out_dtype=torch.bfloat16, use_fast_accum=True)
+
+
+def deep_gemm_fp8(layer: Layer, operation: str) -> Run:
+    """DeepGEMM with scales of blocks, on rows that were padded for it beforehand: each group to a multiple of 128."""
+    module = imported("deep_gemm")
+    if operation == "grad_w":
+        raise Absent("it adds into float32, which is another operation")
+    call = getattr(module, "m_grouped_fp8_gemm_nt_contiguous", None)
+    if call is None:
+        raise Absent("this deep_gemm has no m_grouped_fp8_gemm_nt_contiguous")
+    (a, a_scale), (b, b_scale) = (layer.fp8.operand(operation, name, "block") for name in FP8_OPERANDS[operation])
+    padded = [-(-size // 128) * 128 for size in layer.sizes]
+    rows, scales = a.new_zeros(sum(padded), a.shape[1]), a_scale.new_ones(sum(padded), a_scale.shape[1])
+    owner = torch.full((sum(padded),), -1, dtype=torch.int32)
+    at = 0
+    for group, (run, size) in enumerate(zip(layer.runs, padded)):
+        length = run.stop - run.start
+        rows[at : at + length], scales[at : at + length] = a[run], a_scale[run]
+        owner[at : at + length] = group
+        at += size
+    owner = owner.to("cuda")
+    kept = (owner >= 0).nonzero().flatten()
+    out = layer.x.new_empty(len(rows), b.shape[1])
+
+    def run() -> torch.Tensor:
+        call((rows, scales), (b, b_scale), out, owner)
+        return out
+
+    run.result = lambda: out[kept]
+    return run
+
+
+FP8 = {
+    "row": {"ggemm": ggemm_fp8("row", fast=True), "ggemm-promoted": ggemm_fp8("row", fast=False), "torch": torch_fp8},
+    "block": {"ggemm": ggemm_fp8("block", fast=False), "deepgemm": deep_gemm_fp8},
+}
+
 ALL = {
     "ggemm": ggemm,
     "torch": torch_grouped,

@@ -24,20 +24,23 @@ from clock import median, take_turns  # noqa: E402
 from layers import OPERATIONS, SUITE, Layer, suite  # noqa: E402
 
 SCHEMA = 1
-# Relative error, in the Frobenius norm, above which a result is wrong: two roundings to bfloat16 are 0.004 apart.
-TOLERANCE = 0.01
+# Relative error, in the Frobenius norm, above which a result is wrong: two roundings to bfloat16 are 0.004 apart, and
+# products of operands that were rounded to e4m3 some 0.04 from those of what they were rounded from.
+TOLERANCE = {"bf16": 0.01, "fp8": 0.06}
 
 
-def taking_part(layer: Layer, operation: str, wanted: list[str]) -> dict:
+def taking_part(layer: Layer, operation: str, wanted: list[str], fp8: str | None) -> dict:
     """The peers whose results are right."""
+    known = peers.FP8[fp8] if fp8 else peers.ALL
+    tolerance = TOLERANCE["fp8" if fp8 else "bf16"]
     runs = {}
     for name in wanted:
         try:
-            run = peers.ALL[name](layer, operation)
+            run = known[name](layer, operation)
             result = run()
             torch.cuda.synchronize()
             error = layer.error(operation, run.result() if hasattr(run, "result") else result)
-            if not error < TOLERANCE:
+            if not error < tolerance:
                 raise peers.Absent(f"its result is off by {error:.1e}")
             runs[name] = run
         except Exception as error:
@@ -51,14 +54,15 @@ def race(cases: list[dict], options: argparse.Namespace, dtype: torch.dtype) -> 
     for case in cases:
         layer = Layer(case, dtype)
         for operation in (operation for operation in layer.operations if operation in options.operations):
-            runs = taking_part(layer, operation, options.peers)
+            runs = taking_part(layer, operation, options.peers, options.fp8)
             if not runs:
                 continue
             for name, times in take_turns(runs, options.rounds).items():
                 middle = median(times)
                 rate = layer.flops / middle / 1e6
                 extents = dict(groups=layer.groups, m=layer.m, n=layer.n, k=layer.k)
-                row = dict(case=layer.name, operation=operation, dtype=str(dtype).removeprefix("torch."), **extents)
+                kind = f"e4m3-{options.fp8}" if options.fp8 else str(dtype).removeprefix("torch.")
+                row = dict(case=layer.name, operation=operation, dtype=kind, **extents)
                 rows.append(row | dict(peer=name, microseconds=round(middle, 2), tflops=round(rate, 1)))
                 print(f"{layer.name:18}{operation:9}{name:12}{middle:10.1f} us{rate:8.1f} TFLOP/s", flush=True)
             del runs
@@ -84,13 +88,16 @@ def main() -> None:
     options.add_argument("--suite", type=Path, default=SUITE, help="the layers, as JSON")
     options.add_argument("--only", type=words, default=[], metavar="CASE,...")
     options.add_argument("--operations", type=words, default=list(OPERATIONS), metavar="OPERATION,...")
-    options.add_argument("--peers", type=words, default=list(peers.ALL), metavar="PEER,...")
+    options.add_argument("--fp8", choices=list(peers.FP8), help="race e4m3 operands whose scales are of rows, or of blocks")
+    options.add_argument("--peers", type=words, metavar="PEER,...", help="default: all")
     options.add_argument("--dtype", choices=["bfloat16", "float16"], default="bfloat16")
     options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--json", type=Path, help="write the results here too")
     options = options.parse_args()
-    if unknown := set(options.peers) - set(peers.ALL):
-        raise SystemExit(f"no peer is called {', '.join(sorted(unknown))}: there are {', '.join(peers.ALL)}")
+    known = list(peers.FP8[options.fp8] if options.fp8 else peers.ALL)
+    options.peers = options.peers or known
+    if unknown := set(options.peers) - set(known):
+        raise SystemExit(f"no peer is called {', '.join(sorted(unknown))}: there are {', '.join(known)}")
     if not torch.cuda.is_available():
         raise SystemExit("torch sees no GPU: there is nothing to race on")
     report = {

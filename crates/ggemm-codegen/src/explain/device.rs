@@ -89,7 +89,8 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<DeviceAc
             }
             Op::LoadScales(load) => {
                 let dense = kernel.body.exprs.as_constant(load.stride) == Some(1);
-                (load.pointer, Direction::Read, "ld.global 4", scales(&fragment(load.to).map, dense))
+                let (instruction, request) = scales(&fragment(load.to).map, dense);
+                (load.pointer, Direction::Read, instruction, request)
             }
             Op::FetchAdd(add) => {
                 let word = Touch { row: 0, byte: 0, width: 4 };
@@ -102,14 +103,17 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<DeviceAc
     found
 }
 
-/// The first scales that the lanes of a warp read; `dense`: those of neighbours are neighbours.
-fn scales(map: &ThreadValueMap, dense: bool) -> Vec<Touch> {
+/// The first scales that the lanes of a warp read; `dense`: those of neighbours are neighbours. A lane's columns come in
+/// pairs.
+fn scales(map: &ThreadValueMap, dense: bool) -> (&'static str, Vec<Touch>) {
+    let pairs = dense && map.values[0].col == 1;
+    let (instruction, width) = if pairs { ("ld.global 8 (unaligned: 4)", 8) } else { ("ld.global 4", 4) };
     let places = (0..32).map(|lane| map.coordinates(lane, 0)).map(|(row, col)| row + col);
     let touch = |place| match dense {
-        true => Touch { row: 0, byte: 4 * place, width: 4 },
-        false => Touch { row: place, byte: 0, width: 4 },
+        true => Touch { row: 0, byte: 4 * place, width },
+        false => Touch { row: place, byte: 0, width },
     };
-    places.map(touch).collect()
+    (instruction, places.map(touch).collect())
 }
 
 /// What a staging fragment is read from.

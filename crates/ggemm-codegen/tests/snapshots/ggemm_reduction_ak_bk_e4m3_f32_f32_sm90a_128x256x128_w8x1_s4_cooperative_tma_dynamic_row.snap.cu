@@ -255,6 +255,16 @@ __device__ __forceinline__ float load_scale(const float* from, bool exists) {
     return scale;
 }
 
+// Those of two neighbouring columns, which both exist.
+__device__ __forceinline__ void load_scale_pair(float (&to)[2], const float* from) {
+    asm volatile("ld.global.v2.f32 {%0, %1}, [%2];" : "=f"(to[0]), "=f"(to[1]) : "l"(from));
+}
+
+// Whether `wanted` scales can be read in pairs: all exist, and lie at a multiple of 8 bytes.
+__device__ __forceinline__ bool are_pairs(const float* from, int wanted, int left) {
+    return wanted <= left && reinterpret_cast<uint64>(from) % 8 == 0;
+}
+
 // ---- f32 to shared memory ----
 __device__ __forceinline__ void store_shared(uint32 to, float x) {
     asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(x) : "memory");
@@ -534,12 +544,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left);
+                        }
                     }
                 }
             }
@@ -580,12 +597,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 32LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 32)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 32);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 32);
+                        }
                     }
                 }
             }
@@ -626,12 +650,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 64LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 64)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 64);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 64);
+                        }
                     }
                 }
             }
@@ -672,12 +703,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 96LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 96)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 96);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 96);
+                        }
                     }
                 }
             }
@@ -718,12 +756,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 128LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 128)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 128);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 128);
+                        }
                     }
                 }
             }
@@ -764,12 +809,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 160LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 160)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 160);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 160);
+                        }
                     }
                 }
             }
@@ -810,12 +862,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 192LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 192)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 192);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 192);
+                        }
                     }
                 }
             }
@@ -856,12 +915,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 224LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 224)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 224);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 224);
+                        }
                     }
                 }
             }
@@ -1025,12 +1091,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left);
+                        }
                     }
                 }
             }
@@ -1071,12 +1144,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 32LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 32)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 32);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 32);
+                        }
                     }
                 }
             }
@@ -1117,12 +1197,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 64LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 64)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 64);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 64);
+                        }
                     }
                 }
             }
@@ -1163,12 +1250,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 96LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 96)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 96);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 96);
+                        }
                     }
                 }
             }
@@ -1209,12 +1303,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 128LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 128)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 128);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 128);
+                        }
                     }
                 }
             }
@@ -1255,12 +1356,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 160LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 160)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 160);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 160);
+                        }
                     }
                 }
             }
@@ -1301,12 +1409,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 192LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 192)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 192);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 192);
+                        }
                     }
                 }
             }
@@ -1347,12 +1462,19 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
             }
             {
                 const float* const from = b_scales + (first_of_b_scales + 224LL);
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
+                if (are_pairs(from, 32, b_scales_left - 224)) {
                     #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int col = j * 8 + lane % 4 * 2 + half;
-                        col_scales[j][half] = load_scale(from + col, col < b_scales_left - 224);
+                    for (int j = 0; j < 4; ++j) {
+                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
+                    }
+                } else {
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const int col = j * 8 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 224);
+                        }
                     }
                 }
             }

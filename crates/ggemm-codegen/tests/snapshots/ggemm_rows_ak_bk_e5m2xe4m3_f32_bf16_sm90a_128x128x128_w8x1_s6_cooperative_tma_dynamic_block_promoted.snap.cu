@@ -230,6 +230,16 @@ __device__ __forceinline__ float load_scale(const float* from, bool exists) {
     return scale;
 }
 
+// Those of two neighbouring columns, which both exist.
+__device__ __forceinline__ void load_scale_pair(float (&to)[2], const float* from) {
+    asm volatile("ld.global.v2.f32 {%0, %1}, [%2];" : "=f"(to[0]), "=f"(to[1]) : "l"(from));
+}
+
+// Whether `wanted` scales can be read in pairs: all exist, and lie at a multiple of 8 bytes.
+__device__ __forceinline__ bool are_pairs(const float* from, int wanted, int left) {
+    return wanted <= left && reinterpret_cast<uint64>(from) % 8 == 0;
+}
+
 // ---- stmatrix: four 8x8 matrices of 2-byte elements to shared memory, one row address a lane ----
 __device__ __forceinline__ void stmatrix_x4(uint32 row, uint32 x0, uint32 x1, uint32 x2, uint32 x3) {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row), "r"(x0), "r"(x1),
@@ -425,12 +435,10 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
             if (group == -1) break;
             // The tail has no weight: its rows are sums of nothing.
             const int reduction_of_tile = group == group_count ? 0 : reduction;
-            // Sums of nothing are 0, whatever the scales: they may belong to no group, and are not read.
-            const bool is_sum_of_nothing = reduction_of_tile == 0;
             const int64 first_of_a_scales = int64(group_start + tile_row) * a_scale_outer_stride;
-            const int a_scales_left = is_sum_of_nothing ? 0 : group_rows - tile_row;
+            const int a_scales_left = group_rows - tile_row;
             const int64 first_of_b_scales = int64(tile_col / 128) * b_scale_outer_stride + int64(group) * b_scale_group_stride;
-            const int b_scales_left = is_sum_of_nothing ? 0 : cols - tile_col;
+            const int b_scales_left = cols - tile_col;
             #pragma unroll
             for (int i = 0; i < 1; ++i) {
                 #pragma unroll
@@ -590,12 +598,10 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
             if (group == -1) break;
             // The tail has no weight: its rows are sums of nothing.
             const int reduction_of_tile = group == group_count ? 0 : reduction;
-            // Sums of nothing are 0, whatever the scales: they may belong to no group, and are not read.
-            const bool is_sum_of_nothing = reduction_of_tile == 0;
             const int64 first_of_a_scales = int64(group_start + tile_row) * a_scale_outer_stride;
-            const int a_scales_left = is_sum_of_nothing ? 0 : group_rows - tile_row;
+            const int a_scales_left = group_rows - tile_row;
             const int64 first_of_b_scales = int64(tile_col / 128) * b_scale_outer_stride + int64(group) * b_scale_group_stride;
-            const int b_scales_left = is_sum_of_nothing ? 0 : cols - tile_col;
+            const int b_scales_left = cols - tile_col;
             #pragma unroll
             for (int i = 0; i < 1; ++i) {
                 #pragma unroll

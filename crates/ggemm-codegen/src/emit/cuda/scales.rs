@@ -65,12 +65,28 @@ pub(super) fn write_load(w: &mut Writer<'_>, load: &LoadScales) {
                 w.line(&format!("{name}[j][0] = load_scale(from + j{stride}, j * {} < {count});", along.col));
             });
         } else {
-            w.unrolled(l.j, along.extent, |w| {
-                w.unrolled(l.half, within.extent, |w| {
-                    w.line(&format!("const int col = {place};"));
-                    w.line(&format!("{name}[j][half] = load_scale(from + col{stride}, col < {count});"));
+            let singly = |w: &mut Writer<'_>| {
+                w.unrolled(l.j, along.extent, |w| {
+                    w.unrolled(l.half, within.extent, |w| {
+                        w.line(&format!("const int col = {place};"));
+                        w.line(&format!("{name}[j][half] = load_scale(from + col{stride}, col < {count});"));
+                    });
+                });
+            };
+            if !stride.is_empty() {
+                return singly(w);
+            }
+            // One by one, with a bound for each, they would take as long as the products that are to hide them.
+            let cols = along.extent * along.col;
+            w.line(&format!("if (are_pairs(from, {cols}, {count})) {{"));
+            w.nested(|w| {
+                w.unrolled(l.j, along.extent, |w| {
+                    w.line(&format!("load_scale_pair({name}[j], from + (j * {} + lane % 4 * 2));", along.col));
                 });
             });
+            w.line("} else {");
+            w.nested(singly);
+            w.line("}");
         }
     });
 }

@@ -20,6 +20,8 @@ pub(super) struct ScaleParameters<'k> {
     b: Array<'k>,
     extents: Extents<'k>,
     ragged: Ragged,
+    /// Each block of the reduction has scales of its own.
+    in_blocks: bool,
 }
 
 /// The scales of one operand, and the strides that are not the same for every problem.
@@ -71,6 +73,7 @@ impl<'k> ScaleParameters<'k> {
             },
             extents,
             ragged: s.ragged,
+            in_blocks,
         })
     }
 
@@ -86,8 +89,11 @@ impl<'k> ScaleParameters<'k> {
             Ragged::Rows => (tile.group_start + tile.row, tile.group_rows - tile.row, None),
             Ragged::Reduction => (tile.row, rows - tile.row, Some(first_block(tile))),
         };
-        k.comment("Sums of nothing are 0, whatever the scales: they may belong to no group, and are not read.");
-        let nothing = k.let_("is_sum_of_nothing", reduction.equals(0));
+        // Of a reduction of nothing there are no blocks.
+        let nothing = (!self.in_blocks).then(|| {
+            k.comment("Sums of nothing are 0, whatever the scales: they may belong to no group, and are not read.");
+            k.let_("is_sum_of_nothing", reduction.equals(0))
+        });
         let mut line = |array: &Array<'k>, name: &str, first: Expr<'k, I32, Cta>, left: Expr<'k, I32, Cta>| {
             let outer = (first / array.outer_block).cast::<I64>();
             let mut origin = array.outer_stride.map_or(outer, |stride| outer * stride);
@@ -100,7 +106,10 @@ impl<'k> ScaleParameters<'k> {
             Line {
                 array: *array,
                 origin: k.let_(&format!("first_of_{name}"), origin),
-                count: k.let_(&format!("{name}_left"), nothing.select::<I32, _, _, _>(0, left)),
+                count: match nothing {
+                    None => k.let_(&format!("{name}_left"), left),
+                    Some(nothing) => k.let_(&format!("{name}_left"), nothing.select::<I32, _, _, _>(0, left)),
+                },
             }
         };
         let a = line(&self.a, "a_scales", row, rows_left);

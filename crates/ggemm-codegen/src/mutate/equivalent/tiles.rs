@@ -31,7 +31,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "merged groups have one D, whose group stride is 0",
     },
     Equivalent {
-        of: |s| matches!(s.ragged, Ragged::Reduction) && s.schedule.is_warp_specialized(),
+        of: |s| matches!(s.ragged, Ragged::Reduction) && s.schedule.is_warp_specialized() && !s.operand.is_fp8(),
         sites: &["walk: *loop > let group"],
         kinds: &[Constant],
         changes: &["value: 0 becomes 1"],

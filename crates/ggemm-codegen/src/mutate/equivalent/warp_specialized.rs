@@ -1,11 +1,12 @@
 //! In the warp-specialized family.
 
 use super::super::MutationKind::{
-    self, AddSub, Comparison, Constant, Division, Drop, Duplicate, EveryLane, ForceBranch, Logic, Reorder, Slot,
-    SwapArms,
+    self, AddSub, Comparison, Constant, Division, Drop, DropBound, Duplicate, EveryLane, ForceBranch, Logic, Reorder,
+    ShiftBound, Slot, SwapArms,
 };
 use super::Equivalent;
-use crate::spec::{CopyPath, KernelSpec, Ragged, Schedule};
+use crate::scaling::Scaling;
+use crate::spec::{Accumulation, CopyPath, KernelSpec, Ragged, Schedule};
 
 const SPECIALIZED: fn(&KernelSpec) -> bool = |s| s.schedule.is_warp_specialized();
 const BY_THREADS: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.copy, CopyPath::Plain);
@@ -14,6 +15,11 @@ const REDUCTION: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.ragg
 const PINGPONG: fn(&KernelSpec) -> bool = |s| matches!(s.schedule, Schedule::Pingpong);
 const DYNAMIC: fn(&KernelSpec) -> bool = |s| s.dynamic;
 const SPLIT: fn(&KernelSpec) -> bool = |s| s.split > 1;
+
+/// Without a branch before tiles leave.
+const PROMOTED: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.accumulation, Accumulation::Promoted);
+const FAST: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.accumulation, Accumulation::Fast);
+const ROWS_OF_BLOCKS: fn(&KernelSpec) -> bool = |s| ROWS(s) && matches!(s.scaling, Scaling::Block);
 
 /// Where warps wait until a panel's last store has read it: before each of two panels, and before their end. Where CTAs
 /// divide a tile's reduction, only the first has panels.
@@ -186,6 +192,41 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "behind a tile without a reduction there is none with one, so that nobody waits for a free slot",
     },
     Equivalent {
+        of: PROMOTED,
+        sites: &["main_loop: role consumer ? > loop > *for block > promote"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "saying that a slot is free touches no sums",
+    },
+    Equivalent {
+        of: ROWS_OF_BLOCKS,
+        sites: &["scales: role consumer ? > loop > *load_scales col_scales"],
+        kinds: &[ShiftBound, DropBound],
+        changes: &["count: "],
+        reason: "a tile of no more columns than a block has columns, and so the scale of its first",
+    },
+    Equivalent {
+        of: ROWS_OF_BLOCKS,
+        sites: &["scales: role consumer ? > loop > *let b_scales_left"],
+        kinds: &[AddSub],
+        changes: &["value: (cols - tile_col) becomes"],
+        reason: "a tile of no more columns than a block has columns, and so the scale of its first",
+    },
+    Equivalent {
+        of: ROWS_OF_BLOCKS,
+        sites: &["scales: role consumer ? > loop > *let first_of_b_scales"],
+        kinds: &[Constant],
+        changes: &["value: 128 becomes 127"],
+        reason: "tiles begin at multiples of 64: only past 8,000 columns is one in another block of 127",
+    },
+    Equivalent {
+        of: |s| SPECIALIZED(s) && matches!(s.scaling, Scaling::Row),
+        sites: &["scales: role consumer ? > loop > *let ?_scales_left"],
+        kinds: &[Constant],
+        changes: &["value: 0 becomes -1"],
+        reason: "that many and fewer are none",
+    },
+    Equivalent {
         of: PINGPONG,
         sites: &["roles: role consumer 0 > loop > assign next"],
         kinds: &[Constant],
@@ -200,7 +241,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "the next tile is the other warpgroup's, behind which the parity is a remainder by 2",
     },
     Equivalent {
-        of: REDUCTION,
+        of: |s| REDUCTION(s) && !matches!(s.scaling, Scaling::Block),
         sites: &["feed: role consumer ? > loop > read_word group_start"],
         kinds: &[Slot],
         changes: &["slot: ((slot * 5) + 1) + 1", "slot: ((slot * 5) + 1) - 1"],
@@ -224,14 +265,47 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "both warpgroups' tiles together are an even number of blocks",
     },
     Equivalent {
-        of: SPECIALIZED,
+        of: FAST,
         sites: WAITS_FOR_READS,
         kinds: &[ForceBranch],
         changes: &["the condition is always true"],
         reason: "warps that stored nothing have no reads to wait for",
     },
     Equivalent {
-        of: SPECIALIZED,
+        of: PROMOTED,
+        sites: &[
+            "output: role consumer ? > if",
+            "output: role consumer ? > loop > if > if",
+            "output: role consumer ? > loop > if > if #3",
+        ],
+        kinds: &[ForceBranch],
+        changes: &["the condition is always true"],
+        reason: "warps that stored nothing have no reads to wait for",
+    },
+    Equivalent {
+        of: PROMOTED,
+        sites: &[
+            "output: role consumer ? > if > elect",
+            "output: role consumer ? > loop > if > if > elect",
+            "output: role consumer ? > loop > if > if #3 > elect",
+        ],
+        kinds: &[EveryLane],
+        changes: &["all lanes"],
+        reason: "lanes that stored nothing have no reads to wait for",
+    },
+    Equivalent {
+        of: PROMOTED,
+        sites: &[
+            "output: role consumer 0 > if",
+            "output: role consumer 0 > loop > if > if",
+            "output: role consumer 0 > loop > if > if #3",
+        ],
+        kinds: &[Constant],
+        changes: &["condition: 4 becomes 3"],
+        reason: "warp 3 stored nothing, and has no reads to wait for",
+    },
+    Equivalent {
+        of: FAST,
         sites: &[
             "output: role consumer ? > if > elect",
             "output: role consumer ? > loop > *if #2 > elect",
@@ -253,7 +327,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "the first warpgroup's warps are numbers 0 to 3",
     },
     Equivalent {
-        of: SPECIALIZED,
+        of: FAST,
         sites: &[
             "output: role consumer 0 > if",
             "output: role consumer 0 > loop > *if #2",
