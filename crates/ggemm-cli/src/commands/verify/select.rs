@@ -26,12 +26,10 @@ pub(super) fn variants(patterns: &[String], arch: Arch) -> Result<Vec<Verified>,
 /// Why a pattern names nothing.
 fn nothing(pattern: &str, arch: Arch, shipped: &[(String, Verified)]) -> CliError {
     let pattern = pattern.to_owned();
-    if pattern.contains('*') {
+    if pattern.contains('*') || pattern.parse::<QuantizeSpec>().is_ok() {
         return VerifyError::NoMatch { pattern, arch }.into();
     }
-    if pattern.parse::<QuantizeSpec>().is_err()
-        && let Err(error) = emit::valid(&pattern, Some(arch))
-    {
+    if let Err(error) = emit::valid(&pattern, Some(arch)) {
         return error.into();
     }
     let near = likely(&pattern, shipped.iter().map(|(name, _)| name.clone()), SUGGESTED);

@@ -513,7 +513,7 @@ ggemm_quantize_bf16_e4m3_block_ragged_rows_colst_sm89(
             {
                 const int col = thread % 16 * 8;
                 f32* const to = second_scales + (int64(group_start / 128 + group + tile_row / 128) * second_scale_row_stride + int64(tile_col))
-                    + (col);
+                    + col;
                 store_scales(to, second_scales_of_patch, thread, cols - tile_col - col);
             }
             invert_scales(second_scales_of_patch);
