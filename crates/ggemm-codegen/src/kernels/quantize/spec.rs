@@ -147,11 +147,12 @@ impl QuantizeSpec {
     /// CTAs of a multiprocessor: as many as have registers without spilling any, so that some load while others round.
     pub const fn resident(&self) -> u32 {
         let is_wide = matches!(self.source, Dtype::F32);
-        let both_layouts = self.form.second.is_some() && matches!(self.form.copy.by, SharedBy::Block);
-        let of_blocks = self.form.copy.transposed && matches!(self.form.copy.by, SharedBy::Block);
-        let of_256_threads = match (is_wide, both_layouts, of_blocks) {
-            (true, true, _) => 1,
-            (true, ..) | (_, true, _) | (_, _, true) => 2,
+        let is_of_blocks = matches!(self.form.copy.by, SharedBy::Block);
+        let makes_two = self.form.second.is_some();
+        let of_256_threads = match (is_wide, is_of_blocks, makes_two) {
+            (true, true, true) => 1,
+            (true, ..) | (_, _, true) => 2,
+            _ if is_of_blocks && self.form.copy.transposed => 2,
             _ => 3,
         };
         of_256_threads * 256 / (32 * self.warps())
