@@ -370,7 +370,7 @@ __device__ __forceinline__ uint32 transposed_piece(uint32 row, uint32 piece) {
     return row * 128 + (piece ^ row / 8) % 8 * 16;
 }
 
-extern "C" __global__ void __launch_bounds__(256, 3)
+extern "C" __global__ void __launch_bounds__(256, 2)
 ggemm_quantize_bf16_e4m3_block_ragged_rows_colst_sm89(
     const bf16* __restrict__ source,
     const void* __restrict__ groups,
