@@ -209,3 +209,26 @@ fn a_closed_pipe_is_no_error() {
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
 }
+
+/// Kernels that quantize have text and contract too; they are listed apart, and only where they run.
+#[test]
+fn kernels_that_quantize_are_listed_and_emitted() {
+    let names = line("list --quantizers").passed();
+    assert_eq!(names.lines().count(), ggemm_codegen::QuantizeSpec::all().count());
+    assert_eq!(line("list --quantizers --arch sm_80").passed(), "");
+    let name = names.lines().last().expect("some ship");
+    let text = line(&format!("emit {name} --target sm_90a")).passed();
+    assert!(text.contains(&format!("{name}(\n")), "{text}");
+    let contract = line(&format!("emit {name} --contract")).passed();
+    assert!(contract.contains(&format!("\"name\": \"{name}\"")) && contract.contains("\"scales\""), "{contract}");
+    let refused = line(&format!("emit {name} --target sm_80")).refused();
+    assert!(
+        refused.ends_with("converts to fp8, which sm_80 has no instruction for: sm_89 and later have one"),
+        "{refused}"
+    );
+    let refused = line(&format!("emit {name} --explain")).refused();
+    assert!(
+        refused.ends_with("quantizes, and only products are explained: print its text or its --contract"),
+        "{refused}"
+    );
+}

@@ -29,6 +29,18 @@ fn variants_are_verified_and_counted() {
     assert_eq!((&report["passed"], &report["arch"], &report["seed"]), (&true.into(), &"sm_80".into(), &1.into()));
 }
 
+/// Kernels that quantize are verified by the same command, where they run.
+#[test]
+fn kernels_that_quantize_are_verified() {
+    let report = report("--variant ggemm_quantize_f16_e5m2_* --cases 1");
+    let variants = report["variants"].as_array().unwrap();
+    assert_eq!(variants.len(), 13);
+    assert!(variants.iter().all(|v| v["verdict"] == "pass" && v["exact_cases"] == 1), "{report}");
+    let name = "ggemm_quantize_f16_e5m2_block_rows_sm89";
+    let text = line(&format!("verify --interpret --arch sm_80 --variant {name}")).refused();
+    assert!(text.contains("no variant that ships for sm_80 has such a name"), "{text}");
+}
+
 /// Case i of seed S is the one case of seed S + i.
 #[test]
 fn a_case_replays_alone() {

@@ -20,7 +20,7 @@ const SUBJECTS: [&str; 4] = [
 ];
 
 /// Faults of each subject that the tests plant; `planted_faults_all` plants every one.
-const SAMPLE: usize = 15;
+const SAMPLE: usize = 8;
 
 /// Faults after which a kernel does what it did.
 struct Equivalent {

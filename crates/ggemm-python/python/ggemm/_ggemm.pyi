@@ -113,6 +113,7 @@ def quantize(
     powers_of_two: bool,
     elements: _Tensor,
     scales: _Tensor,
+    stream: int,
 ) -> int: ...
 
 class Tuned:

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use clap::Args;
 use ggemm_codegen::cost::ctas_per_sm;
-use ggemm_codegen::{Arch, Contract, KernelSpec, ValidSpec, catalogue, generate};
+use ggemm_codegen::{Arch, Contract, KernelSpec, QuantizeSpec, ValidSpec, catalogue, generate};
 use serde::Serialize;
 
 use crate::Outcome;
@@ -31,6 +31,9 @@ pub(crate) struct ListArgs {
     /// Print a JSON array
     #[arg(long)]
     json: bool,
+    /// Print the names of the kernels that quantize to fp8 instead, one a line
+    #[arg(long, conflicts_with_all = ["json", "op"])]
+    quantizers: bool,
     #[command(flatten)]
     rank: RankArgs,
 }
@@ -83,6 +86,9 @@ impl Variant {
 impl ListArgs {
     /// Prints the list.
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
+        if self.quantizers {
+            return self.print_quantizers();
+        }
         let ranking = self.rank.problem()?;
         let mut variants: Vec<Variant> = catalogue::shipped().into_iter().filter_map(Variant::new).collect();
         if let Some(arch) = self.arch {
@@ -93,6 +99,14 @@ impl ListArgs {
             Some(problem) => rank::print(&mut stdout, &problem, self.arch, variants, self.format())?,
             None => self.print(&mut stdout, &variants)?,
         }
+        stdout.flush()?;
+        Ok(Outcome::Success)
+    }
+
+    fn print_quantizers(&self) -> Result<Outcome, CliError> {
+        let mut stdout = std::io::stdout().lock();
+        let runs = |spec: &QuantizeSpec| self.arch.is_none_or(|arch| arch.executes(spec.arch()));
+        QuantizeSpec::all().filter(runs).try_for_each(|spec| writeln!(stdout, "{spec}"))?;
         stdout.flush()?;
         Ok(Outcome::Success)
     }

@@ -88,8 +88,13 @@ fn write_pointer(w: &mut Writer<'_>, name: &str, block: &GlobalTile, place: &str
     let param = &w.kernel.contract.params[block.pointer.0 as usize];
     let is_read = if name == "from" { "const " } else { "" };
     let (ty, origin) = (element_name(param.ty), w.text(block.origin));
-    w.line(&format!("{is_read}{ty}* const {name} = {} + ({origin})", param.name));
-    w.line(&format!("    + ({place});"));
+    let end = if place.is_empty() { ";" } else { "" };
+    w.line(&format!("{is_read}{ty}* const {name} = {} + ({origin}){end}", param.name));
+    match place.contains(' ') {
+        true => w.line(&format!("    + ({place});")),
+        false if !place.is_empty() => w.line(&format!("    + {place};")),
+        false => {}
+    }
 }
 
 fn write_store_scales(w: &mut Writer<'_>, f: &Fragment, to: &GlobalTile) {
@@ -111,7 +116,7 @@ fn write_store_scales(w: &mut Writer<'_>, f: &Fragment, to: &GlobalTile) {
             w.line(&format!("store_scales(to, {}, thread, {cols});", f.name));
         }
         SharedBy::Block => {
-            write_pointer(w, "to", to, "0");
+            write_pointer(w, "to", to, "");
             w.line(&format!("store_scales(to, {}, thread);", f.name));
         }
     });

@@ -146,9 +146,16 @@ impl QuantizeSpec {
 
     /// CTAs of a multiprocessor: as many as have registers without spilling any, so that some load while others round.
     pub const fn resident(&self) -> u32 {
-        let shares_a_scale = matches!(self.form.copy.by, SharedBy::Block) && self.form.second.is_some();
-        let threads = 32 * self.warps();
-        if matches!(self.source, Dtype::F32) || shares_a_scale { 512 / threads } else { 768 / threads }
+        let is_wide = matches!(self.source, Dtype::F32);
+        let is_of_blocks = matches!(self.form.copy.by, SharedBy::Block);
+        let makes_two = self.form.second.is_some();
+        let of_256_threads = match (is_wide, is_of_blocks, makes_two) {
+            (true, true, true) => 1,
+            (true, ..) | (_, _, true) => 2,
+            _ if is_of_blocks && self.form.copy.transposed => 2,
+            _ => 3,
+        };
+        of_256_threads * 256 / (32 * self.warps())
     }
 
     /// Warps of a CTA: a block of 128 rows, but fewer where a CTA has whole rows, so that there are more of them.
@@ -185,7 +192,9 @@ impl fmt::Display for QuantizeSpec {
 
 /// A string that is no name of a kernel that quantizes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not the name of a kernel that quantizes (as ggemm_quantize_bf16_e4m3_block_rows_sm89 is)")]
+#[error(
+    "`{0}` is not the name of a kernel that quantizes (as ggemm_quantize_bf16_e4m3_block_rows_sm89 is): `ggemm list --quantizers` prints all"
+)]
 pub struct QuantizeNameError(pub String);
 
 impl FromStr for QuantizeSpec {

@@ -370,7 +370,7 @@ __device__ __forceinline__ uint32 transposed_piece(uint32 row, uint32 piece) {
     return row * 128 + (piece ^ row / 8) % 8 * 16;
 }
 
-extern "C" __global__ void __launch_bounds__(256, 3)
+extern "C" __global__ void __launch_bounds__(256, 2)
 ggemm_quantize_bf16_e4m3_block_ragged_rows_colst_sm89(
     const bf16* __restrict__ source,
     const void* __restrict__ groups,
@@ -513,7 +513,7 @@ ggemm_quantize_bf16_e4m3_block_ragged_rows_colst_sm89(
             {
                 const int col = thread % 16 * 8;
                 f32* const to = second_scales + (int64(group_start / 128 + group + tile_row / 128) * second_scale_row_stride + int64(tile_col))
-                    + (col);
+                    + col;
                 store_scales(to, second_scales_of_patch, thread, cols - tile_col - col);
             }
             invert_scales(second_scales_of_patch);

@@ -426,13 +426,11 @@ ggemm_quantize_f16_e5m2_block_blocks_blockst_sm89(
         load_maxima<8>(scales_of_patch, maxima, thread);
         make_scales<e5m2>(scales_of_patch, powers_of_two);
         {
-            f32* const to = scales + (int64(matrix) * scale_group_stride + int64(first_row / 128) * scale_row_stride + int64(first_col / 128) * scale_col_stride)
-                + (0);
+            f32* const to = scales + (int64(matrix) * scale_group_stride + int64(first_row / 128) * scale_row_stride + int64(first_col / 128) * scale_col_stride);
             store_scales(to, scales_of_patch, thread);
         }
         {
-            f32* const to = second_scales + (int64(matrix) * second_scale_group_stride + int64(first_row / 128) * second_scale_row_stride + int64(first_col / 128) * second_scale_col_stride)
-                + (0);
+            f32* const to = second_scales + (int64(matrix) * second_scale_group_stride + int64(first_row / 128) * second_scale_row_stride + int64(first_col / 128) * second_scale_col_stride);
             store_scales(to, scales_of_patch, thread);
         }
         invert_scales(scales_of_patch);

@@ -489,7 +489,7 @@ ggemm_quantize_f32_e4m3_row_ragged_colst_sm89(
         {
             const int col = thread % 16 * 8;
             f32* const to = scales + (int64(group) * scale_group_stride + int64(tile_col))
-                + (col);
+                + col;
             store_scales(to, scales_of_patch, thread, cols - tile_col - col);
         }
         invert_scales(scales_of_patch);
