@@ -10,8 +10,9 @@ use crate::dtype::Dtype;
 use crate::scaling::Scaling;
 use crate::spec::{Accumulation, Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule, Tile, Warps};
 
-/// The largest number of variants that may ship for one target.
-pub const MOST_PER_TARGET: usize = 96;
+/// The largest number of variants that may ship for one target: fp8, swapped operands and rows that start anywhere each won
+/// their place by measurement.
+pub const MOST_PER_TARGET: usize = 128;
 
 /// A tile with those who compute it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,12 +152,14 @@ const fn cooperative_swapped(m: u32, n: u32, stages: u32) -> TileConfig {
 }
 
 /// Hopper's ragged rows with operands swapped: for groups of some hundred rows, for large ones, for decoding.
-const HOPPER_ROWS_SWAPPED: [TileConfig; 4] = [
+const HOPPER_ROWS_SWAPPED: [TileConfig; 3] = [
     pingpong_swapped(192, 128, 5),
     cooperative_swapped(256, 128, 4),
-    pingpong_swapped(64, 128, 8),
-    cooperative_swapped(32, 128, 8),
+    TileConfig { dynamic: true, ..pingpong_swapped(64, 128, 8) },
 ];
+
+/// For decoding too: no faster than the last of those.
+const DECODING_SWAPPED: TileConfig = cooperative_swapped(32, 128, 8);
 
 /// Two warpgroups in turns, in clusters of `split` CTAs that divide each tile's reduction: for few tiles with long ones.
 const fn pingpong_split(m: u32, n: u32, stages: u32, split: u32) -> TileConfig {
@@ -167,15 +170,15 @@ const fn pingpong_split(m: u32, n: u32, stages: u32, split: u32) -> TileConfig {
 const HOPPER_SPLIT: [TileConfig; 3] =
     [pingpong_split(64, 128, 7, 2), pingpong_split(64, 128, 4, 4), pingpong_split(128, 128, 5, 2)];
 
-/// Variants that are proven but were not measured yet, so that they do not ship: `ggemm verify` and `ggemm run` take them
-/// by name, and `cargo xtask check-cubins` compiles them.
-pub fn unmeasured() -> Vec<KernelSpec> {
+/// Variants that are proven but do not ship, because what they win is little or rare (docs/tuning.md): `ggemm verify`,
+/// `ggemm run` and `ggemm bench` take them by name, and `cargo xtask check-cubins` compiles them.
+pub fn unshipped() -> Vec<KernelSpec> {
     let of = |b_major, operand, output| {
         move |config| variant((Ragged::Rows, b_major), (operand, output), config, CopyPath::Tma, false)
     };
     let mut specs = Vec::new();
     for b_major in [Major::K, Major::Mn] {
-        specs.extend(HOPPER_ROWS_SWAPPED.map(of(b_major, Dtype::Bf16, Dtype::Bf16)));
+        specs.push(of(b_major, Dtype::Bf16, Dtype::Bf16)(DECODING_SWAPPED));
     }
     specs.push(of(Major::K, Dtype::F16, Dtype::F32)(HOPPER_ROWS_SWAPPED[0]));
     specs.extend(HOPPER_SPLIT.map(of(Major::K, Dtype::Bf16, Dtype::Bf16)));
@@ -256,6 +259,7 @@ fn rows_family(specs: &mut Vec<KernelSpec>, operand: Dtype, b_major: Major) {
         let cp_async = |config, even_k| variant(family, (operand, output), config, CopyPath::CpAsync, even_k);
         if output == operand {
             specs.extend(HOPPER_ROWS.map(tma));
+            specs.extend(HOPPER_ROWS_SWAPPED.map(tma));
             specs.extend(SMALL_ROWS.map(|c| cp_async(c, false)));
             for (i, config) in LARGE_ROWS.into_iter().enumerate() {
                 specs.push(cp_async(config, true));
