@@ -211,7 +211,8 @@ fn warming_compiles_what_a_build_will_look_for() {
     let report = warm(problem);
     assert_eq!((count(&report, false), count(&report, true)), (0, 4));
     let report = warm("--arch sm_90a");
-    let ships = ggemm_codegen::catalogue::shipped_for(ggemm_codegen::Arch::Sm90a).len();
+    let quantizers = ggemm_codegen::QuantizeSpec::all().count();
+    let ships = ggemm_codegen::catalogue::shipped_for(ggemm_codegen::Arch::Sm90a).len() + quantizers;
     assert_eq!((count(&report, false), count(&report, true)), (ships - 2, 2));
     #[cfg(target_os = "linux")]
     {
