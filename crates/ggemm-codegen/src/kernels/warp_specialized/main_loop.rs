@@ -57,8 +57,11 @@ impl MainLoop {
         }
         k.comment("A loop for each number of rows: it is part of the instruction.");
         let steps = k.let_("row_steps", (tile.group_rows - tile.row).ceil_div(geometry::row_step(s)));
-        let counts: Vec<u32> = geometry::row_counts(s).collect();
-        one_of(k, s, steps, &counts, &|k, rows| self.sum(k, s, pipeline, ring, blocks, Some(rows), &after_last));
+        // One after the other, not as arms of one choice: for those, ptxas copies all sums from arm to arm.
+        for rows in geometry::row_counts(s) {
+            let these = steps.equals(rows / geometry::row_step(s));
+            k.when(these, |k| self.sum(k, s, pipeline, ring, blocks, Some(rows), &after_last));
+        }
     }
 
     /// Sums products of so many columns (`None`: all) over so many blocks, and some k16 steps of one more.
@@ -122,24 +125,6 @@ impl MainLoop {
         let slot = ring.wait_full(k);
         let tile = |tiles: &SharedTiles| tiles.slot(slot.index);
         (tile(&pipeline.a_tiles), tile(&pipeline.b_tiles))
-    }
-}
-
-/// Does `body` for the one of `counts` that so many steps of rows are; the last is what is left.
-fn one_of<'k>(
-    k: &mut KernelBuilder<'k>,
-    s: &KernelSpec,
-    steps: Expr<'k, I32, Cta>,
-    counts: &[u32],
-    body: &dyn Fn(&mut KernelBuilder<'k>, u32),
-) {
-    match counts {
-        [] => {}
-        [last] => body(k, *last),
-        [rows, fewer @ ..] => {
-            let these = steps.equals(rows / geometry::row_step(s));
-            k.when_else(these, |k| body(k, *rows), |k| one_of(k, s, steps, fewer, body));
-        }
     }
 }
 
