@@ -109,7 +109,7 @@ fn panels_without_rows_keep_their_place() {
     let all = mutants(&kernels::build(&spec));
     // The second panel of the first warpgroup: what is done with rows, and without.
     let second = |m: &&Mutant| {
-        m.site.starts_with("output: role consumer 0 > loop > if > if #4 > ") || m.site.contains("if #4 else")
+        m.site.starts_with("output: role consumer 0 > loop > if > if #11 > ") || m.site.contains("if #11 else")
     };
     let kinds = [MutationKind::Drop, MutationKind::Columns, MutationKind::Transpose];
     let faults: Vec<&Mutant> = all.iter().filter(second).filter(|m| kinds.contains(&m.kind)).collect();

@@ -340,3 +340,25 @@ fn inclusive_scan<'k>(
     }
     running.get()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::geometry;
+    use crate::spec::KernelSpec;
+
+    /// What [`super::deal_out`] relies on: rows dealt out evenly in whole steps fit their tiles, and reach the last.
+    #[test]
+    fn no_tile_is_dealt_too_many_rows_or_none() {
+        let name = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_16x64x64_w1x4_s4_pingpong_tma_swapped";
+        let mut spec: KernelSpec = name.parse().unwrap();
+        for most in [16, 32, 64, 128, 192, 256] {
+            spec.tile.m = most;
+            let step = geometry::row_step(&spec);
+            for rows in 1..70 * most {
+                let tiles = rows.div_ceil(most);
+                let height = rows.div_ceil(tiles).div_ceil(step) * step;
+                assert!(height <= most && (tiles - 1) * height < rows, "{rows} rows in tiles of at most {most}");
+            }
+        }
+    }
+}

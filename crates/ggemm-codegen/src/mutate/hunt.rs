@@ -213,9 +213,10 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             .push(Plan::sizes(&[&sizes[..], &sizes, &sizes].concat(), 0).widths(narrow, in_turns_side).alone().often());
     }
     if spec.split > 1 {
-        // Reductions of as many whole blocks as CTAs divide among them, one more element, and one block less.
+        // Reductions of as many whole blocks as CTAs divide among them, one more element, and one block less; and one whose
+        // last part ends one element into its last block.
         let whole = spec.split as usize * k;
-        for length in [whole, whole + 1, whole - k] {
+        for length in [whole, whole + 1, whole - k, 3 * whole - k + 1] {
             let (rows, widths) = match spec.ragged {
                 Ragged::Rows => (vec![step, 3], (narrow, length)),
                 Ragged::Reduction => (vec![length as i64, 2 * whole as i64], (narrow, narrow)),

@@ -523,7 +523,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 7) {
+                }
+                if (row_steps == 7) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -565,7 +566,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 6) {
+                }
+                if (row_steps == 6) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -607,7 +609,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 5) {
+                }
+                if (row_steps == 5) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -649,7 +652,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 4) {
+                }
+                if (row_steps == 4) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -691,7 +695,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 3) {
+                }
+                if (row_steps == 3) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -733,7 +738,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 2) {
+                }
+                if (row_steps == 2) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -775,7 +781,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else {
+                }
+                if (row_steps == 1) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -925,12 +932,14 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         }
                         __syncwarp();
                     }
-                } else if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_commit();
+                } else {
+                    if (warp % 4 == 0) {
+                        __syncwarp();
+                        if (elect_one()) {
+                            tma_commit();
+                        }
+                        __syncwarp();
                     }
-                    __syncwarp();
                 }
                 if (32 < rows_of_tile) {
                     // The buffer is free once its last store has read it.
@@ -968,12 +977,14 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         }
                         __syncwarp();
                     }
-                } else if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_commit();
+                } else {
+                    if (warp % 4 == 0) {
+                        __syncwarp();
+                        if (elect_one()) {
+                            tma_commit();
+                        }
+                        __syncwarp();
                     }
-                    __syncwarp();
                 }
             } else {
                 const int beyond = read_slot + ceil_div(reduction_of_tile, 64);
@@ -1076,7 +1087,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 7) {
+                }
+                if (row_steps == 7) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1118,7 +1130,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 6) {
+                }
+                if (row_steps == 6) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1160,7 +1173,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 5) {
+                }
+                if (row_steps == 5) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1202,7 +1216,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 4) {
+                }
+                if (row_steps == 4) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1244,7 +1259,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 3) {
+                }
+                if (row_steps == 3) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1286,7 +1302,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else if (row_steps == 2) {
+                }
+                if (row_steps == 2) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1328,7 +1345,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         __syncwarp();
                         free_slot = free_slot == 5 ? 0 : free_slot + 1;
                     }
-                } else {
+                }
+                if (row_steps == 1) {
                     #pragma unroll 1
                     for (int block = 0; block < blocks; ++block) {
                         const int slot_2 = read_slot;
@@ -1478,12 +1496,14 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         }
                         __syncwarp();
                     }
-                } else if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_commit();
+                } else {
+                    if (warp % 4 == 0) {
+                        __syncwarp();
+                        if (elect_one()) {
+                            tma_commit();
+                        }
+                        __syncwarp();
                     }
-                    __syncwarp();
                 }
                 if (32 < rows_of_tile) {
                     // The buffer is free once its last store has read it.
@@ -1521,12 +1541,14 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         }
                         __syncwarp();
                     }
-                } else if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_commit();
+                } else {
+                    if (warp % 4 == 0) {
+                        __syncwarp();
+                        if (elect_one()) {
+                            tma_commit();
+                        }
+                        __syncwarp();
                     }
-                    __syncwarp();
                 }
             } else {
                 const int beyond = read_slot + ceil_div(reduction_of_tile, 64);

@@ -96,24 +96,6 @@ pub(super) fn write_block(w: &mut Writer<'_>, block: &Block) {
     }
 }
 
-/// One of two paths, behind `head`; where the second is another choice alone, they are written as one.
-fn write_if(w: &mut Writer<'_>, head: &str, condition: ExprId, (then, otherwise): (&Block, &Block)) {
-    let condition = w.text(condition);
-    w.line(&format!("{head}if ({condition}) {{"));
-    w.nested(|w| write_block(w, then));
-    match &otherwise.0[..] {
-        [] => w.line("}"),
-        [Stmt { id, op: Op::If { condition, then, otherwise }, .. }] => {
-            w.statement(*id, |w| write_if(w, "} else ", *condition, (then, otherwise)));
-        }
-        _ => {
-            w.line("} else {");
-            w.nested(|w| write_block(w, otherwise));
-            w.line("}");
-        }
-    }
-}
-
 fn write_stmt(w: &mut Writer<'_>, stmt: &Stmt) {
     match &stmt.op {
         Op::Comment(text) => w.line(&format!("// {text}")),
@@ -125,7 +107,16 @@ fn write_stmt(w: &mut Writer<'_>, stmt: &Stmt) {
             w.line(&format!("{head} {name} = {value};"));
         }
         Op::Assign { var, value } => w.line(&format!("{} = {};", w.name_of(*var), w.text(*value))),
-        Op::If { condition, then, otherwise } => write_if(w, "", *condition, (then, otherwise)),
+        Op::If { condition, then, otherwise } => {
+            let condition = w.text(*condition);
+            w.line(&format!("if ({condition}) {{"));
+            w.nested(|w| write_block(w, then));
+            if !otherwise.0.is_empty() {
+                w.line("} else {");
+                w.nested(|w| write_block(w, otherwise));
+            }
+            w.line("}");
+        }
         Op::For { var, end, unroll, body } => {
             let end = w.text(*end);
             // The counter is visible in the loop alone; its name must be new there.

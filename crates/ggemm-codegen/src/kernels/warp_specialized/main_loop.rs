@@ -71,8 +71,11 @@ impl MainLoop {
         }
         k.comment("A loop for each number of rows: it is part of the instruction.");
         let steps = k.let_("row_steps", (tile.group_rows - tile.row).ceil_div(geometry::row_step(s)));
-        let counts: Vec<u32> = geometry::row_counts(s).collect();
-        one_of(k, s, steps, &counts, &|k, rows| self.sum(k, s, pipeline, ring, blocks, Some(rows), &after_last));
+        // One after the other, not as arms of one choice: for those, ptxas copies all sums from arm to arm.
+        for rows in geometry::row_counts(s) {
+            let these = steps.equals(rows / geometry::row_step(s));
+            k.when(these, |k| self.sum(k, s, pipeline, ring, blocks, Some(rows), &after_last));
+        }
     }
 
     /// A stage is one block of the reduction: its products start anew, and are waited for and added to the tile's sums.
@@ -178,24 +181,6 @@ fn depth_of_step(s: &KernelSpec) -> u32 {
 /// Steps along the reduction of a stage.
 fn steps_of(s: &KernelSpec) -> u32 {
     s.tile.k / depth_of_step(s)
-}
-
-/// Does `body` for the one of `counts` that so many steps of rows are; the last is what is left.
-fn one_of<'k>(
-    k: &mut KernelBuilder<'k>,
-    s: &KernelSpec,
-    steps: Expr<'k, I32, Cta>,
-    counts: &[u32],
-    body: &dyn Fn(&mut KernelBuilder<'k>, u32),
-) {
-    match counts {
-        [] => {}
-        [last] => body(k, *last),
-        [rows, fewer @ ..] => {
-            let these = steps.equals(rows / geometry::row_step(s));
-            k.when_else(these, |k| body(k, *rows), |k| one_of(k, s, steps, fewer, body));
-        }
-    }
 }
 
 fn operand(tile: &Slot, major: Major) -> SharedOperand<'_> {

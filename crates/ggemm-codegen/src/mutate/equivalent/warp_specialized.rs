@@ -13,6 +13,7 @@ const ROWS: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.ragged, R
 const REDUCTION: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.ragged, Ragged::Reduction);
 const PINGPONG: fn(&KernelSpec) -> bool = |s| matches!(s.schedule, Schedule::Pingpong);
 const DYNAMIC: fn(&KernelSpec) -> bool = |s| s.dynamic;
+const UNSWAPPED: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && !s.swapped;
 const SPLIT: fn(&KernelSpec) -> bool = |s| s.split > 1;
 
 /// Where warps wait until a panel's last store has read it: before each of two panels, and before their end. Where CTAs
@@ -25,6 +26,13 @@ const WAITS_FOR_READS: &[&str] = &[
     "output: role consumer ? > loop > if > if #2 > if #5",
     "output: role consumer ? > loop > if > if #2 > if #7",
     "output: role consumer ? > loop > if #4 > if #5",
+];
+
+/// The same where operands are swapped, behind the loops for two or four numbers of rows.
+const SWAPPED_WAITS: &[&str] = &[
+    "output: role consumer ? > if",
+    "output: role consumer ? > loop > if #3",
+    "output: role consumer ? > loop > if > if #5",
 ];
 
 /// Where one warp expects the bytes of sums that other CTAs send.
@@ -144,7 +152,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         sites: &[
             "main_loop: role consumer ? > loop > if > await_products",
             "main_loop: role consumer ? > loop > if > if > await_products",
-            "main_loop: role consumer ? > loop > if > if else *> await_products",
+            "main_loop: role consumer ? > loop > if > if #? > await_products",
         ],
         kinds: &[Reorder],
         changes: &[""],
@@ -155,9 +163,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         sites: &[
             "main_loop: role consumer ? > loop > if > if > assign free_slot",
             "main_loop: role consumer ? > loop > if > if > if > assign free_slot",
-            "main_loop: role consumer ? > loop > if > if else > if > if > assign free_slot",
-            "main_loop: role consumer ? > loop > if > if else > if else > if > if > assign free_slot",
-            "main_loop: role consumer ? > loop > if > if else > if else > if else > if > assign free_slot",
+            "main_loop: role consumer ? > loop > if > if #? > if > assign free_slot",
             "main_loop: role consumer ? > loop > if > if #3 > assign free_slot",
         ],
         kinds: ASSIGNMENT,
@@ -177,9 +183,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
             "main_loop: role consumer ? > loop > if",
             "main_loop: role consumer ? > loop > if > if",
             "main_loop: role consumer ? > loop > if > if > if",
-            "main_loop: role consumer ? > loop > if > if else > if > if",
-            "main_loop: role consumer ? > loop > if > if else > if else > if > if",
-            "main_loop: role consumer ? > loop > if > if else > if else > if else > if",
+            "main_loop: role consumer ? > loop > if > if #? > if",
         ],
         kinds: &[Constant, ForceBranch],
         changes: &["condition: 0 becomes -1 in (blocks == 0)", "the condition is always true"],
@@ -224,14 +228,14 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "both warpgroups' tiles together are an even number of blocks",
     },
     Equivalent {
-        of: SPECIALIZED,
+        of: UNSWAPPED,
         sites: WAITS_FOR_READS,
         kinds: &[ForceBranch],
         changes: &["the condition is always true"],
         reason: "warps that stored nothing have no reads to wait for",
     },
     Equivalent {
-        of: SPECIALIZED,
+        of: UNSWAPPED,
         sites: &[
             "output: role consumer ? > if > elect",
             "output: role consumer ? > loop > *if #2 > elect",
@@ -253,7 +257,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "the first warpgroup's warps are numbers 0 to 3",
     },
     Equivalent {
-        of: SPECIALIZED,
+        of: UNSWAPPED,
         sites: &[
             "output: role consumer 0 > if",
             "output: role consumer 0 > loop > *if #2",
@@ -317,11 +321,33 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "the second place of a tile is free later than the first",
     },
     Equivalent {
-        of: |s| s.swapped && s.tile.m == 32,
-        sites: &["main_loop: role consumer ? > loop > if > if else > if else > if"],
+        of: |s| s.swapped,
+        sites: SWAPPED_WAITS,
         kinds: &[ForceBranch],
         changes: &["the condition is always true"],
-        reason: "a box brings 16 rows, and sums of those past the eighth are not stored",
+        reason: "warps that stored nothing have no reads to wait for",
+    },
+    Equivalent {
+        of: |s| s.swapped,
+        sites: &[
+            "output: role consumer ? > if > elect",
+            "output: role consumer ? > loop > if #3 > elect",
+            "output: role consumer ? > loop > if > if #5 > elect",
+        ],
+        kinds: &[EveryLane],
+        changes: &["all lanes"],
+        reason: "lanes that stored nothing have no reads to wait for",
+    },
+    Equivalent {
+        of: |s| s.swapped,
+        sites: &[
+            "output: role consumer 0 > if",
+            "output: role consumer 0 > loop > if #3",
+            "output: role consumer 0 > loop > if > if #5",
+        ],
+        kinds: &[Constant],
+        changes: &["condition: 4 becomes 3"],
+        reason: "warp 3 stored nothing, and has no reads to wait for",
     },
     Equivalent {
         of: |s| s.split == 2,
