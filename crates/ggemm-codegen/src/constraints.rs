@@ -223,7 +223,8 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
     let whole = spec.split == 1;
     let is_fp8 = spec.operand.is_fp8();
     let may_split = spec.copy == CopyPath::Tma && spec.cluster == Cluster::NONE && !is_fp8;
-    if !whole && !(may_split && [2, 4].contains(&spec.split)) {
+    let can_split = may_split && [2, 4].contains(&spec.split);
+    if !whole && !can_split {
         let KernelSpec { split, operand, copy, .. } = spec;
         let message = format!("a split by {split} of {operand} with {copy:?} copies in clusters of {m} x {n}");
         let nearest = if may_split { "2" } else { "1" };

@@ -346,7 +346,7 @@ mod tests {
     use crate::geometry;
     use crate::spec::KernelSpec;
 
-    /// What [`super::Walk::deal_out`] relies on: rows dealt out evenly in whole steps fit their tiles, and reach the last.
+    /// What [`super::deal_out`] relies on: rows dealt out evenly in whole steps fit their tiles, and reach the last.
     #[test]
     fn no_tile_is_dealt_too_many_rows_or_none() {
         let name = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_16x64x64_w1x4_s4_pingpong_tma_swapped";
