@@ -26,7 +26,7 @@ const ROUNDS: usize = 21;
 
 pub(crate) fn measure(device: &Device) -> Result<HostTimes> {
     let layer = case::suite()?.into_iter().next().ok_or("the suite is empty")?;
-    let task = case::task(&layer, Operation::Forward)?;
+    let task = case::task(&layer, Operation::Forward, None)?;
     let inputs = Inputs::new(device, &task)?;
     let planner = Planner::new(device.clone());
     let plan = planner.plan(task.problem())?;
