@@ -204,16 +204,12 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: ROWS_OF_BLOCKS,
-        sites: &["scales: role consumer ? > loop > *load_scales col_scales"],
-        kinds: &[ShiftBound, DropBound],
-        changes: &["count: "],
-        reason: "a tile of no more columns than a block has columns, and so the scale of its first",
-    },
-    Equivalent {
-        of: ROWS_OF_BLOCKS,
-        sites: &["scales: role consumer ? > loop > *let b_scales_left"],
-        kinds: &[AddSub],
-        changes: &["value: (cols - tile_col) becomes"],
+        sites: &[
+            "scales: role consumer ? > loop > *load_scales col_scales",
+            "scales: role consumer ? > loop > *let b_scales_left",
+        ],
+        kinds: &[ShiftBound, DropBound, AddSub],
+        changes: &["count: ", "value: (cols - tile_col) becomes"],
         reason: "a tile of no more columns than a block has columns, and so the scale of its first",
     },
     Equivalent {
@@ -281,21 +277,13 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
             "output: role consumer ? > if",
             "output: role consumer ? > loop > if > if",
             "output: role consumer ? > loop > if > if #3",
-        ],
-        kinds: &[ForceBranch],
-        changes: &["the condition is always true"],
-        reason: "warps that stored nothing have no reads to wait for",
-    },
-    Equivalent {
-        of: PROMOTED,
-        sites: &[
             "output: role consumer ? > if > elect",
             "output: role consumer ? > loop > if > if > elect",
             "output: role consumer ? > loop > if > if #3 > elect",
         ],
-        kinds: &[EveryLane],
-        changes: &["all lanes"],
-        reason: "lanes that stored nothing have no reads to wait for",
+        kinds: &[ForceBranch, EveryLane],
+        changes: &["the condition is always true", "all lanes"],
+        reason: "warps and lanes that stored nothing have no reads to wait for",
     },
     Equivalent {
         of: PROMOTED,
