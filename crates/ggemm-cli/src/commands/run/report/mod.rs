@@ -336,7 +336,7 @@ fn bound(case: &Case, operation: Operation, check: &Check) -> String {
     // As `ggemm_codegen::bound::tensor_core_roundings` counts them.
     if let Some(fp8) = case.fp8.filter(|_| check.by_tensor_cores) {
         let seen = if fp8.fast { "the reduction" } else { "a block of 128" };
-        terms += &format!(" · 2⁻²⁴ · Σ|{a}||{b}| + (products of 32 in {seen}) · 2⁻¹² · Σ|{a}||{b}|");
+        terms += &format!(" · 2⁻²⁴ · Σ|{a}||{b}| + (products of 32 in {seen}) · 2⁻¹⁰ · Σ|{a}||{b}|");
         return format!("half an ulp of {} + {terms}", base.output);
     }
     format!("half an ulp of {} + {terms} · 2⁻²⁴ · Σ|{a}||{b}|", base.output)
