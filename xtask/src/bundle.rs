@@ -190,8 +190,10 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
             path
         };
-        let ggemm =
-            program("ggemm", r#"if [ "$1" = list ]; then printf 'rows_a\nrows_b\nreduction\n'; else echo "$@"; fi"#);
+        let ggemm = program(
+            "ggemm",
+            r#"case "$*" in *--json*) printf '"variant": "%s"\n' rows_a rows_b reduction ;; *) echo "$@" ;; esac"#,
+        );
         // The tool's own flags: --tool T --error-exitcode 99 --log-file F, then the command.
         let tool = program("compute-sanitizer", &format!("tool=$2 log=$6; shift 6; \"$@\"; {sanitizer}"));
         let output = Command::new("bash")

@@ -199,7 +199,10 @@ fn explanations_add_up() {
             let all: u64 = e.products.iter().map(of_role).sum();
             // In turns, each of two warpgroups does all of a tile.
             let tiles = if spec.schedule == Schedule::Pingpong { 2 } else { 1 };
-            assert_eq!(all, tiles * contract.work.multiply_adds, "{name}");
+            // Swapped operands have a loop for each number of rows, of which the longest does all of a tile.
+            let steps: u64 = if spec.swapped { geometry::row_counts(&spec).count() as u64 } else { 1 };
+            let loops = tiles * (steps + 1);
+            assert_eq!(2 * all, if spec.swapped { loops } else { 2 * tiles } * contract.work.multiply_adds, "{name}");
             let steps = if spec.copy == CopyPath::Tma {
                 spec.tile.k / wgmma_k(spec.operand.size_bytes())
             } else {
