@@ -212,7 +212,14 @@ fn explanations_add_up() {
 
             let loaded: u32 =
                 e.bulk_copies.iter().filter(|c| c.direction == BulkDirection::Load).map(|c| c.bytes * c.ctas).sum();
-            let expected = if spec.copy == CopyPath::Tma { geometry::stage_bytes(&spec) } else { 0 };
+            let expected = match spec.copy {
+                // Of as many boxes of rows as exist, one stands for all.
+                CopyPath::Tma if spec.swapped => {
+                    (geometry::rows_of_box(&spec) + spec.tile.n) * spec.tile.k * spec.operand.size_bytes()
+                }
+                CopyPath::Tma => geometry::stage_bytes(&spec),
+                CopyPath::CpAsync | CopyPath::Plain => 0,
+            };
             assert_eq!(loaded, expected, "{name}");
             // Everything but f32 sums on their way out is free of conflicts.
             for access in &e.shared_accesses {
