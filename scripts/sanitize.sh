@@ -61,6 +61,9 @@ watch() {
 export -f watch
 
 # Those that ship for this GPU: verify says which.
+shipped=$("$GGEMM" verify --cases 1 --extent tiles --json | grep -o '"variant": *"[^"]*"' | cut -d '"' -f 4)
+[ -n "$shipped" ] || refuse "$GGEMM verify names no variant: run it to see why"
+
 variants=()
 while read -r name; do
     [ $# -gt 0 ] || variants+=("$name")
@@ -71,7 +74,7 @@ while read -r name; do
             break
         fi
     done
-done < <("$GGEMM" verify --cases 1 --extent tiles --json | grep -o '"variant": *"[^"]*"' | cut -d '"' -f 4)
+done <<< "$shipped"
 [ ${#variants[@]} -gt 0 ] || refuse "no variant is named so: $*"
 
 # The tools take turns, so that the slowest is not left for the end.

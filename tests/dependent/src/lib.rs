@@ -35,6 +35,7 @@ pub fn count() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use grouped::{Arch, Device, Error, Planner, Problem, Unmet};
 
     const BAKED: grouped::baked::KernelSet = experts::KERNELS;
 
@@ -52,5 +53,22 @@ mod tests {
         // K and N are multiples of a stage's depth. One plain variant for forward and one for grad_x take any strides.
         assert!(rows("_evenk") > 0 && rows("_plain") == 2);
         assert!(odd::KERNELS.iter().all(|kernel| kernel.name.ends_with("_plain")));
+    }
+
+    /// A program of one's own has what was baked, and makes no kernel on the spot.
+    #[test]
+    fn a_pin_that_nobody_baked_says_how_to_bake_it() {
+        let name = "ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s4_multistage_cpasync";
+        let problem = Problem::forward(8, 4096, 1536, 2048);
+        let error = Planner::new(Device::cpu()).pin(name.parse().unwrap()).select(&problem, Arch::Sm80).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "{name} is pinned and cannot compute `{problem}` on sm_80: no kernel set of the planner holds it (bake \
+                 it with kernels! {{ specs: [\"…\"] }}, and pass the set to Planner::with); pin \
+                 ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync, or remove the pin"
+            )
+        );
+        assert!(matches!(error, Error::Pin(error) if error.unmet == Unmet::NotBaked));
     }
 }

@@ -9,7 +9,7 @@ use super::super::walk::{GroupsDivide, Tile, Tiling, Walk};
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
 use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
-use super::scales::{ScaleParameters, TileScales, first_block};
+use super::scales::{ScaleParameters, first_block};
 use super::share::Share;
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{Bool, Cta, Expr, Grid, I32, KernelBuilder, Map, Slot};
@@ -95,13 +95,8 @@ impl<'k, T> Family<'k> for RaggedReduction<'k, T> {
         tile.group_rows
     }
 
-    fn scales(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        tile: &Tile<'k>,
-        reduction: Expr<'k, I32, Cta>,
-    ) -> Option<TileScales<'k>> {
-        self.scales.map(|scales| scales.of(k, tile, reduction))
+    fn scales(&self) -> Option<ScaleParameters<'k>> {
+        self.scales
     }
 }
 

@@ -6,7 +6,7 @@ use super::super::walk::{GroupsDivide, Tile, Tiling, Walk};
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
 use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
-use super::scales::{ScaleParameters, TileScales};
+use super::scales::ScaleParameters;
 use super::share::Share;
 use super::swapped_rows::SwappedMaps;
 use crate::descriptor::WGMMA_M;
@@ -106,13 +106,8 @@ impl<'k, T> Family<'k> for RaggedRows<'k, T> {
         k.let_("reduction_of_tile", reduction)
     }
 
-    fn scales(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        tile: &Tile<'k>,
-        reduction: Expr<'k, I32, Cta>,
-    ) -> Option<TileScales<'k>> {
-        self.scales.map(|scales| scales.of(k, tile, reduction))
+    fn scales(&self) -> Option<ScaleParameters<'k>> {
+        self.scales
     }
 }
 

@@ -6,7 +6,7 @@ use super::exchange::{Exchange, ExchangeEnd, Part, part_of};
 use super::feed::Feed;
 use super::main_loop::MainLoop;
 use super::pipeline::Pipeline;
-use super::scales::TileScales;
+use super::scales::{ScaleParameters, TileScales};
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{BarrierSlot, Consumer, Cta, Expr, I32, KernelBuilder, Slot, WarpgroupSums};
 use crate::geometry::{self, THREADS_OF_WARPGROUP, WARPS_OF_WARPGROUP};
@@ -36,13 +36,8 @@ pub(super) trait Family<'k> {
     /// The length of a tile's reduction.
     fn reduction(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> Expr<'k, I32, Cta>;
 
-    /// The scales of a tile, whose reduction is so long, if its operands have any.
-    fn scales(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        tile: &Tile<'k>,
-        reduction: Expr<'k, I32, Cta>,
-    ) -> Option<TileScales<'k>>;
+    /// Where the operands' scales are, if they have any.
+    fn scales(&self) -> Option<ScaleParameters<'k>>;
 }
 
 /// What moves a family's operands to the ring of stages, and its sums to D.
@@ -153,7 +148,7 @@ impl<'s, T> Roles<'s, T> {
         let first = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
         self.feed.each(k, |k, tile| {
             let Part { length: reduction, .. } = part_of(k, self.spec, family, tile);
-            let scales = family.scales(k, tile, reduction);
+            let scales = family.scales().map(|scales| scales.of(k, tile, reduction));
             let of = (tile, reduction, scales.as_ref());
             self.main_loop.begin(k);
             self.main_loop.run(k, self.spec, &self.pipeline, ring, of, |_| {});
@@ -183,7 +178,7 @@ impl<'s, T> Roles<'s, T> {
             k.when_else(
                 next.get().equals(turn),
                 |k| {
-                    let scales = family.scales(k, tile, reduction);
+                    let scales = family.scales().map(|scales| scales.of(k, tile, reduction));
                     self.main_loop.begin(k);
                     k.meet(TURN + turn, 2 * THREADS_OF_WARPGROUP);
                     let of = (tile, reduction, scales.as_ref());
