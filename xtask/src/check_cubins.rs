@@ -36,24 +36,11 @@ pub(crate) struct Job {
 /// The architectures that cubins are checked for: one of each kind of limits and instructions.
 const TARGETS: [Arch; 4] = [Arch::Sm80, Arch::Sm90a, Arch::Sm100a, Arch::Sm120a];
 
-/// Those of them for which the tests compile the kernels that quantize: these use no instruction of one architecture's
-/// own, and compiling hundreds of them for each takes minutes where nothing is cached.
-const QUANTIZERS_IN_TESTS: [Arch; 1] = [Arch::Sm90a];
-
-/// Which kernels are compiled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// Every kernel for every target.
-    Everything,
-    /// Those that quantize for [`QUANTIZERS_IN_TESTS`] alone.
-    Tests,
-}
-
 /// Texts of the kernels that show statements which no shipped variant uses yet, as codegen's tests keep them.
 const SHOWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/ggemm-codegen/tests/hopper/snapshots");
 
 /// Every shipped variant for every target that its constraints admit, what only tests show, and what is to be measured.
-fn jobs(extent: Extent) -> Result<Vec<Job>> {
+fn jobs() -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     let mut shown: Vec<_> = fs::read_dir(SHOWN)?.collect::<std::io::Result<_>>()?;
     shown.sort_by_key(fs::DirEntry::path);
@@ -72,9 +59,6 @@ fn jobs(extent: Extent) -> Result<Vec<Job>> {
             let generated = generate(&spec);
             jobs.push(Job { source: generated.source(), name: generated.name, target: target.clone(), ships: true });
         }
-        if extent == Extent::Tests && !QUANTIZERS_IN_TESTS.contains(&arch) {
-            continue;
-        }
         for spec in QuantizeSpec::all().filter(|spec| arch.executes(spec.arch())) {
             let generated = generate_quantizer(&spec);
             jobs.push(Job { source: generated.source(), name: generated.name, target: target.clone(), ships: true });
@@ -84,8 +68,8 @@ fn jobs(extent: Extent) -> Result<Vec<Job>> {
 }
 
 /// Compiles all that ships, prints a summary, and fails if anything is wrong.
-pub(crate) fn run(threads: usize, extent: Extent) -> Result<()> {
-    let report = check(jobs(extent)?, threads)?;
+pub(crate) fn run(threads: usize) -> Result<()> {
+    let report = all(threads)?;
     println!("{report}");
     let ledger = attestations::ledger(&report);
     print!("{}", Listing(&ledger));
@@ -95,7 +79,7 @@ pub(crate) fn run(threads: usize, extent: Extent) -> Result<()> {
 
 /// Compiles all that ships.
 pub(crate) fn all(threads: usize) -> Result<Report> {
-    check(jobs(Extent::Everything)?, threads)
+    check(jobs()?, threads)
 }
 
 /// Compiles the jobs with the pinned nvcc, through a cache of their own that all clones share.

@@ -64,7 +64,7 @@ fn root() -> PathBuf {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Cuda => cuda::run(),
-        Chore::CheckCubins { threads } => check_cubins::run(threads, check_cubins::Extent::Everything),
+        Chore::CheckCubins { threads } => check_cubins::run(threads),
         Chore::Mutants(options) => mutants::run(&options),
         Chore::ReleaseCheck { threads } => attestations::release_check(threads),
         Chore::Bundle(options) => bundle::run(&options),
