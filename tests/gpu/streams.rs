@@ -10,6 +10,7 @@ use crate::support::{OnGpu, Test, bytes, small};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_buffer_is_ordered_across_streams", chain),
+    ("a_launch_that_begins_early_waits_for_the_one_before", overlapping),
     ("threads_share_a_plan_and_its_inputs", threads),
     ("a_foreign_stream_is_ordered_with_buffers", foreign),
     ("events_time_and_order", events),
@@ -39,6 +40,45 @@ fn chain(device: &Device) {
             std::mem::swap(&mut a, &mut b);
         }
         assert!(a.to_vec::<bf16>().unwrap().iter().all(|held| *held == value), "round {round}");
+    }
+}
+
+/// y = x with its columns turned by one, then z = y turned ...: short launches on one stream, of which each may begin while
+/// the one before it ends, by every variant that can, as they come and as a graph. One that read too early would leave
+/// columns behind.
+fn overlapping(device: &Device) {
+    const STEPS: usize = 200;
+    let (m, n) = (700, 256);
+    let problem = Problem::forward(3, m, n, n);
+    let planner = Planner::new(device.clone());
+    let turned: Vec<bf16> =
+        (0..3 * n * n).map(|i| if i / n % n == (i % n + 1) % n { bf16::ONE } else { bf16::ZERO }).collect();
+    let w = Buffer::from_slice(device, &turned).unwrap();
+    let sizes = Buffer::from_slice(device, &[300_i32, 1, 399]).unwrap();
+    let x: Vec<bf16> = (0..m * n).map(|i| bf16::from_f32(((i * 7 + i / n * 13) % 251) as f32)).collect();
+    let expected: Vec<bf16> = (0..m * n).map(|i| x[i / n * n + (i % n + n - STEPS % n) % n]).collect();
+    let stream = Stream::new(device).unwrap();
+    let explanation = planner.explain(&problem, device.arch().unwrap()).unwrap();
+    let candidates = explanation.candidates();
+    assert!(!candidates.is_empty());
+    for candidate in candidates {
+        let name = candidate.variant.name();
+        let plan = planner.clone().pin(name.parse().unwrap()).plan(&problem).unwrap();
+        let mut a = Buffer::from_slice(device, &x).unwrap();
+        let mut b = Buffer::zeros(device, ElementType::Bf16, m * n).unwrap();
+        let mut chain = |stream: &Stream| {
+            for _ in 0..STEPS / 2 {
+                plan.run_on(stream, Args::forward(&a, &w, &sizes, &mut b))?;
+                plan.run_on(stream, Args::forward(&b, &w, &sizes, &mut a))?;
+            }
+            Ok(())
+        };
+        let mut graph = stream.capture(&mut chain).unwrap();
+        chain(&stream).unwrap();
+        assert!(a.to_vec::<bf16>().unwrap() == expected, "{name}");
+        a.copy_from_slice(&x).unwrap();
+        graph.launch(&stream).unwrap();
+        assert!(a.to_vec::<bf16>().unwrap() == expected, "{name}, as a graph");
     }
 }
 

@@ -241,6 +241,14 @@ __device__ __forceinline__ int read_word(uint32 from) {
     return value;
 }
 
+// ---- programmatic dependent launch ----
+
+// Waits until the grids that this one depends on have ended and what they wrote is visible.
+__device__ __forceinline__ void await_grid() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+
+// Lets the grids that depend on this one start.
+__device__ __forceinline__ void launch_dependents() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+
 // ---- stores: f32 sums, rounded to the nearest bf16 (ties to even) ----
 __device__ __forceinline__ void store_one(bf16* to, float x) {
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to->bits) : "f"(x));
@@ -379,6 +387,9 @@ ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain(
         __syncwarp();
     }
     __syncthreads();
+    // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
+    await_grid();
+    launch_dependents();
     // consumer 0: warps 0 to 3
     if (warp < 4) {
         grow_registers<160>();

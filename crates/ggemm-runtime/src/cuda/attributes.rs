@@ -6,6 +6,17 @@ use cudarc::driver::sys;
 
 use super::stream::Stream;
 
+/// CUDA 12.3, as `cuDriverGetVersion` counts: from it on a stream that is being captured takes overlapping launches too.
+const OVERLAPS_IN_GRAPHS: i32 = 12_030;
+
+/// Whether the driver takes launches that may overlap wherever it takes others.
+pub(super) fn may_overlap_launches() -> bool {
+    let mut version = 0;
+    // SAFETY: the driver is loaded, since there is a context; every version has this symbol, and the integer is live.
+    let asked = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
+    asked.is_ok() && version >= OVERLAPS_IN_GRAPHS
+}
+
 /// The attributes of a launch.
 pub(super) struct Attributes {
     list: [sys::CUlaunchAttribute; 2],

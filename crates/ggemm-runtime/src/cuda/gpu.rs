@@ -8,6 +8,7 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 use ggemm_codegen::{Arch, Contract};
 
+use super::attributes;
 use super::context::{Context, Current};
 use super::failure::{Failure, code};
 use super::kernel::LoadedKernel;
@@ -22,6 +23,7 @@ pub(crate) struct Gpu {
     arch: Arch,
     context: Context,
     multiprocessors: u32,
+    overlaps_launches: bool,
     own_stream: OnceLock<Stream>,
     kernels: Mutex<HashMap<&'static str, Slot>>,
     last_launched: Mutex<Option<&'static str>>,
@@ -50,6 +52,7 @@ impl Gpu {
             arch,
             context,
             multiprocessors: u32::try_from(count).unwrap_or(1).max(1),
+            overlaps_launches: attributes::may_overlap_launches(),
             own_stream: OnceLock::new(),
             kernels: Mutex::default(),
             last_launched: Mutex::default(),
@@ -106,6 +109,11 @@ impl Gpu {
 
     pub(super) fn multiprocessors(&self) -> u32 {
         self.multiprocessors
+    }
+
+    /// Whether a kernel may begin while the launch before it ends, if it waits for that one's end on its own.
+    pub(super) fn overlaps_launches(&self) -> bool {
+        self.overlaps_launches
     }
 
     pub(crate) fn label(&self) -> &str {

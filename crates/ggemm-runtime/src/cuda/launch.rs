@@ -290,7 +290,7 @@ impl Launch {
             threads: contract.threads,
             shared_bytes: contract.shared_bytes,
             cluster: contract.cluster.max(1),
-            dependent: contract.dependent_launch,
+            dependent: contract.dependent_launch && gpu.overlaps_launches(),
             has_workspace: contract.workspace_bytes > 0,
             kernel,
             arguments,

@@ -101,6 +101,9 @@ impl<'s, T> Roles<'s, T> {
         T: Transport<'k, F>,
     {
         self.pipeline.begin(k, self.spec);
+        k.comment("What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.");
+        k.await_grid();
+        k.launch_dependents();
         for warpgroup in 0..geometry::consumers(self.spec) {
             self.consumer(k, family, warpgroup);
         }
