@@ -11,6 +11,7 @@
 //! Memory that is not ggemm's own ([`View::from_device`](crate::View::from_device)) is the caller's to order.
 
 mod attributes;
+mod capturing;
 mod code;
 mod context;
 mod event;

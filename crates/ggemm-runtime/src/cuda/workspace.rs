@@ -1,12 +1,16 @@
 //! Words of device memory that a kernel finds at 0 and leaves at 0, so that a launch clears none.
 //!
 //! Launches on one stream follow each other, so that they share their words; no two streams do. What is captured may be
-//! replayed on any stream, so that each captured launch has words of its own, for as long as the process lives.
+//! replayed on any stream, so that a capture has words of its own for each stream that takes part in it, for as long as the
+//! process lives: a graph's launches that were captured on one stream follow each other, and a graph does not run beside
+//! itself.
 
 use std::collections::HashMap;
 
-use cudarc::driver::{result, sys};
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys;
 
+use super::capturing;
 use super::failure::Failure;
 use super::gpu::Gpu;
 use super::stream::Stream;
@@ -19,27 +23,25 @@ const AT_ONCE: u64 = 1024;
 /// The words of a GPU's streams.
 #[derive(Debug, Default)]
 pub(super) struct Workspaces {
-    /// By the number that the driver gives a stream, which it gives no other.
-    of_streams: HashMap<u64, u64>,
+    /// By the numbers that the driver gives a stream, and a capture that is under way on it: it gives them to no other.
+    of_streams: HashMap<(u64, Option<u64>), u64>,
     /// Words that nobody has: from the first address on, so many bytes.
     free: (u64, u64),
 }
 
 impl Workspaces {
-    /// The words for a launch on `stream`. Where it is captured, they are nobody else's.
+    /// The words for a launch on `stream`, or on what it captures.
     pub(super) fn words(&mut self, gpu: &Gpu, stream: &Stream) -> Result<u64, Failure> {
-        if stream.is_capturing()? {
-            return self.take(gpu);
-        }
+        let capture = capturing::number(stream)?;
         let mut id = 0;
         let _current = gpu.enter()?;
         // SAFETY: the handle is live.
         gpu.check("cuStreamGetId", unsafe { sys::cuStreamGetId(stream.raw(), &raw mut id) }.result())?;
-        if let Some(words) = self.of_streams.get(&id) {
+        if let Some(words) = self.of_streams.get(&(id, capture)) {
             return Ok(*words);
         }
         let words = self.take(gpu)?;
-        self.of_streams.insert(id, words);
+        self.of_streams.insert((id, capture), words);
         Ok(words)
     }
 
@@ -63,13 +65,9 @@ impl Workspaces {
         let exchanged = unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) };
         gpu.check("cuThreadExchangeStreamCaptureMode", exchanged.result())?;
         let bytes = (WORDS_BYTES * AT_ONCE) as usize;
-        // SAFETY: the memory is zeroed before anyone has it; it stays for the life of the process.
-        let allocated = unsafe { result::malloc_sync(bytes) }.and_then(|address| {
-            // SAFETY: the allocation has that many bytes; the call is done when it returns.
-            unsafe { sys::cuMemsetD8_v2(address, 0, bytes) }.result()?;
-            // The driver may return before the device has written zeros, and streams of others do not wait for it.
-            result::ctx::synchronize().map(|()| address)
-        });
+        // SAFETY: the memory stays for the life of the process, and nobody has it yet.
+        let allocated =
+            unsafe { result::malloc_sync(bytes) }.and_then(|address| zero(address, bytes).map(|()| address));
         // SAFETY: as above.
         let restored = unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) };
         let address = gpu.check("cuMemAlloc", allocated)?;
@@ -77,4 +75,17 @@ impl Workspaces {
         self.free = (address, WORDS_BYTES * AT_ONCE);
         Ok(())
     }
+}
+
+/// Writes zeros, and waits until they are there. A stream of its own does it: the context cannot be waited for while one of
+/// its streams captures.
+fn zero(address: u64, bytes: usize) -> Result<(), DriverError> {
+    let stream = result::stream::create(result::stream::StreamKind::NonBlocking)?;
+    // SAFETY: the allocation has that many bytes, and the stream is live.
+    let written = unsafe { result::memset_d8_async(address, 0, bytes, stream) };
+    // SAFETY: the stream is live.
+    let written = written.and_then(|()| unsafe { result::stream::synchronize(stream) });
+    // SAFETY: nothing uses the stream after this.
+    let destroyed = unsafe { result::stream::destroy(stream) };
+    written.and(destroyed)
 }
