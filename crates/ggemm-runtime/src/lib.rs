@@ -49,7 +49,8 @@ pub use plan::{Choice, Plan};
 pub use planner::Planner;
 pub use reference::Reference;
 pub use select::{
-    Candidate, Explanation, Fp8Unmet, PinError, Selection, TYPICAL_GROUPS, TYPICAL_ROWS, Tuning, Unmet, Variant,
+    Calibrated, Candidate, Explanation, Fp8Unmet, PinError, Selection, TYPICAL_GROUPS, TYPICAL_ROWS, Tuning, Unmet,
+    Variant,
 };
 
 pub use ggemm_codegen::cost::{Bound, Prediction};

@@ -43,7 +43,8 @@ pub struct Planner {
 
 impl Planner {
     /// A planner that chooses freely from the runtime's own [`catalogue`](crate::catalogue): what was measured to be
-    /// fastest on this machine, where somebody tuned the problem or one near it, else what is predicted to be.
+    /// fastest on this machine, where somebody tuned the problem, else what is predicted to be, corrected by what was
+    /// measured of problems nearby.
     pub fn new(device: Device) -> Self {
         Planner {
             tuned: Tuned { machine: tune::machine(&device), ..Tuned::default() },
@@ -71,7 +72,7 @@ impl Planner {
 
     /// Chooses by what `table` says was measured on this machine. Tables that were given first come first, then the
     /// user's own (`GGEMM_TABLE`, by default `tuned.jsonl` beside the compile cache), then those that ship; and where
-    /// none has an entry within [`Distance::FARTHEST`](crate::tune::Distance::FARTHEST), the cost model chooses.
+    /// none has an entry of the problem, the cost model chooses, corrected by the entries of problems nearby.
     ///
     /// ```
     /// use ggemm_runtime::tune::Table;

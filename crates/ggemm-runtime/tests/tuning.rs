@@ -11,7 +11,7 @@ use ggemm_runtime::tune::{
     Entry, Event, Machine, Routing, Settings, Store, Summary, Table, TableLocation, Task, Tuner, Turns, on_gpu,
     worth_timing,
 };
-use ggemm_runtime::{Arch, Device, KernelSpec, Operation, Planner, Problem, Selection};
+use ggemm_runtime::{Arch, Candidate, CopyPath, Device, KernelSpec, Operation, Planner, Problem, Selection};
 use simulated::{Simulation, machine};
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -100,7 +100,7 @@ fn a_planner_chooses_what_was_tuned_and_says_so() {
     for task in &tasks {
         let selection = planner.select(task.problem(), Arch::Sm90a).unwrap();
         assert_eq!(chosen(&selection), fastest(&simulation, task)[0], "{task}");
-        assert_eq!(selection.tuning().unwrap().distance.total(), 0.0);
+        assert!(selection.tuning().is_some(), "{task}");
         let text = planner.explain(task.problem(), Arch::Sm90a).unwrap().to_string();
         let line = text.lines().find(|line| line.starts_with("chosen: ")).unwrap();
         assert!(line.contains(" (tuned, ") && line.contains(" predicted "), "{line}");
@@ -139,26 +139,58 @@ fn another_machine_or_architecture_knows_nothing_of_it() {
     }
 }
 
+/// Tasks near a tuned one: what was measured there corrects what is predicted here, less and less with the distance.
 #[test]
-fn the_nearest_decides_up_to_a_distance_and_then_the_model() {
+fn what_was_measured_nearby_corrects_predictions() {
     let (_root, store) = store();
-    let near = task(Operation::Forward, 8, 4096);
-    let far = task(Operation::Forward, 64, 65536);
-    let simulation = tuned(&store, &[near.clone(), far.clone()]);
-    let planner = on_machine(store.read().unwrap());
-    let select = |groups, m| planner.select(&Problem::forward(groups, m, 1536, 2048), Arch::Sm90a).unwrap();
-    for (groups, m, task, distance) in [(8, 8192, &near, 1.0), (16, 8192, &near, 2.0), (64, 32768, &far, 1.0)] {
-        let selection = select(groups, m);
-        assert_eq!(chosen(&selection), fastest(&simulation, task)[0], "G={groups} M={m}");
-        assert_eq!(selection.tuning().unwrap().distance.total(), distance);
+    let measured = task(Operation::Forward, 8, 4096);
+    tuned(&store, std::slice::from_ref(&measured));
+    let tuned_planner = on_machine(store.read().unwrap());
+    let explain = |groups, m| tuned_planner.explain(&Problem::forward(groups, m, 1536, 2048), Arch::Sm90a).unwrap();
+    let entry = store.read().unwrap().get(&machine(), &measured.key()).unwrap().clone();
+    let untuned = planner().explain(measured.problem(), Arch::Sm90a).unwrap();
+    let predicted =
+        |spec: &KernelSpec| untuned.candidates().iter().find(|c| c.variant.spec() == spec).unwrap().prediction.seconds;
+    let mut last = f64::INFINITY;
+    for (groups, m, distance) in [(8, 6000, 0.5), (8, 8192, 1.0), (16, 32768, 2.5)] {
+        let explanation = explain(groups, m);
+        let calibrated = explanation.selection().calibrated().unwrap();
+        assert_eq!(calibrated.entries, 1);
+        assert!((calibrated.nearest.total() - distance).abs() < 0.06, "{:?}", calibrated.nearest);
+        assert_eq!(explanation.selection().tuning(), None);
+        let mut strongest: f64 = 0.0;
+        for candidate in explanation.candidates() {
+            let Some(timing) = entry.timings().find(|timing| timing.variant == *candidate.variant.spec()) else {
+                continue;
+            };
+            // Towards what was measured, and never beyond.
+            let (error, correction) =
+                ((timing.microseconds * 1e-6 / predicted(&timing.variant)).ln(), candidate.correction.ln());
+            assert!(error * correction >= 0.0 && correction.abs() < error.abs(), "{correction} for {error}");
+            strongest = strongest.max((correction / error).abs());
+        }
+        assert!(0.0 < strongest && strongest < last, "{strongest} at {distance}");
+        last = strongest;
+        let fast = explanation.candidates().iter().filter(|c| c.variant.spec().copy != CopyPath::Plain);
+        assert!(fast.map(Candidate::seconds).is_sorted(), "the order is that of the corrected times");
+        assert!(explanation.to_string().contains(" corrected by 1 measured problem, the nearest "));
     }
-    assert_eq!(select(8, 1 << 20).tuning(), None);
-    // A caller that knows how rows are spread finds what was measured so nearer.
-    let even = Task::new("even", near.problem().clone(), vec![512; 8]).unwrap();
-    tuned(&store, std::slice::from_ref(&even));
+    // Far away the model stands alone.
+    let far = explain(8, 1 << 20);
+    assert_eq!(far.selection().calibrated(), None);
+    assert!(far.candidates().iter().all(|c| c.correction == 1.0));
+}
+
+/// A caller that knows how rows are spread finds what was measured so.
+#[test]
+fn rows_that_are_spread_otherwise_are_another_entry() {
+    let (_root, store) = store();
+    let skewed = task(Operation::Forward, 8, 4096);
+    let even = Task::new("even", skewed.problem().clone(), vec![512; 8]).unwrap();
+    let simulation = tuned(&store, &[skewed.clone(), even.clone()]);
     let table = store.read().unwrap();
-    for (routing, task) in [(Routing::Even, &even), (Routing::Skewed, &near)] {
-        let selection = on_machine(table.clone()).routing(routing).select(near.problem(), Arch::Sm90a).unwrap();
+    for (routing, task) in [(Routing::Even, &even), (Routing::Skewed, &skewed)] {
+        let selection = on_machine(table.clone()).routing(routing).select(task.problem(), Arch::Sm90a).unwrap();
         assert_eq!(chosen(&selection), fastest(&simulation, task)[0], "{routing}");
         assert_eq!(selection.tuning().unwrap().routing, routing);
     }
@@ -172,7 +204,7 @@ fn a_batch_invariant_choice_knows_nothing_of_m_and_g() {
     let planner = on_machine(store.read().unwrap()).batch_invariant(true);
     let select = |groups, m| planner.select(&Problem::forward(groups, m, 1536, 2048), Arch::Sm90a).unwrap();
     let first = select(1, 1);
-    assert!(first.tuning().is_some());
+    assert!(first.calibrated().is_some());
     for (groups, m) in [(1, 1 << 20), (4096, 5), (8, 4096), (64, 65536), (64, 8192)] {
         assert_eq!(chosen(&select(groups, m)), chosen(&first), "G={groups} M={m}");
     }

@@ -104,22 +104,29 @@ impl Key {
             return None;
         }
         let routing = if self.routing == other.routing { 0.0 } else { OTHER_ROUTING };
+        let rows_of_group = |p: &Problem| p.m.max(1) as f64 / p.groups.max(1) as f64;
         Some(Distance {
-            layer: 2.0 * (octaves(a.n, b.n) + octaves(a.k, b.k)),
-            batch: octaves(a.groups, b.groups) + octaves(a.m, b.m) + routing,
+            layer: octaves(a.n as f64, b.n as f64) + octaves(a.k as f64, b.k as f64),
+            batch: octaves(rows_of_group(a), rows_of_group(b))
+                + HALF * octaves(a.groups as f64, b.groups as f64)
+                + routing,
         })
     }
 }
 
-/// Rows that are spread otherwise are as far as M that is half an octave away.
+/// Rows that are spread otherwise are as far as groups whose rows are half an octave more.
 const OTHER_ROUTING: f64 = 0.5;
+
+/// As many groups more, each with as many rows, change less than any other dimension does.
+const HALF: f64 = 0.5;
 
 /// How far two problems are from each other: a sum of octaves, which are powers of two between two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Distance {
-    /// Twice the octaves between the two N and between the two K.
+    /// The octaves between the two N and between the two K.
     pub layer: f64,
-    /// The octaves between the two G and between the two M, and half of one where rows are spread otherwise.
+    /// The octaves between the mean rows of a group, half of those between the two G, and half of one where rows are
+    /// spread otherwise.
     pub batch: f64,
 }
 
@@ -127,18 +134,15 @@ impl Distance {
     /// That of a problem from itself.
     pub const NONE: Distance = Distance { layer: 0.0, batch: 0.0 };
 
-    /// The largest distance at which a measurement says more than a prediction does: an M four times as large, or an N
-    /// twice.
-    pub const FARTHEST: f64 = 2.0;
-
     /// The whole of it.
     pub fn total(self) -> f64 {
         self.layer + self.batch
     }
 }
 
-fn octaves(a: usize, b: usize) -> f64 {
-    ((a.max(1) as f64).log2() - (b.max(1) as f64).log2()).abs()
+fn octaves(a: f64, b: f64) -> f64 {
+    let logarithm = |x: f64| if x > 0.0 { x.log2() } else { 0.0 };
+    (logarithm(a) - logarithm(b)).abs()
 }
 
 /// The half power of two that is nearest, as a whole number.
@@ -226,9 +230,11 @@ mod tests {
         let distance = |problem: &Problem| key(&base()).distance(&key(problem)).unwrap();
         assert_eq!(distance(&base()), Distance { layer: 0.0, batch: 0.0 });
         assert_eq!(distance(&Problem::forward(8, 16384, 1536, 2048)), Distance { layer: 0.0, batch: 2.0 });
-        assert_eq!(distance(&Problem::forward(16, 4096, 1536, 2048)), Distance { layer: 0.0, batch: 1.0 });
-        assert_eq!(distance(&Problem::forward(8, 4096, 3072, 2048)), Distance { layer: 2.0, batch: 0.0 });
-        assert_eq!(distance(&Problem::forward(8, 4096, 1536, 1024)).total(), 2.0);
+        // Twice the groups with half the rows each, and with as many.
+        assert_eq!(distance(&Problem::forward(16, 4096, 1536, 2048)), Distance { layer: 0.0, batch: 1.5 });
+        assert_eq!(distance(&Problem::forward(16, 8192, 1536, 2048)), Distance { layer: 0.0, batch: 0.5 });
+        assert_eq!(distance(&Problem::forward(8, 4096, 3072, 2048)), Distance { layer: 1.0, batch: 0.0 });
+        assert_eq!(distance(&Problem::forward(8, 4096, 1536, 1024)).total(), 1.0);
         let even = Key::new(&base(), Routing::Even);
         assert_eq!(even.distance(&key(&base())), Some(Distance { layer: 0.0, batch: 0.5 }));
         // Nothing at all has a distance too.

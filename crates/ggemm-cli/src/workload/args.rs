@@ -23,7 +23,7 @@ pub(crate) struct WhatArgs {
     #[arg(long, value_name = "GPUS", value_parser = parsers::count, requires = "model")]
     pub(crate) expert_parallel: Option<usize>,
     /// The layers of a file in the form of benches/gpu/suite.json, or of a suite that is built in: public, which it is
-    /// without a word, or held-out
+    /// without a word, held-out or calibration
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = SuiteArg::DEFAULT)]
     pub(crate) suite: Option<SuiteArg>,
     /// These cases of the suite alone, separated by commas

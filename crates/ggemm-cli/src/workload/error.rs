@@ -6,7 +6,7 @@ use ggemm_runtime::tune::{ModelError, SuiteError};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WorkloadError {
     /// A file that is no suite, or a layer that means nothing.
-    #[error("--suite: {0} (built in: public and held-out)")]
+    #[error("--suite: {0} (built in: public, held-out and calibration)")]
     Suite(SuiteError),
     /// A layer that means nothing.
     #[error(transparent)]

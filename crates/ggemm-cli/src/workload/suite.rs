@@ -13,6 +13,8 @@ pub(crate) enum SuiteArg {
     Public,
     /// Layers of other models, and odd ones: what choices are judged by that nobody fitted to them.
     HeldOut,
+    /// Layers of no model, spread over what models may have: what choices for all others are corrected by.
+    Calibration,
     /// A file.
     File(PathBuf),
 }
@@ -29,6 +31,7 @@ impl SuiteArg {
         match self {
             SuiteArg::Public => Suite::parse(include_str!("../../suites/public.json")),
             SuiteArg::HeldOut => Suite::parse(include_str!("../../suites/held-out.json")),
+            SuiteArg::Calibration => Suite::parse(include_str!("../../suites/calibration.json")),
             SuiteArg::File(path) => Suite::read(path),
         }
     }
@@ -41,6 +44,7 @@ impl FromStr for SuiteArg {
         Ok(match text {
             "public" => SuiteArg::Public,
             "held-out" => SuiteArg::HeldOut,
+            "calibration" => SuiteArg::Calibration,
             path => SuiteArg::File(path.into()),
         })
     }
@@ -72,10 +76,15 @@ mod tests {
         assert!(held_out.layers.iter().all(|layer| layer.source.is_some()), "each shape is from somewhere");
     }
 
-    /// What is held out is in no way what was tuned: the same problem, as tables know it.
+    /// What is held out is in no way what is tuned: no such problem as tables know it, and no layer of the calibration's
+    /// with other rows.
     #[test]
-    fn what_is_held_out_is_not_public() {
-        let public = keys(&SuiteArg::Public);
-        assert!(keys(&SuiteArg::HeldOut).is_disjoint(&public));
+    fn what_is_held_out_is_neither_public_nor_of_the_calibration() {
+        let held_out = keys(&SuiteArg::HeldOut);
+        assert!(held_out.is_disjoint(&keys(&SuiteArg::Public)) && held_out.is_disjoint(&keys(&SuiteArg::Calibration)));
+        let layers = |suite: &SuiteArg| -> HashSet<(usize, usize)> {
+            suite.read().unwrap().layers.iter().map(|layer| (layer.n, layer.k)).collect()
+        };
+        assert!(layers(&SuiteArg::HeldOut).is_disjoint(&layers(&SuiteArg::Calibration)));
     }
 }

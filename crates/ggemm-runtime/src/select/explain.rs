@@ -31,12 +31,14 @@ impl Explanation {
         rule: Rule,
     ) -> Result<Self, Error> {
         let selection = Selection::new(sets, tuned, problem, arch, rule)?;
-        let demand = Demand::new(&rule.weighed(problem), arch);
+        let weighed = rule.weighed(problem);
+        let demand = Demand::new(&weighed, arch);
+        let calibration = tuned.calibration(sets, &weighed, &demand)?;
         let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
         for variant in variant::of_family(sets, demand.family())? {
             let outdone = || (!variant.runs_on(arch)).then_some(Unmet::Outdone { arch });
             match demand.unmet(variant.spec(), Some(variant.contract())).or_else(outdone) {
-                None => candidates.push(Candidate::new(variant, &demand)),
+                None => candidates.push(Candidate::new(variant, &demand, calibration.as_ref())),
                 Some(unmet) => left_out.push((variant, unmet)),
             }
         }
@@ -85,8 +87,12 @@ impl fmt::Display for Explanation {
             None => write!(f, "\ntensors' addresses must be multiples of {needed} bytes")?,
         }
         write!(f, "\ncandidates:")?;
-        for Candidate { variant, prediction } in candidates {
+        for candidate in candidates {
+            let Candidate { variant, prediction, .. } = candidate;
             write!(f, "\n  {}::{}: {prediction}", variant.set(), variant.name())?;
+            if selection.calibrated().is_some() {
+                write!(f, ", {:.1} us corrected", candidate.seconds() * 1e6)?;
+            }
         }
         if !left_out.is_empty() {
             write!(f, "\nleft out:")?;

@@ -1,6 +1,8 @@
 //! Which variant computes a problem on an architecture: the one that was measured to be fastest where somebody tuned
-//! the problem, or one near it, on this very machine; else of all that can, the one whose predicted time is least.
+//! the problem on this very machine; else of all that can, the one whose predicted time is least, corrected by what was
+//! measured nearby.
 
+mod calibration;
 mod demand;
 mod explain;
 #[cfg(feature = "generate")]
@@ -22,6 +24,8 @@ use crate::error::Error;
 use crate::plan::Choice;
 use demand::Demand;
 
+pub use calibration::Calibrated;
+use calibration::Calibration;
 pub use demand::{Fp8Unmet, Unmet};
 pub use explain::Explanation;
 pub(crate) use memo::Memo;
@@ -67,14 +71,22 @@ impl Rule {
 pub struct Candidate {
     /// The variant.
     pub variant: &'static Variant,
-    /// Its time.
+    /// Its time by the cost model.
     pub prediction: Prediction,
+    /// What that is to be multiplied by, as measurements of problems nearby say; 1 without any.
+    pub correction: f64,
 }
 
 impl Candidate {
-    fn new(variant: &'static Variant, demand: &Demand) -> Self {
+    fn new(variant: &'static Variant, demand: &Demand, calibration: Option<&Calibration>) -> Self {
         let prediction = cost::predict(variant.spec(), variant.contract(), &demand.contraction, demand.arch);
-        Candidate { variant, prediction }
+        let correction = calibration.map_or(1.0, |calibration| calibration.of(variant.spec()));
+        Candidate { variant, prediction, correction }
+    }
+
+    /// The time that is expected of one launch, in seconds: the prediction, corrected.
+    pub fn seconds(&self) -> f64 {
+        self.prediction.seconds * self.correction
     }
 
     /// Whether it comes before another. Ties stay with what was there first: an earlier set, an earlier place.
@@ -82,10 +94,10 @@ impl Candidate {
         other.as_ref().is_none_or(|other| self.order(other).is_lt())
     }
 
-    /// The fastest first; a plain variant only where no other will do, whatever is predicted.
+    /// The fastest first; a plain variant only where no other will do, whatever is expected.
     fn order(&self, other: &Candidate) -> Ordering {
         let plain = |c: &Candidate| c.variant.spec().copy == CopyPath::Plain;
-        plain(self).cmp(&plain(other)).then(self.prediction.seconds.total_cmp(&other.prediction.seconds))
+        plain(self).cmp(&plain(other)).then(self.seconds().total_cmp(&other.seconds()))
     }
 }
 
@@ -99,7 +111,9 @@ pub struct Selection {
     preferred: Candidate,
     /// What the preferred one's measurement was, where it was chosen for that.
     tuning: Option<Tuning>,
-    /// The best predicted of the others.
+    /// What corrected the predictions.
+    calibrated: Option<Calibrated>,
+    /// The best of the others, by what is expected of them.
     next: Option<Candidate>,
     fallback: Option<Candidate>,
     candidates: usize,
@@ -116,13 +130,16 @@ impl Selection {
         let weighed = rule.weighed(problem);
         let demand = Demand::new(&weighed, arch);
         if let Rule::Pinned(spec) = rule {
-            let preferred = Candidate::new(pin::find(sets, spec, problem, &demand)?, &demand);
-            return Ok(Selection { rule, preferred, tuning: None, next: None, fallback: None, candidates: 1 });
+            let preferred = Candidate::new(pin::find(sets, spec, problem, &demand)?, &demand, None);
+            let (tuning, calibrated) = (None, None);
+            return Ok(Selection { rule, preferred, tuning, calibrated, next: None, fallback: None, candidates: 1 });
         }
+        let calibration = tuned.calibration(sets, &weighed, &demand)?;
+        let calibrated = calibration.as_ref().map(Calibration::said);
         let (mut best, mut next, mut fallback) = (None, None, None);
         let mut candidates = 0;
         for variant in variant::of_family(sets, demand.family())?.filter(|v| demand.met_by(v)) {
-            let candidate = Candidate::new(variant, &demand);
+            let candidate = Candidate::new(variant, &demand, calibration.as_ref());
             candidates += 1;
             if takes_any_alignment(variant) && candidate.beats(&fallback) {
                 fallback = Some(candidate);
@@ -143,14 +160,15 @@ impl Selection {
                 false => Error::NoVariant { problem: problem_text, arch },
             });
         };
-        let Some((measured, tuning)) = tuned.choose(sets, &weighed, &demand, rule)? else {
-            return Ok(Selection { rule, preferred: predicted, tuning: None, next, fallback, candidates });
+        let Some((measured, tuning)) = tuned.choose(sets, &weighed, &demand)? else {
+            let (preferred, tuning) = (predicted, None);
+            return Ok(Selection { rule, preferred, tuning, calibrated, next, fallback, candidates });
         };
         if !std::ptr::eq(measured, predicted.variant) {
             next = Some(predicted);
         }
-        let preferred = Candidate::new(measured, &demand);
-        Ok(Selection { rule, preferred, tuning: Some(tuning), next, fallback, candidates })
+        let preferred = Candidate::new(measured, &demand, calibration.as_ref());
+        Ok(Selection { rule, preferred, tuning: Some(tuning), calibrated, next, fallback, candidates })
     }
 
     /// The best variant, for tensors whose addresses are as aligned as it needs.
@@ -161,6 +179,11 @@ impl Selection {
     /// What was measured of the best variant, where it was chosen for that.
     pub fn tuning(&self) -> Option<Tuning> {
         self.tuning
+    }
+
+    /// Which measurements corrected the predictions, where any did.
+    pub fn calibrated(&self) -> Option<Calibrated> {
+        self.calibrated
     }
 
     /// The best variant that takes tensors at any address; `None` where a variant is pinned that does not.
@@ -190,20 +213,24 @@ fn takes_any_alignment(variant: &Variant) -> bool {
 /// The reason in a phrase.
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Selection { rule, preferred: Candidate { prediction, .. }, tuning, next, candidates, .. } = self;
+        let Selection { rule, preferred, tuning, calibrated, next, candidates, .. } = self;
         match rule {
             Rule::Fastest => {}
             Rule::BatchInvariant => write!(f, "batch-invariant, as for G={TYPICAL_GROUPS} M={TYPICAL_ROWS}: ")?,
-            Rule::Pinned(_) => return write!(f, "pinned; {prediction}"),
+            Rule::Pinned(_) => return write!(f, "pinned; {}", preferred.prediction),
         }
-        let named = |next: &Candidate| format!("{} at {:.1} us", next.variant.name(), next.prediction.seconds * 1e6);
+        if let Some(tuning) = tuning {
+            write!(f, "{tuning}; ")?;
+        }
+        write!(f, "{}", preferred.prediction)?;
+        if let Some(calibrated) = calibrated {
+            write!(f, ", {:.1} us when {calibrated}", preferred.seconds() * 1e6)?;
+        }
+        let named = |next: &Candidate| format!("{} at {:.1} us", next.variant.name(), next.seconds() * 1e6);
         match (tuning, next) {
-            (Some(tuning), None) => write!(f, "{tuning}; {prediction}, the only candidate"),
-            (Some(tuning), Some(next)) => write!(f, "{tuning}; {prediction}, of the others best: {}", named(next)),
-            (None, None) => write!(f, "{prediction}, the only candidate"),
-            (None, Some(next)) => {
-                write!(f, "{prediction}, best of {candidates} candidates; next: {}", named(next))
-            }
+            (_, None) => f.write_str(", the only candidate"),
+            (Some(_), Some(next)) => write!(f, ", of the others best: {}", named(next)),
+            (None, Some(next)) => write!(f, ", best of {candidates} candidates; next: {}", named(next)),
         }
     }
 }

@@ -1,14 +1,15 @@
-//! A choice that was measured.
+//! Choices that were measured, and measurements of problems nearby.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use ggemm_codegen::Problem;
-use ggemm_table::{Distance, Entry, Found, Key, Machine, Routing, Store, Table, TableError, TableLocation, Timing};
+use ggemm_table::{Entry, Found, Key, Machine, Routing, Store, Table, TableError, TableLocation, Timing};
 
+use super::calibration::Calibration;
 use super::demand::Demand;
+use super::shipped;
 use super::variant::{self, ReadSet, Variant};
-use super::{Rule, shipped};
 use crate::error::Error;
 
 /// Where a planner's measured choices come from, and the machine that they must have been measured on.
@@ -22,73 +23,66 @@ pub(crate) struct Tuned {
     pub(crate) routing: Routing,
 }
 
-/// The measurement that a variant was chosen for.
+/// The measurement that a variant was chosen for: one of this very problem, as far as measurements tell problems apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Tuning {
     /// The GPU's time of one launch, in microseconds.
     pub microseconds: f64,
-    /// How far the problem that was measured is from the one that was chosen for.
-    pub distance: Distance,
-    /// G of the problem that was measured.
-    pub groups: usize,
-    /// Its M.
+    /// M of the problem that was measured.
     pub m: usize,
-    /// Its N.
-    pub n: usize,
-    /// Its K.
-    pub k: usize,
     /// How its rows were spread.
     pub routing: Routing,
 }
 
 impl fmt::Display for Tuning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tuning { microseconds, distance, groups, m, n, k, routing } = self;
-        write!(f, "tuned, {microseconds:.1} us measured for G={groups} M={m} N={n} K={k} {routing}")?;
-        match distance.total() {
-            0.0 => Ok(()),
-            far => write!(f, ", {far:.1} octaves away"),
-        }
+        let Tuning { microseconds, m, routing } = self;
+        write!(f, "tuned, {microseconds:.1} us measured for M={m} {routing}")
     }
 }
 
 impl Tuned {
-    /// The variant that was measured to be fastest for a problem, or for the nearest that was tuned on this machine.
+    /// The variant that was measured to be fastest for a problem.
     ///
-    /// Of an entry's variants it is the first that can compute the problem. An earlier table wins where two are equally
-    /// near: the caller's, then the user's file, then what ships.
+    /// Of an entry's variants it is the first that can compute the problem. An earlier table comes first: the caller's,
+    /// then the user's file, then what ships.
     pub(super) fn choose(
         &self,
         sets: &[&'static ReadSet],
         problem: &Problem,
         demand: &Demand,
-        rule: Rule,
     ) -> Result<Option<(&'static Variant, Tuning)>, Error> {
-        let Some(machine) = self.machine.as_ref().filter(|machine| machine.arch() == Some(demand.arch)) else {
-            return Ok(None);
-        };
+        let Some(machine) = self.machine(demand) else { return Ok(None) };
         let key = Key::new(problem, self.routing);
-        // A batch-invariant choice knows nothing of the batch, and is the same however far that is.
-        let within = |found: &Found<'_>| match rule {
-            Rule::BatchInvariant => found.distance.layer <= Distance::FARTHEST,
-            _ => found.distance.total() <= Distance::FARTHEST,
-        };
-        let tables = || self.tables.iter().map(Arc::as_ref).chain(users()).chain([shipped::table()]);
-        // Its own entry is found at once; only where there is none are distances taken.
-        for found in tables().filter_map(|table| table.exact(machine, &key)) {
-            if let Some(choice) = fitting(sets, demand, found)? {
-                return Ok(Some(choice));
-            }
-        }
-        let mut near: Vec<Found<'_>> = tables().flat_map(|table| table.near(machine, &key)).filter(within).collect();
-        near.sort_by(|a, b| a.distance.total().total_cmp(&b.distance.total()));
-        for found in near {
-            if let Some(choice) = fitting(sets, demand, found)? {
+        for entry in self.tables().filter_map(|table| table.get(machine, &key)) {
+            if let Some(choice) = fitting(sets, demand, entry)? {
                 return Ok(Some(choice));
             }
         }
         Ok(None)
+    }
+
+    /// What was measured of problems that are near.
+    pub(super) fn calibration(
+        &self,
+        sets: &[&'static ReadSet],
+        problem: &Problem,
+        demand: &Demand,
+    ) -> Result<Option<Calibration>, Error> {
+        let Some(machine) = self.machine(demand) else { return Ok(None) };
+        let key = Key::new(problem, self.routing);
+        let mut near: Vec<Found<'_>> = self.tables().flat_map(|table| table.near(machine, &key)).collect();
+        near.sort_by(|a, b| a.distance.total().total_cmp(&b.distance.total()));
+        Calibration::new(sets, demand, near.into_iter())
+    }
+
+    fn machine(&self, demand: &Demand) -> Option<&Machine> {
+        self.machine.as_ref().filter(|machine| machine.arch() == Some(demand.arch))
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.tables.iter().map(Arc::as_ref).chain(users()).chain([shipped::table()])
     }
 }
 
@@ -96,13 +90,12 @@ impl Tuned {
 fn fitting(
     sets: &[&'static ReadSet],
     demand: &Demand,
-    Found { entry, distance }: Found<'_>,
+    entry: &Entry,
 ) -> Result<Option<(&'static Variant, Tuning)>, Error> {
-    let Entry { problem: Problem { groups, m, n, k, .. }, routing, .. } = *entry;
     for &Timing { variant: spec, microseconds } in entry.timings() {
         let able = |v: &&'static Variant| *v.spec() == spec && demand.met_by(v);
         if let Some(variant) = variant::of_family(sets, demand.family())?.find(able) {
-            return Ok(Some((variant, Tuning { microseconds, distance, groups, m, n, k, routing })));
+            return Ok(Some((variant, Tuning { microseconds, m: entry.problem.m, routing: entry.routing })));
         }
     }
     Ok(None)

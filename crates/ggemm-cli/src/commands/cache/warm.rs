@@ -33,7 +33,7 @@ pub(crate) struct WarmArgs {
     #[arg(long, value_delimiter = ',', value_name = "ARCH,…", value_parser = parsers::arch())]
     arch: Vec<Arch>,
     /// Warm for the layers of a file in the form of benches/gpu/suite.json, or of a suite that is built in: public, which
-    /// it is without a word, or held-out
+    /// it is without a word, held-out or calibration
     #[arg(
         long, value_name = "FILE", num_args = 0..=1, default_missing_value = SuiteArg::DEFAULT,
         conflicts_with_all = ["ProblemArgs", "MemoryArgs"]
