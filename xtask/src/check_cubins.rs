@@ -2,8 +2,9 @@
 //!
 //! Each is compiled by the pinned nvcc for each architecture it ships for. A spill, a stack frame or a compiler's
 //! warning is a failure: each of them costs speed that no test on a CPU would miss. Results are cached by the source's
-//! hash, so that a change compiles only what it changed. Then the cubins are held against the committed attestations:
-//! stale and missing ones are listed, malformed and failing ones are failures.
+//! hash, so that a change compiles only what it changed; and what came out clean is written down ([`Compiled`]), so that
+//! the tests compile only what is not. Then the cubins are held against the committed attestations: stale and missing ones
+//! are listed, malformed and failing ones are failures.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
@@ -15,10 +16,11 @@ use std::time::{Duration, Instant};
 use comfy_table::{Table, presets};
 use ggemm_attest::{CubinHash, Cubins};
 use ggemm_codegen::{Arch, QuantizeSpec, catalogue, generate, generate_quantizer};
-use ggemm_compile::{Cache, CacheLocation, Compiler, Cubin, Origin, Request, Target};
+use ggemm_compile::{Cache, CacheKey, CacheLocation, Compiler, Cubin, Origin, Request, Target};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::attestations::{self, Listing};
+use crate::compiled::{Clean, Compiled};
 use crate::{Result, cuda};
 
 /// One kernel for one architecture.
@@ -67,40 +69,79 @@ fn jobs() -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-/// Compiles all that ships, prints a summary, and fails if anything is wrong.
-pub(crate) fn run(threads: usize) -> Result<()> {
-    let report = all(threads)?;
+/// Which kernels are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All, and what came out clean is written down.
+    All,
+    /// Those of which nothing is written down, and a sample of the others.
+    Unknown,
+}
+
+/// Of a hundred kernels that are known to be clean, so many are compiled all the same.
+const SAMPLE_PERCENT: u64 = 4;
+
+/// Compiles what ships, prints a summary, and fails if anything is wrong.
+pub(crate) fn run(extent: Extent, threads: usize) -> Result<()> {
+    let report = check(jobs()?, extent, threads)?;
     println!("{report}");
     let ledger = attestations::ledger(&report);
     print!("{}", Listing(&ledger));
     report.verdict()?;
+    if extent == Extent::All {
+        report.compiled.write()?;
+    }
     attestations::trusted(&ledger)
 }
 
 /// Compiles all that ships.
 pub(crate) fn all(threads: usize) -> Result<Report> {
-    check(jobs()?, threads)
+    check(jobs()?, Extent::All, threads)
 }
 
 /// Compiles the jobs with the pinned nvcc, through a cache of their own that all clones share.
-pub(crate) fn check(jobs: Vec<Job>, threads: usize) -> Result<Report> {
+pub(crate) fn check(jobs: Vec<Job>, extent: Extent, threads: usize) -> Result<Report> {
     let compiler = Compiler::from(cuda::toolkit()?.nvcc);
     let cache = Cache::open(CacheLocation::At(cuda::user_cache()?.join("check-cubins")));
     if let Some(reason) = cache.bypass() {
         eprintln!("warning: {reason}");
     }
+    let known = if extent == Extent::All { Compiled::default() } else { Compiled::read()? };
     Ok(check_with(jobs, threads, |job| {
         let request = Request::new(&job.name, &job.source, &job.target);
-        cache.get_or_compile(&compiler, &request).map_err(|error| error.to_string())
+        let key = CacheKey::of(&compiler, &request).text();
+        let clean = known.find(&job.target.to_string(), &job.name, &key).cloned();
+        if let Some(clean) = clean.as_ref().filter(|clean| !known.samples(&clean.key, SAMPLE_PERCENT)) {
+            return Ok(Outcome::Known(clean.clone()));
+        }
+        let (cubin, origin) = cache.get_or_compile(&compiler, &request).map_err(|error| error.to_string())?;
+        match clean {
+            Some(clean) if clean.cubin != CubinHash::of(&cubin.bytes) => Err(format!(
+                "xtask/compiled.json has another cubin of it ({}); run `cargo xtask check-cubins`",
+                clean.cubin.short()
+            )),
+            _ => Ok(Outcome::Compiled { key, cubin, origin }),
+        }
     }))
 }
 
+/// What became of a job.
+enum Outcome {
+    /// It was compiled, from and by what `key` says.
+    Compiled {
+        /// The hash of all that decides.
+        key: String,
+        /// What came out.
+        cubin: Cubin,
+        /// Where it came from.
+        origin: Origin,
+    },
+    /// It was compiled before.
+    Known(Clean),
+}
+
 /// Runs the jobs through `compile`, `threads` at a time.
-fn check_with(
-    jobs: Vec<Job>,
-    threads: usize,
-    compile: impl Fn(&Job) -> Result<(Cubin, Origin), String> + Sync,
-) -> Report {
+fn check_with(jobs: Vec<Job>, threads: usize, compile: impl Fn(&Job) -> Result<Outcome, String> + Sync) -> Report {
     let start = Instant::now();
     let bar = progress_bar(jobs.len());
     let report = Mutex::new(Report { jobs: jobs.len(), ..Report::default() });
@@ -155,6 +196,7 @@ pub(crate) struct Report {
     jobs: usize,
     done: usize,
     hits: usize,
+    known: usize,
     uncached: Option<String>,
     worst_registers: Option<(u32, String)>,
     spilling: usize,
@@ -164,32 +206,55 @@ pub(crate) struct Report {
     offenders: Vec<Offender>,
     /// The hash of each cubin that ships.
     pub(crate) cubins: Cubins,
+    compiled: Compiled,
     wall: Duration,
 }
 
 impl Report {
-    fn add(&mut self, job: &Job, result: Result<(Cubin, Origin), String>) {
+    fn add(&mut self, job: &Job, result: Result<Outcome, String>) {
         self.done += 1;
+        let target = job.target.to_string();
         let faults = match result {
             Err(error) => {
                 self.failed += 1;
                 vec![error]
             }
-            Ok((cubin, origin)) => {
+            Ok(Outcome::Known(clean)) => {
+                self.known += 1;
+                self.count_registers(job, clean.registers);
+                self.owes_attestation(job, &clean.cubin);
+                Vec::new()
+            }
+            Ok(Outcome::Compiled { key, cubin, origin }) => {
                 match origin {
                     Origin::Hit => self.hits += 1,
                     Origin::Bypassed(reason) => self.uncached = Some(reason.to_string()),
                     _ => {}
                 }
-                if job.ships {
-                    let cubins = self.cubins.entry(job.target.to_string()).or_default();
-                    cubins.insert(job.name.clone(), CubinHash::of(&cubin.bytes));
+                let hash = CubinHash::of(&cubin.bytes);
+                self.owes_attestation(job, &hash);
+                let faults = self.judge(job, &cubin);
+                if let Some(facts) = cubin.facts.filter(|_| faults.is_empty()) {
+                    let clean = Clean { key, cubin: hash, registers: facts.registers };
+                    self.compiled.insert(&target, &job.name, clean);
                 }
-                self.judge(job, &cubin)
+                faults
             }
         };
         if !faults.is_empty() {
             self.offenders.push(Offender { name: job.name.clone(), target: job.target.clone(), faults });
+        }
+    }
+
+    fn owes_attestation(&mut self, job: &Job, cubin: &CubinHash) {
+        if job.ships {
+            self.cubins.entry(job.target.to_string()).or_default().insert(job.name.clone(), cubin.clone());
+        }
+    }
+
+    fn count_registers(&mut self, job: &Job, registers: u32) {
+        if self.worst_registers.as_ref().is_none_or(|(worst, _)| registers > *worst) {
+            self.worst_registers = Some((registers, format!("{} {}", job.name, job.target)));
         }
     }
 
@@ -201,9 +266,7 @@ impl Report {
                 faults.push("the compiler reports no registers: the source holds no kernel".to_owned());
             }
             Some(facts) => {
-                if self.worst_registers.as_ref().is_none_or(|(worst, _)| facts.registers > *worst) {
-                    self.worst_registers = Some((facts.registers, format!("{} {}", job.name, job.target)));
-                }
+                self.count_registers(job, facts.registers);
                 if facts.spills() {
                     self.spilling += 1;
                     let (stores, loads) = (facts.spill_store_bytes, facts.spill_load_bytes);
@@ -252,6 +315,7 @@ impl fmt::Display for Report {
         let mut table = Table::new();
         table.load_style(presets::UTF8_BORDERS_ONLY);
         table.add_row(["cubins", &self.jobs.to_string()]);
+        table.add_row(["known to be clean", &self.known.to_string()]);
         table.add_row(["from the cache", &self.hits.to_string()]);
         table.add_row(["most registers", &worst]);
         table.add_row(["with spills", &self.spilling.to_string()]);
@@ -280,9 +344,25 @@ ptxas info    : Used 168 registers, used 1 barriers
         Job { name: name.to_owned(), source: String::new(), target: "sm_90a".parse().unwrap(), ships: true }
     }
 
+    fn compiled(log: &str, origin: Origin) -> Result<Outcome, String> {
+        Ok(Outcome::Compiled { key: "its key".to_owned(), cubin: Cubin::new(vec![1], log.to_owned()), origin })
+    }
+
     /// Checks one job whose compiler says so.
     fn check_one(log: &str) -> Report {
-        check_with(vec![job("k")], 1, |_| Ok((Cubin::new(vec![1], log.to_owned()), Origin::Compiled)))
+        check_with(vec![job("k")], 1, |_| compiled(log, Origin::Compiled))
+    }
+
+    #[test]
+    fn what_is_known_to_be_clean_counts_as_if_it_were_compiled() {
+        let first = check_one(CLEAN);
+        let known = first.compiled.find("sm_90a", "k", "its key").unwrap().clone();
+        let report = check_with(vec![job("k")], 1, |_| Ok(Outcome::Known(known.clone())));
+        report.verdict().unwrap();
+        assert_eq!((report.known, report.worst_registers, report.cubins), (1, first.worst_registers, first.cubins));
+        // What is not clean is not known.
+        let spilling = check_one(&CLEAN.replace("0 bytes spill stores", "8 bytes spill stores"));
+        assert_eq!(spilling.compiled, Compiled::default());
     }
 
     #[test]
@@ -296,7 +376,7 @@ ptxas info    : Used 168 registers, used 1 barriers
     #[test]
     fn what_only_tests_show_owes_no_attestation() {
         let shown = Job { ships: false, ..job("k") };
-        let report = check_with(vec![shown], 1, |_| Ok((Cubin::new(vec![1], CLEAN.to_owned()), Origin::Compiled)));
+        let report = check_with(vec![shown], 1, |_| compiled(CLEAN, Origin::Compiled));
         report.verdict().unwrap();
         assert!(report.cubins.is_empty());
     }
@@ -323,7 +403,7 @@ ptxas info    : Used 168 registers, used 1 barriers
         let jobs = ["a", "b", "c", "d"].map(job).into();
         let report = check_with(jobs, 2, |job| match job.name.as_str() {
             "b" | "c" => Err(format!("no {}", job.name)),
-            _ => Ok((Cubin::new(vec![1], CLEAN.to_owned()), Origin::Hit)),
+            _ => compiled(CLEAN, Origin::Hit),
         });
         assert_eq!((report.done, report.hits, report.failed), (4, 2, 2));
         let names: Vec<_> = report.offenders.iter().map(|offender| offender.name.as_str()).collect();
@@ -341,7 +421,7 @@ ptxas info    : Used 168 registers, used 1 barriers
     fn the_summary_names_the_worst() {
         let report = check_with(vec![job("small"), job("large")], 1, |job| {
             let registers = if job.name == "large" { "200" } else { "100" };
-            Ok((Cubin::new(vec![1], CLEAN.replace("168", registers)), Origin::Hit))
+            compiled(&CLEAN.replace("168", registers), Origin::Hit)
         });
         let text = report.to_string();
         assert!(text.contains("200 (large sm_90a)"), "{text}");
@@ -362,13 +442,13 @@ ptxas info    : Used 168 registers, used 1 barriers
             ships: true,
         };
         let targets = ["sm_80", "sm_90a", "sm_100a", "sm_120a"];
-        let report = check(targets.map(|target| job("saxpy", saxpy, target)).into(), 2).unwrap();
+        let report = check(targets.map(|target| job("saxpy", saxpy, target)).into(), Extent::All, 2).unwrap();
         println!("{report}");
         report.verdict().unwrap();
-        let again = check(targets.map(|target| job("saxpy", saxpy, target)).into(), 2).unwrap();
+        let again = check(targets.map(|target| job("saxpy", saxpy, target)).into(), Extent::All, 2).unwrap();
         println!("{again}");
         assert_eq!(again.hits, 4);
-        let report = check(vec![job("stack", stack, "sm_90a")], 2).unwrap();
+        let report = check(vec![job("stack", stack, "sm_90a")], Extent::All, 2).unwrap();
         println!("{report}");
         let text = report.verdict().expect_err("a stack").to_string();
         assert!(text.contains("stack sm_90a") && text.contains("stack: 256 bytes"), "{text}");

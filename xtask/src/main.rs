@@ -4,6 +4,7 @@ mod attestations;
 mod bundle;
 mod cargo;
 mod check_cubins;
+mod compiled;
 mod cuda;
 mod mutants;
 mod python;
@@ -29,8 +30,8 @@ struct Arguments {
 enum Chore {
     /// Fetch the pinned CUDA compiler, if it is not there yet, and print its root (a CUDA_HOME)
     Cuda,
-    /// Compile every kernel that ships, for every architecture it ships for; fail on a spill or a warning, and list what
-    /// no attestation covers
+    /// Compile every kernel that ships, for every architecture it ships for; fail on a spill or a warning, list what no
+    /// attestation covers, and write down in xtask/compiled.json what is clean, which the tests need not compile again
     CheckCubins {
         /// How many compilers run at once
         #[arg(long, default_value_t = 2)]
@@ -64,7 +65,7 @@ fn root() -> PathBuf {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Cuda => cuda::run(),
-        Chore::CheckCubins { threads } => check_cubins::run(threads),
+        Chore::CheckCubins { threads } => check_cubins::run(check_cubins::Extent::All, threads),
         Chore::Mutants(options) => mutants::run(&options),
         Chore::ReleaseCheck { threads } => attestations::release_check(threads),
         Chore::Bundle(options) => bundle::run(&options),

@@ -36,6 +36,12 @@ impl CacheKey {
         Self { hash: hasher.finalize(), made }
     }
 
+    /// The hash as text: what tells this compilation from every other.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.hash.to_hex().to_string()
+    }
+
     /// The hash, which seeds the entry's own: an entry under another key's name is noticed.
     pub(super) fn hash(&self) -> &Hash {
         &self.hash
