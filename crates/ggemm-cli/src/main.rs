@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod error;
 mod files;
+mod fp8;
 mod logging;
 mod memory;
 mod names;

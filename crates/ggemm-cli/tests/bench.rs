@@ -72,6 +72,20 @@ fn the_cpu_is_timed_and_recorded() {
 }
 
 #[test]
+fn quantized_operands_are_timed() {
+    let (_, record) = measured("-g 2 -m 40 -n 128 -k 256 --quantize e4m3 --scaling row --fast-accumulation");
+    let rows = record["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        assert_eq!((&row["operand"], &row["scaling"], &row["output"]), (&json!("e4m3"), &json!("row"), &json!("bf16")));
+        assert_eq!(row["fast_accumulation"], json!(true), "{row}");
+    }
+    let layouts: Vec<&Value> = rows.iter().map(|row| &row["weight_layout"]).collect();
+    assert_eq!(layouts, ["nk", "kn", "nk"], "weights lie along the reduction");
+    assert_eq!(rows[2]["reduction_blocks"], json!(true));
+}
+
+#[test]
 fn sweeps_go_along_their_axis() {
     let (printed, record) = measured("-g 4 -m 32 -n 8 -k 8 --ops forward --sweep m --points 4,16,64");
     assert_eq!(numbers(&record, "m").collect::<Vec<f64>>(), [4.0, 16.0, 64.0]);

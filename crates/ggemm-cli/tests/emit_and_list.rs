@@ -192,6 +192,10 @@ fn list_ranks_for_a_problem() {
     assert!(times.len() > 3 && times.is_sorted() && times[0] > 0.0, "{times:?}");
     assert!(json.as_array().unwrap().iter().all(|r| r["name"].as_str().unwrap().starts_with("ggemm_reduction_")));
     // Rows that are no multiple of 16 bytes: the plain variants alone.
+    let fp8 =
+        line("list --op grad_x -g 8 -m 4096 -n 1024 -k 512 --quantize e4m3 --scaling row --fast-accumulation --names");
+    let fp8 = fp8.passed();
+    assert!(fp8.lines().count() > 1 && fp8.lines().all(|name| name.contains("_e4m3_f32_bf16_")), "{fp8}");
     let odd = line("list --op forward -g 8 -m 4096 -n 1023 -k 511 --names").passed();
     assert_eq!(odd.lines().count(), 2);
     assert!(odd.lines().all(|name| name.contains("_plain")), "{odd}");

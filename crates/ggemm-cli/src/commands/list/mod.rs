@@ -6,7 +6,7 @@ use std::io::Write;
 
 use clap::Args;
 use ggemm_codegen::cost::ctas_per_sm;
-use ggemm_codegen::{Arch, Contract, KernelSpec, QuantizeSpec, ValidSpec, catalogue, generate};
+use ggemm_codegen::{Arch, KernelSpec, QuantizeSpec, ValidSpec, catalogue, generate};
 use serde::Serialize;
 
 use crate::Outcome;
@@ -49,8 +49,6 @@ struct Variant {
     registers: u32,
     /// The architectures that run it.
     targets: Vec<Target>,
-    #[serde(skip)]
-    contract: Contract,
 }
 
 /// An architecture that runs a variant.
@@ -74,7 +72,6 @@ impl Variant {
             shared_bytes: contract.shared_bytes,
             registers: contract.registers,
             targets: valid.iter().map(target).collect(),
-            contract,
         })
     }
 

@@ -4,14 +4,13 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use ggemm_codegen::cost::predict;
-use ggemm_codegen::{
-    Arch, Contraction, Dtype, KernelSpec, Operation, Problem, ProblemError, WeightLayout, WeightSharing,
-};
+use ggemm_codegen::{Arch, Dtype, Operation, Problem, ProblemError, Scaling, WeightLayout, WeightSharing};
+use ggemm_runtime::{Candidate, Device, Error, Planner};
 use serde::Serialize;
 
 use super::{Format, Variant};
 use crate::error::CliError;
+use crate::fp8::Fp8;
 use crate::numbers::time;
 use crate::parsers::{self, Layout, Weights};
 use crate::table;
@@ -50,6 +49,15 @@ pub(crate) struct RankArgs {
     /// Order of a weight's dimensions in memory [default: nk]
     #[arg(long, value_enum, value_name = "LAYOUT", requires = "op")]
     weight_layout: Option<Layout>,
+    /// Operands of this fp8 format, which lie as tensor cores read it; the output stays of --dtype
+    #[arg(long, value_name = "FORMAT", value_parser = parsers::fp8(), requires = "op", conflicts_with = "weight_layout")]
+    quantize: Option<Dtype>,
+    /// What shares a scale: a row along the reduction, or blocks of 128 (x, dy) and of 128 x 128 (w) [default: block]
+    #[arg(long, requires = "quantize", value_parser = parsers::scaling())]
+    scaling: Option<Scaling>,
+    /// Let sums of fp8 products stay in the tensor cores' accumulator
+    #[arg(long, requires = "quantize")]
+    fast_accumulation: bool,
 }
 
 impl RankArgs {
@@ -65,6 +73,13 @@ impl RankArgs {
             .output(self.output_dtype.unwrap_or(operand))
             .weight_sharing(self.weights.map_or(WeightSharing::PerExpert, Weights::into))
             .weight_layout(self.weight_layout.map_or(WeightLayout::Nk, Layout::into));
+        let fp8 = self.quantize.map(|format| Fp8 {
+            format,
+            scaling: self.scaling.unwrap_or(Fp8::SCALING),
+            fast: self.fast_accumulation,
+            along_reduction: true,
+        });
+        let problem = fp8.map_or(problem.clone(), |fp8| fp8.of(&problem));
         problem.validate()?;
         Ok(Some(problem))
     }
@@ -81,31 +96,21 @@ struct Ranked {
     bound_by: String,
 }
 
-/// Whether a variant computes this contraction, with dense rows.
-fn fits(spec: &KernelSpec, problem: &Contraction) -> bool {
-    (spec.ragged, spec.a_major, spec.b_major) == (problem.ragged, problem.a_major, problem.b_major)
-        && (spec.operand, spec.output) == (problem.operand, problem.output)
-        && problem.stride_alignment() >= spec.copy.required_alignment(spec.operand)
-        && (!spec.even_k || problem.reduction.is_multiple_of(spec.tile.k as usize))
-}
-
-fn rank(problem: &Contraction, arch: Arch, variants: &[Variant]) -> Vec<Ranked> {
-    let able = variants.iter().filter(|variant| variant.on(arch).is_some() && fits(&variant.spec, problem));
-    let mut ranked: Vec<Ranked> = able
-        .map(|variant| {
-            let prediction = predict(&variant.spec, &variant.contract, problem, arch);
-            Ranked {
-                name: variant.name.clone(),
-                predicted_seconds: prediction.seconds,
-                tiles: prediction.tiles,
-                waves: prediction.waves,
-                ctas_per_sm: prediction.ctas_per_sm,
-                bound_by: prediction.bound.to_string(),
-            }
-        })
-        .collect();
-    ranked.sort_by(|a, b| a.predicted_seconds.total_cmp(&b.predicted_seconds));
-    ranked
+/// The variants that can compute the problem, by the planner's rule and the cost model alone.
+fn rank(problem: &Problem, arch: Arch) -> Result<Vec<Ranked>, CliError> {
+    let explanation = match Planner::new(Device::cpu()).explain(problem, arch) {
+        Err(Error::NoVariant { .. } | Error::NoFp8Kernel { .. }) => return Ok(Vec::new()),
+        explanation => explanation?,
+    };
+    let ranked = explanation.candidates().iter().map(|Candidate { variant, prediction, .. }| Ranked {
+        name: variant.name().to_owned(),
+        predicted_seconds: prediction.seconds,
+        tiles: prediction.tiles,
+        waves: prediction.waves,
+        ctas_per_sm: prediction.ctas_per_sm,
+        bound_by: prediction.bound.to_string(),
+    });
+    Ok(ranked.collect())
 }
 
 /// Prints the variants that can compute `problem`, fastest first.
@@ -117,7 +122,7 @@ pub(super) fn print(
     format: Format,
 ) -> Result<(), CliError> {
     let arch = arch.unwrap_or(DEFAULT_ARCH);
-    let ranked = rank(&problem.contraction(), arch, &variants);
+    let ranked = rank(problem, arch)?;
     match format {
         Format::Names => ranked.iter().try_for_each(|ranked| writeln!(out, "{}", ranked.name))?,
         Format::Json => {

@@ -1,14 +1,14 @@
 //! One grouped layer with its tensors in the host's memory: what all operations share.
 
-use ggemm_codegen::{Dtype, Operation, Problem, Scaling, Tail, TensorShape, WeightLayout};
+use ggemm_codegen::{Operation, Problem, Tail, TensorShape};
 use ggemm_runtime::quantize::Quantizer;
 use ggemm_runtime::random::{Rng, Tensors, Values};
 use ggemm_runtime::{Buffer, Device, ElementType, Error, Mode, Operand, Runs, bf16, f16};
 
-use crate::commands::run::args::RunArgs;
 use crate::commands::run::tokens::TokenOrder;
 use crate::commands::run::transfer::{self, Located};
 use crate::commands::run::usage::{LONGEST_EXACT, UsageError};
+use crate::fp8::Fp8;
 use crate::memory;
 
 /// A layer, its groups and its operands.
@@ -39,31 +39,6 @@ pub(crate) struct Case {
     pub(crate) random: Vec<&'static str>,
     /// How the report describes groups and values.
     pub(crate) about: About,
-}
-
-/// An fp8 format and its scales.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fp8 {
-    /// e4m3 or e5m2.
-    pub(crate) format: Dtype,
-    /// Which elements share a scale.
-    pub(crate) scaling: Scaling,
-    /// Sums may stay in the tensor cores' accumulator.
-    pub(crate) fast: bool,
-    /// Every operand lies along its reduction, as tensor cores read it.
-    pub(crate) along_reduction: bool,
-}
-
-impl Fp8 {
-    /// What the flags ask for.
-    pub(crate) fn of(args: &RunArgs) -> Option<Self> {
-        args.problem.quantize.map(|format| Fp8 {
-            format,
-            scaling: args.problem.scaling.unwrap_or(Scaling::Block),
-            fast: args.problem.fast_accumulation,
-            along_reduction: args.runs_kernels(),
-        })
-    }
 }
 
 /// What one operation multiplies.
@@ -103,16 +78,7 @@ impl Case {
         let problem = self.base.clone().with_operation(operation);
         match self.fp8 {
             None => problem,
-            // The output stays what it was.
-            Some(Fp8 { format, scaling, fast, along_reduction }) => {
-                let problem = problem.operand(format).scaling(scaling).output(self.base.output).fast_accumulation(fast);
-                match operation {
-                    _ if !along_reduction => problem,
-                    Operation::Forward => problem.weight_layout(WeightLayout::Nk),
-                    Operation::GradX => problem.weight_layout(WeightLayout::Kn),
-                    Operation::GradW => problem.reduction_blocks(true),
-                }
-            }
+            Some(fp8) => fp8.of(&problem),
         }
     }
 

@@ -7,7 +7,7 @@ use ggemm_runtime::Runs;
 use ggemm_runtime::random::Values;
 
 use crate::commands::run::args::RunArgs;
-use crate::commands::run::case::{self, About, Case, Fp8};
+use crate::commands::run::case::{self, About, Case};
 use crate::commands::run::grouping::{Grouped, Grouping, agree_on_groups, grouping};
 use crate::commands::run::synthetic::group_array;
 use crate::commands::run::usage::UsageError;
@@ -45,7 +45,7 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
     }
     agree_with_flags(args, &base, &names)?;
     let operations = args.operations()?;
-    let fp8 = Fp8::of(args);
+    let fp8 = args.fp8();
     case::validate(&base, &operations, false, !args.running.no_check, fp8.is_some())?;
 
     let seed = args.data.seed;

@@ -30,6 +30,7 @@ use crate::Outcome;
 use crate::commands::emit;
 use crate::error::CliError;
 use crate::files::{OutputError, OutputFile, same_file};
+use crate::fp8::Fp8;
 use crate::parsers::Layout;
 use args::defaults;
 use measure::{Repeat, measure};
@@ -155,6 +156,16 @@ impl RunArgs {
         let best = Device::best();
         let multiplies = self.problem.quantize.is_none() || best.arch().is_none_or(|arch| arch == Arch::Sm90a);
         if multiplies { best } else { Device::cpu() }
+    }
+
+    /// The fp8 format that the operands are quantized to, where the flags ask for one.
+    fn fp8(&self) -> Option<Fp8> {
+        self.problem.quantize.map(|format| Fp8 {
+            format,
+            scaling: self.problem.scaling.unwrap_or(Fp8::SCALING),
+            fast: self.problem.fast_accumulation,
+            along_reduction: self.runs_kernels(),
+        })
     }
 
     /// Whether a GPU's kernels compute, there or in the interpreter.

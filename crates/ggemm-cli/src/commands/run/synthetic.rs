@@ -6,7 +6,7 @@ use ggemm_runtime::{Buffer, Device, Error, Runs};
 
 use crate::commands::run::args::defaults::{self, interpreted};
 use crate::commands::run::args::{BackendArg, MemoryArgs, ProblemArgs, RunArgs};
-use crate::commands::run::case::{self, About, Case, Fp8};
+use crate::commands::run::case::{self, About, Case};
 use crate::commands::run::router::Router;
 use crate::commands::run::usage::UsageError;
 use crate::error::CliError;
@@ -18,7 +18,7 @@ pub(crate) fn build(args: &RunArgs) -> Result<Case, CliError> {
     let Shape { base, routing } = shape(&args.problem, &args.memory, interpreted)?;
     let values = if args.data.exact { Values::SmallIntegers } else { Values::Normal };
     let operations = args.operations()?;
-    let fp8 = Fp8::of(args);
+    let fp8 = args.fp8();
     case::validate(&base, &operations, args.data.exact, !args.running.no_check, fp8.is_some())?;
 
     let seed = args.data.seed;
