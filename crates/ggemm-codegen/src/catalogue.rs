@@ -33,6 +33,8 @@ pub struct TileConfig {
     pub swapped: bool,
     /// CTAs that divide each tile's reduction.
     pub split: u32,
+    /// Whether the last tiles' reductions are divided among all CTAs.
+    pub stream_k: bool,
 }
 
 const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32) -> TileConfig {
@@ -45,6 +47,7 @@ const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32)
         dynamic: false,
         swapped: false,
         split: 1,
+        stream_k: false,
     }
 }
 
@@ -244,6 +247,7 @@ pub fn variant(
         accumulation: Accumulation::Fast,
         swapped: config.swapped,
         split: config.split,
+        stream_k: config.stream_k,
     }
 }
 

@@ -32,6 +32,10 @@ pub enum Operand {
     Groups,
     /// Words that the launch finds at 0.
     Workspace,
+    /// Slots for sums of parts of tiles, one for each CTA.
+    PartialSums,
+    /// Words that say which of them hold sums; the launch finds them at 0.
+    PartialSumsReady,
     /// What is quantized.
     Source,
     /// The elements of a quantized copy, by its number.
@@ -83,6 +87,8 @@ pub fn argument(role: ParamRole, problem: &Contraction) -> Argument {
         ParamRole::D => Argument::Pointer(Operand::D),
         ParamRole::Groups => Argument::Pointer(Operand::Groups),
         ParamRole::Workspace => Argument::Pointer(Operand::Workspace),
+        ParamRole::PartialSums => Argument::Pointer(Operand::PartialSums),
+        ParamRole::PartialSumsReady => Argument::Pointer(Operand::PartialSumsReady),
         ParamRole::GroupCount => size(c.groups),
         ParamRole::GroupsAreEnds => flag(c.group_form == GroupForm::Ends),
         ParamRole::GroupsAreI64 => flag(c.group_index == IndexType::I64),

@@ -7,6 +7,7 @@ mod multistage;
 mod operands;
 mod parameters;
 pub mod quantize;
+mod stream_k;
 mod walk;
 mod warp_specialized;
 
