@@ -250,8 +250,9 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
     if spec.stream_k && !can_stream {
         let KernelSpec { operand, copy, swapped, .. } = spec;
         let ctas = spec.cluster_ctas();
-        let message =
-            format!("stream-K of {operand} with {copy:?} copies in clusters of {ctas} CTAs, operands swapped: {swapped}");
+        let message = format!(
+            "stream-K of {operand} with {copy:?} copies in clusters of {ctas} CTAs, operands swapped: {swapped}"
+        );
         found.add(Rule::StreamK, Field::StreamK, message, Some("false".into()));
     }
     operand_types(spec, found);

@@ -11,8 +11,8 @@ use super::verify::{self, KernelDefect};
 use crate::dtype::Dtype;
 use crate::ir::{
     BARRIER_BYTES, Barrier, BarrierId, Block, Body, Builtin, Contract, Expressions, Fragment, FragmentId, FragmentRole,
-    GridRule, Kernel, Location, LoopWork, Op, Param, ParamId, ParamRole, ParamType, PartialSums, ScalarVar, Scope, SharedId,
-    SharedTile, ShuffleFrom, Stmt, StmtId, TensorMap, TensorMapId, VarId,
+    GridRule, Kernel, Location, LoopWork, Op, Param, ParamId, ParamRole, ParamType, PartialSums, ScalarVar, Scope,
+    SharedId, SharedTile, ShuffleFrom, Stmt, StmtId, TensorMap, TensorMapId, VarId,
 };
 use crate::layout::{Layout, ThreadValueMap};
 

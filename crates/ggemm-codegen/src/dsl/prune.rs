@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use crate::ir::{Block, Body, ExprId, ExprKind, Op, VarId};
 
-/// Removes named values, variables, shuffles and ballots whose result nothing reads, until none is left.
+/// Removes named values, shuffles and ballots whose result nothing reads, until none is left.
 pub(super) fn unused_values(body: &mut Body) {
     loop {
         let read = variables_read(body);
         let mut removed = false;
         retain(&mut body.block, &mut |op| {
             let unused = match op {
-                Op::Let { var, .. } | Op::Assign { var, .. } => !read.contains(var),
+                Op::Let { var, .. } => !body.vars[var.0 as usize].mutable && !read.contains(var),
                 Op::Shuffle { var, .. } | Op::Ballot { var, .. } => !read.contains(var),
                 _ => false,
             };

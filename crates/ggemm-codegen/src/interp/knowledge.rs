@@ -47,7 +47,11 @@ pub(super) struct Knowledge {
 impl Knowledge {
     /// Of nobody.
     pub(super) fn none(participants: &Participants) -> Self {
-        Knowledge { clock: vec![0; participants.count()], fenced: vec![0; participants.ctas * participants.warps], released: BTreeMap::new() }
+        Knowledge {
+            clock: vec![0; participants.count()],
+            fenced: vec![0; participants.ctas * participants.warps],
+            released: BTreeMap::new(),
+        }
     }
 
     /// Of a warp that starts: its first interval has begun.

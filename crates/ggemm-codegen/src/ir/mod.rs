@@ -25,7 +25,9 @@ pub use asynchrony::{Asynchrony, Completion, Proxy};
 pub use atomic::{AtomicScope, FetchAdd, MemoryOrder};
 pub use barrier::{Arrive, BARRIER_BYTES, Barrier, BarrierId, BarrierRef};
 pub use bulk::{BulkLoad, BulkStore};
-pub use contract::{Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType, PartialSums, QuantizeRole};
+pub use contract::{
+    Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType, PartialSums, QuantizeRole,
+};
 pub use exchange::{AddSums, SendSums, SumsPart};
 pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
 pub use partial::{AddSaved, AwaitWord, SaveSums};

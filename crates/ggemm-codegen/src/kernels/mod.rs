@@ -12,6 +12,7 @@ mod walk;
 mod warp_specialized;
 
 pub use quantize::QuantizeSpec;
+pub(crate) use stream_k::{EXCHANGE_BLOCKS, MOST_UNITS};
 pub(crate) use walk::band;
 
 use crate::constraints::ValidSpec;

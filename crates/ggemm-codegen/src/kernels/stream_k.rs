@@ -3,27 +3,43 @@
 //! CTAs take tiles in waves, a number each; a wave with fewer tiles than CTAs is the last. Each of its tiles has its
 //! reduction cut into a few equal *units*, and each CTA takes as many consecutive units as all others: a *piece* of one
 //! tile, or the end of one and the start of the next. Whoever has the last units of a tile adds up the sums of those
-//! before, in their order, so that the bits are the same on every run. Those have lower numbers and never wait for a
-//! higher one, so that all come to an end, in whichever order CTAs start.
+//! before, in their order, so that the bits are the same on every run on as many CTAs. Those have lower numbers, and
+//! nobody waits for a higher one: all come to an end, whichever CTAs begin late.
 //!
-//! Whether a wave is the last is known once the tiles through its end are counted. That is done by a second window of
-//! groups, which runs ahead of the first by no more than a wave.
+//! Which numbers are of whole waves is known as far as tiles are counted. That is done by a second window of groups, which
+//! runs ahead of the first by no more than a wave and a window.
 
 use super::groups::Groups;
 use super::walk::{Piece, Tile, TileNumbers, WINDOW, Walk, Window};
-use crate::dsl::{Cta, Expr, Grid, I32, KernelBuilder};
+use crate::dsl::{Cta, Expr, Grid, I32, KernelBuilder, Var};
 
 /// Units of a tile's reduction at most.
-const MOST_UNITS: u32 = 4;
-/// Blocks of a unit at least: fewer take no longer than their sums' way to another CTA.
-const LEAST_BLOCKS: u32 = 1;
+pub(crate) const MOST_UNITS: u32 = 4;
+/// Blocks of the reduction in whose time a CTA writes its sums, or adds another's.
+pub(crate) const EXCHANGE_BLOCKS: u32 = 4;
 
-/// How the tiles of a wave are shared out.
-struct Shares<'k> {
-    /// Units of each tile.
-    units: Expr<'k, I32, Cta>,
+/// The last wave, once it is known.
+struct LastWave<'k> {
+    /// Its first tile: those before are of whole waves. No more are known yet.
+    start: Var<'k, I32, Cta>,
+    /// Its tiles.
+    tiles: Var<'k, I32, Cta>,
+    /// Units of each tile; 1 in whole waves.
+    units: Var<'k, I32, Cta>,
     /// Units of each CTA.
-    each: Expr<'k, I32, Cta>,
+    each: Var<'k, I32, Cta>,
+}
+
+/// The units of a CTA's number that are still to be summed up.
+struct Range<'k> {
+    /// The tile of the first.
+    tile: Var<'k, I32, Cta>,
+    /// Which of the tile's units it is.
+    first: Var<'k, I32, Cta>,
+    /// How many there are.
+    left: Var<'k, I32, Cta>,
+    /// CTAs that have the units before the first.
+    before: Var<'k, I32, Cta>,
 }
 
 impl<'k> Walk<'k> {
@@ -38,83 +54,125 @@ impl<'k> Walk<'k> {
         reduction: impl Fn(&mut KernelBuilder<'k>, &Tile<'k>) -> Expr<'k, I32, Cta>,
         body: impl FnOnce(&mut KernelBuilder<'k>, &Tile<'k>, &Piece<'k>),
     ) {
-        let most = (usual / (LEAST_BLOCKS * depth)).max(1).min(MOST_UNITS);
-        let most = k.let_("most_units", most);
+        let usual = k.let_("usual_blocks", usual.ceil_div(depth));
         k.comment("Two windows of 32 consecutive groups, one a lane: in the one ahead, tiles are only counted.");
         let ahead = Window::declare(k, "_ahead");
         let at = Window::declare(k, "");
-        let ctas = k.cta_count();
+        let last = LastWave {
+            start: k.var("last_wave", 0),
+            tiles: k.var("last_tiles", 0),
+            units: k.var("units", 1),
+            each: k.var("units_of_cta", 1),
+        };
         let first = k.cta();
         let number = k.var::<I32, Cta, _>("number", first);
         k.loop_(|k| {
-            let wave = k.let_("wave_start", number.get() - number.get() % ctas);
-            let left = k.let_("place_in_wave", number.get() - wave);
-            let tiles = self.tiles_left(k, p, &ahead, wave);
-            k.break_if(tiles.le(0));
-            let Shares { units, each } = share_out(k, tiles, most);
-            let unit = k.var::<I32, Cta, _>("unit", left * each);
-            let end = k.let_("units_end", (left * each + each).min(tiles * units));
-            k.break_if(end.le(unit.get()));
+            k.when(last.start.get().le(number.get()), |k| self.look_ahead(k, p, (&ahead, &at), &last, (number, usual)));
+            let place = k.let_("place", number.get() - last.start.get());
+            let range = last.range_of(k, number, place);
+            k.break_if(range.left.get().le(0));
             k.loop_(|k| {
-                k.break_if(end.le(unit.get()));
-                let in_wave = k.let_("tile_in_wave", unit.get() / units);
-                let first = k.let_("first_unit", unit.get() - in_wave * units);
-                let count = k.let_("unit_count", (units - first).min(end - unit.get()));
-                let tile = k.let_("tile", wave + in_wave);
-                let tile = self.find(k, p, &at, tile);
+                let tile = self.find(k, p, &at, range.tile.get());
                 let all = reduction(k, &tile);
-                let unit_length = k.let_("unit_length", all.ceil_div(depth).ceil_div(units) * depth);
-                let start = k.let_("piece_start", first * unit_length);
-                let length = k.let_("piece_length", (all - start).min(count * unit_length).max(0));
-                k.comment("Sums of all but the last units go to this place's slot; with the last, those before are added.");
-                let is_last = (first + count).equals(units);
-                let first_before = k.let_("first_before", in_wave * units / each);
-                let slot = k.let_("slot", is_last.select::<I32, _, _, _>(first_before, left));
-                let before = first.equals(0).select::<I32, _, _, _>(0, left - first_before);
-                let added = k.let_("added", is_last.select::<I32, _, _, _>(before, -1));
+                let count = k.let_("unit_count", range.left.get().min(last.units.get() - range.first.get()));
+                let is_last = (range.first.get() + count).equals(last.units.get());
+                let (start, length) = last.part_of(k, (all, depth), &range, count);
+                k.comment(
+                    "Sums go to this place's slot, or to those of the places before the tile's last units are added.",
+                );
+                let added = k.let_("added", is_last.select::<I32, _, _, _>(range.before.get(), -1));
+                let slot = k.let_("slot", is_last.select::<I32, _, _, _>(place - range.before.get(), place));
                 body(k, &tile, &Piece { start, length, slot, added });
-                k.set(unit, unit.get() + count);
-                numbers.pace(k, unit.get().lt(end));
+                k.set(range.left, range.left.get() - count);
+                k.break_if(range.left.get().equals(0));
+                k.set(range.tile, range.tile.get() + 1);
+                k.set(range.first, 0);
+                k.set(range.before, 0);
+                numbers.pace(k);
             });
             let next = numbers.next(k, number.get());
             k.set(number, next);
         });
     }
 
-    /// The tiles of the wave that starts with this number: as many as CTAs, unless it is the last.
-    fn tiles_left(
+    /// Counts tiles through the end of the wave that `number` is in, if there are so many. Where it is not whole, it is the
+    /// last, and is shared out.
+    fn look_ahead(
         &self,
         k: &mut KernelBuilder<'k>,
         p: &Groups<'k>,
-        ahead: &Window<'k>,
-        wave: Expr<'k, I32, Cta>,
-    ) -> Expr<'k, I32, Cta> {
+        (ahead, at): (&Window<'k>, &Window<'k>),
+        last: &LastWave<'k>,
+        (number, usual): (Var<'k, I32, Cta>, Expr<'k, I32, Grid>),
+    ) {
         let ctas = k.cta_count();
-        let last = k.let_("last_of_wave", wave + ctas - 1);
-        self.advance(k, p, ahead, last);
-        let counted = k.shuffle("tiles_counted", ahead.tiles_end.get(), WINDOW - 1);
-        k.let_("tiles_of_wave", (counted.agree::<Cta>() - wave).min(ctas))
+        let end = k.let_("wave_end", number.get() - number.get() % ctas + ctas);
+        self.advance(k, p, ahead, end - 1);
+        at.begin_with(k, ahead);
+        let counted = k.shuffle("tiles_counted", ahead.tiles_end.get(), WINDOW - 1).agree::<Cta>();
+        let counted = k.let_("counted", counted);
+        let beyond = k.let_("beyond", counted % ctas);
+        k.set(last.start, counted - beyond);
+        k.when(last.start.get().le(number.get()) & !beyond.equals(0), |k| {
+            k.set(last.tiles, beyond);
+            last.share_out(k, usual);
+        });
     }
 }
 
-/// The fewest units of each tile with which CTAs are done the earliest. The time of a wave is the units of a CTA over
-/// those of a tile.
-fn share_out<'k>(
-    k: &mut KernelBuilder<'k>,
-    tiles: Expr<'k, I32, Cta>,
-    most: Expr<'k, I32, Grid>,
-) -> Shares<'k> {
-    let ctas = k.cta_count();
-    let one = k.int(1).within::<Cta>();
-    let mut best = Shares { units: one, each: one };
-    for units in 2..=MOST_UNITS {
-        let each = k.let_("units_of_cta", (tiles * units).ceil_div(ctas));
-        let earlier = (each * best.units).lt(best.each * units) & k.int(units as i32).le(most);
-        let earlier = k.let_("earlier", earlier);
-        best = Shares {
-            units: k.let_("units", earlier.select::<I32, _, _, _>(units, best.units)),
-            each: k.let_("each", earlier.select::<I32, _, _, _>(each, best.each)),
-        };
+impl<'k> LastWave<'k> {
+    /// Cuts each of the last tiles into as many units as have CTAs done the earliest: blocks of the reduction that a CTA
+    /// has of them, and the exchange of sums.
+    fn share_out(&self, k: &mut KernelBuilder<'k>, usual: Expr<'k, I32, Grid>) {
+        let ctas = k.cta_count();
+        let mut best = usual.within::<Cta>();
+        for units in 2..=MOST_UNITS {
+            let each = k.let_("each", (self.tiles.get() * units).ceil_div(ctas));
+            let blocks = k.let_("blocks", each * usual.ceil_div(units) + (EXCHANGE_BLOCKS * units));
+            k.when(blocks.lt(best), |k| {
+                k.set(self.units, units);
+                k.set(self.each, each);
+            });
+            best = best.min(blocks);
+        }
     }
-    best
+
+    /// The units of a number: all of a tile, or in the last wave its share.
+    fn range_of(&self, k: &mut KernelBuilder<'k>, number: Var<'k, I32, Cta>, place: Expr<'k, I32, Cta>) -> Range<'k> {
+        let range = Range {
+            tile: k.var("tile", number.get()),
+            first: k.var("first_unit", 0),
+            left: k.var("units_left", 1),
+            before: k.var("places_before", 0),
+        };
+        let (units, each) = (self.units.get(), self.each.get());
+        k.when(self.start.get().le(number.get()), |k| {
+            let unit = k.let_("unit", place * each);
+            let tile = k.let_("tile_in_wave", unit / units);
+            k.set(range.tile, self.start.get() + tile);
+            k.set(range.first, unit - tile * units);
+            k.set(range.left, each.min(self.tiles.get() * units - unit));
+            k.set(range.before, range.first.get().ceil_div(each));
+        });
+        range
+    }
+
+    /// Elements of a tile's reduction before `count` units from the range's first on, and their own.
+    fn part_of(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        (all, depth): (Expr<'k, I32, Cta>, u32),
+        range: &Range<'k>,
+        count: Expr<'k, I32, Cta>,
+    ) -> (Expr<'k, I32, Cta>, Expr<'k, I32, Cta>) {
+        let start = k.var::<I32, Cta, _>("piece_start", 0);
+        let length = k.var::<I32, Cta, _>("piece_length", all);
+        let units = self.units.get();
+        k.when(!units.equals(1), |k| {
+            let of_unit = k.let_("unit_length", all.ceil_div(depth).ceil_div(units) * depth);
+            k.set(start, range.first.get() * of_unit);
+            k.set(length, (all - start.get()).min(count * of_unit).max(0));
+        });
+        (start.get(), length.get())
+    }
 }

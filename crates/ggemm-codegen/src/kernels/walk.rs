@@ -95,8 +95,8 @@ pub(super) struct Walk<'k> {
 
 /// Which tile a CTA visits after another; numbers ascend.
 pub(super) trait TileNumbers<'k> {
-    /// Waits until another tile is wanted, where it is still one of the same number's.
-    fn pace(&self, _k: &mut KernelBuilder<'k>, _goes_on: Expr<'k, Bool, Cta>) {}
+    /// Waits until another tile is wanted.
+    fn pace(&self, _k: &mut KernelBuilder<'k>) {}
 
     /// The number after `number`, once another tile is wanted.
     fn next(&self, k: &mut KernelBuilder<'k>, number: Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta>;
@@ -158,6 +158,17 @@ impl<'k> Window<'k> {
             end: k.var(&name("end"), 0),
             tiles_end: k.var(&name("tiles_end"), 0),
         }
+    }
+
+    /// Begins with the groups of a window that has not gone past the first: they need not be read again.
+    pub(super) fn begin_with(&self, k: &mut KernelBuilder<'k>, ahead: &Window<'k>) {
+        let is_first = ahead.first_group.get().equals(0);
+        k.when(is_first, |k| {
+            k.set(self.first_group, 0);
+            k.set(self.start, ahead.start.get());
+            k.set(self.end, ahead.end.get());
+            k.set(self.tiles_end, ahead.tiles_end.get());
+        });
     }
 }
 

@@ -224,6 +224,30 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             plans.push(Plan::sizes(&rows, 0).widths(widths.0, widths.1));
         }
     }
+    if spec.stream_k {
+        // (tiles, CTAs, blocks of the reduction) of which the last wave's are divided: a CTA each; two of them, and one has
+        // none; by units of which some CTAs have the end of one tile and the start of the next; behind a whole wave; in four
+        // by more CTAs than that; and a tail of nothing, whose tile is divided too.
+        for (tiles, ctas, blocks) in
+            [(1, 3, 33), (1, 3, 20), (2, 3, 51), (4, 3, 33), (8, 3, 51), (1, 5, 67), (3, 5, 51)]
+        {
+            let (rows, widths) = match spec.ragged {
+                Ragged::Rows => (vec![tiles * step - 55], (narrow, blocks * k - 7)),
+                Ragged::Reduction => (
+                    vec![(blocks * k) as i64 - 7],
+                    (if tiles > 1 { (tiles as usize - 1) * m + 8 } else { narrow }, narrow),
+                ),
+            };
+            plans.push(Plan::sizes(&rows, 0).widths(widths.0, widths.1).on(ctas));
+        }
+        if spec.ragged == Ragged::Rows {
+            plans.push(Plan::sizes(&[step, 3], 5).widths(narrow, 67 * k).tail(Tail::Zero).on(8));
+        } else {
+            // Groups of which one is shorter than its units are.
+            plans.push(Plan::sizes(&[70 * k as i64, 9, 0], 0).widths(narrow, narrow).on(8));
+            plans.push(Plan::sizes(&[40 * k as i64, 40 * k as i64], 0).widths(narrow, narrow).shared().on(3));
+        }
+    }
     if spec.ragged == Ragged::Reduction {
         plans.push(Plan::sizes(&[2], 0).widths(narrow, 8 * n * along_n + 8));
     }
@@ -235,7 +259,7 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         plans.push(Plan::sizes(&last, 0).widths(narrow, narrow).shared());
     }
     let ready = |(i, plan): (usize, Plan)| {
-        let ctas = if plan.alone { 1 } else { [3, 1, 2][i % 3] };
+        let ctas = plan.ctas.unwrap_or(if plan.alone { 1 } else { [3, 1, 2][i % 3] });
         let rounds = plan.rounds;
         let case = plan.case(spec, i as u64)?;
         Ok(Ready {
@@ -268,6 +292,8 @@ struct Plan {
     band: bool,
     /// One CTA, or one cluster, does all.
     alone: bool,
+    /// So many CTAs do.
+    ctas: Option<usize>,
     /// How often each policy runs it.
     rounds: u64,
     tail: Tail,
@@ -286,6 +312,7 @@ impl Plan {
             accumulate: false,
             band: false,
             alone: false,
+            ctas: None,
             rounds: 1,
             tail: Tail::Undeclared,
         }
@@ -322,6 +349,10 @@ impl Plan {
 
     fn alone(self) -> Self {
         Plan { alone: true, ..self }
+    }
+
+    fn on(self, ctas: usize) -> Self {
+        Plan { ctas: Some(ctas), ..self }
     }
 
     /// What needs an unlucky moment needs several.

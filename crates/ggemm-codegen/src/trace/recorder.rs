@@ -62,7 +62,11 @@ pub(super) enum Class {
 impl Class {
     fn of(op: &Op) -> Class {
         match op {
-            Op::Barrier | Op::Await { .. } | Op::NamedBarrier { wait: true, .. } | Op::ClusterWait | Op::AwaitWord(_) => Class::Blocks,
+            Op::Barrier
+            | Op::Await { .. }
+            | Op::NamedBarrier { wait: true, .. }
+            | Op::ClusterWait
+            | Op::AwaitWord(_) => Class::Blocks,
             Op::AwaitCopies { .. } | Op::AwaitProducts { .. } | Op::AwaitStores { .. } | Op::AwaitGrid => {
                 Class::Completes
             }

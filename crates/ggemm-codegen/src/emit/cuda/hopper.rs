@@ -10,8 +10,9 @@ use crate::descriptor::{self, WGMMA_M, wgmma_k};
 use crate::dtype::Dtype;
 use crate::geometry::{MMA_M, MMA_N, THREADS_OF_WARPGROUP};
 use crate::ir::{
-    AddSaved, AddSums, Arrive, AwaitWord, AtomicScope, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId, FetchAdd, Fragment,
-    FragmentId, MemoryOrder, Op, OuterScales, RegisterBudget, Role, SaveSums, SendSums, SumsPart, TileRef, WarpgroupMultiply,
+    AddSaved, AddSums, Arrive, AtomicScope, AwaitWord, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId,
+    FetchAdd, Fragment, FragmentId, MemoryOrder, Op, OuterScales, RegisterBudget, Role, SaveSums, SendSums, SumsPart,
+    TileRef, WarpgroupMultiply,
 };
 use crate::layout::CHUNK_BYTES;
 

@@ -5,11 +5,9 @@
 //! early does more. A number is taken only when the warp that loads will soon want it: tiles that share operands run at
 //! one time, and find them in L2, only where none is taken long before it is begun.
 
-use super::roles::Family;
 use super::super::walk::{Piece, Strided, Tile, TileNumbers};
-use crate::dsl::{
-    Barriers, Bool, Cta, Expr, I32, KernelBuilder, Pointer, Producer, Ring, RingSlot, SharedTiles, Var,
-};
+use super::roles::Family;
+use crate::dsl::{Barriers, Cta, Expr, I32, KernelBuilder, Pointer, Producer, Ring, RingSlot, SharedTiles, Var};
 use crate::geometry::{self, FEED_SLOTS, WARPS_OF_WARPGROUP};
 use crate::ir::{AtomicScope, MemoryOrder};
 use crate::spec::KernelSpec;
@@ -144,12 +142,7 @@ impl Feed {
         });
     }
 
-    fn tell<'k>(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        ring: &Producer<'k>,
-        words: &[Expr<'k, I32, Cta>],
-    ) {
+    fn tell<'k>(&self, k: &mut KernelBuilder<'k>, ring: &Producer<'k>, words: &[Expr<'k, I32, Cta>]) {
         ring.hand_over(k, |k, slot: RingSlot<'k>| {
             for (index, word) in words.iter().enumerate() {
                 k.write_word(&self.words.slot(slot.index * self.width + index as i32), *word);
@@ -174,9 +167,9 @@ impl<'k> Numbers<'k> {
 }
 
 impl<'k> TileNumbers<'k> for Numbers<'k> {
-    fn pace(&self, k: &mut KernelBuilder<'k>, goes_on: Expr<'k, Bool, Cta>) {
+    fn pace(&self, k: &mut KernelBuilder<'k>) {
         if let Numbers::Counted { counter, parity } = self {
-            k.when(goes_on, |k| counter.await_wanted(k, *parity));
+            counter.await_wanted(k, *parity);
         }
     }
 
