@@ -1,5 +1,6 @@
 //! Streams: queues of work of a GPU.
 
+use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::{result, sys};
@@ -139,6 +140,33 @@ impl Stream {
         // SAFETY: the handle is live.
         let status = gpu.check("cuStreamIsCapturing", unsafe { result::stream::is_capturing(self.raw()) })?;
         Ok(status != sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE)
+    }
+
+    /// The number that the driver gives the stream, which it gives no other.
+    pub(super) fn id(&self) -> Result<u64, Failure> {
+        let gpu = self.gpu();
+        let mut id = 0;
+        let _current = gpu.enter()?;
+        // SAFETY: the handle is live.
+        gpu.check("cuStreamGetId", unsafe { sys::cuStreamGetId(self.raw(), &raw mut id) }.result())?;
+        Ok(id)
+    }
+
+    /// The number of the capture under way, which no other has.
+    pub(super) fn capture_id(&self) -> Result<Option<u64>, Failure> {
+        let gpu = self.gpu();
+        let (mut status, mut id) = (sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE, 0);
+        // Who does not take what edges say is refused where they say anything.
+        let (mut graph, mut nodes, mut edges, mut count) = (ptr::null_mut(), ptr::null(), ptr::null(), 0);
+        let _current = gpu.enter()?;
+        // SAFETY: the handle is live, and all are places that the call writes.
+        let asked = unsafe {
+            let (nodes, edges) = (&raw mut nodes, &raw mut edges);
+            let (status, id) = (&raw mut status, &raw mut id);
+            sys::cuStreamGetCaptureInfo_v3(self.raw(), status, id, &raw mut graph, nodes, edges, &raw mut count)
+        };
+        gpu.check("cuStreamGetCaptureInfo", asked.result())?;
+        Ok((status != sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE).then_some(id))
     }
 
     /// Takes note of what captured work uses; gives it back where no capture is under way.

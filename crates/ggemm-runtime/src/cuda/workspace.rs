@@ -31,10 +31,7 @@ impl Workspaces {
         if stream.is_capturing()? {
             return self.take(gpu);
         }
-        let mut id = 0;
-        let _current = gpu.enter()?;
-        // SAFETY: the handle is live.
-        gpu.check("cuStreamGetId", unsafe { sys::cuStreamGetId(stream.raw(), &raw mut id) }.result())?;
+        let id = stream.id()?;
         if let Some(words) = self.of_streams.get(&id) {
             return Ok(*words);
         }
@@ -56,25 +53,29 @@ impl Workspaces {
     }
 
     fn allocate(&mut self, gpu: &Gpu) -> Result<(), Failure> {
-        let _current = gpu.enter()?;
-        // What is allocated here belongs to no capture that this thread may have begun.
-        let mut mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-        // SAFETY: the mode is a place that the call reads and writes.
-        let exchanged = unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) };
-        gpu.check("cuThreadExchangeStreamCaptureMode", exchanged.result())?;
-        let bytes = (WORDS_BYTES * AT_ONCE) as usize;
-        // SAFETY: the memory is zeroed before anyone has it; it stays for the life of the process.
-        let allocated = unsafe { result::malloc_sync(bytes) }.and_then(|address| {
-            // SAFETY: the allocation has that many bytes; the call is done when it returns.
-            unsafe { sys::cuMemsetD8_v2(address, 0, bytes) }.result()?;
-            // The driver may return before the device has written zeros, and streams of others do not wait for it.
-            result::ctx::synchronize().map(|()| address)
-        });
-        // SAFETY: as above.
-        let restored = unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) };
-        let address = gpu.check("cuMemAlloc", allocated)?;
-        gpu.check("cuThreadExchangeStreamCaptureMode", restored.result())?;
-        self.free = (address, WORDS_BYTES * AT_ONCE);
+        let bytes = WORDS_BYTES * AT_ONCE;
+        self.free = (allocate(gpu, bytes, bytes)?, bytes);
         Ok(())
     }
+}
+
+/// Allocates device memory of which the first bytes are 0. It belongs to no capture that this thread may have begun.
+pub(super) fn allocate(gpu: &Gpu, bytes: u64, zeros: u64) -> Result<u64, Failure> {
+    let _current = gpu.enter()?;
+    let mut mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+    // SAFETY: the mode is a place that the call reads and writes.
+    let exchanged = unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) };
+    gpu.check("cuThreadExchangeStreamCaptureMode", exchanged.result())?;
+    // SAFETY: the memory is zeroed where it must be before anyone has it, and whoever asked frees it or never does.
+    let allocated = unsafe { result::malloc_sync(bytes as usize) }.and_then(|address| {
+        // SAFETY: the allocation has at least that many bytes; the call is done when it returns.
+        unsafe { sys::cuMemsetD8_v2(address, 0, zeros.min(bytes) as usize) }.result()?;
+        // The driver may return before the device has written zeros, and streams of others do not wait for it.
+        result::ctx::synchronize().map(|()| address)
+    });
+    // SAFETY: as above.
+    let restored = unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) };
+    let address = gpu.check("cuMemAlloc", allocated)?;
+    gpu.check("cuThreadExchangeStreamCaptureMode", restored.result())?;
+    Ok(address)
 }

@@ -31,7 +31,7 @@ impl Explanation {
         rule: Rule,
     ) -> Result<Self, Error> {
         let selection = Selection::new(sets, tuned, problem, arch, rule)?;
-        let demand = Demand::new(&rule.weighed(problem), arch);
+        let demand = Demand::new(&rule.weighed(problem), arch, rule);
         let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
         for variant in variant::of_family(sets, demand.family())? {
             let outdone = || (!variant.runs_on(arch)).then_some(Unmet::Outdone { arch });

@@ -114,7 +114,7 @@ impl Selection {
         rule: Rule,
     ) -> Result<Self, Error> {
         let weighed = rule.weighed(problem);
-        let demand = Demand::new(&weighed, arch);
+        let demand = Demand::new(&weighed, arch, rule);
         if let Rule::Pinned(spec) = rule {
             let preferred = Candidate::new(pin::find(sets, spec, problem, &demand)?, &demand);
             return Ok(Selection { rule, preferred, tuning: None, next: None, fallback: None, candidates: 1 });
