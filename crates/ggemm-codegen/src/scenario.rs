@@ -159,7 +159,7 @@ impl Scenario {
         if spec.stream_k && spec.ragged == Ragged::Rows && dice.below(2) == 0 {
             k = long_reduction(&mut dice, spec);
         }
-        if extent == Extent::Hundreds {
+        if extent == Extent::Hundreds || spec.stream_k {
             // The reduction of ragged rows stays: it is what turns the ring, and what even_k speaks of.
             let most = |other: usize| {
                 let work = MOST_WORK / (rows * other).max(1);
