@@ -225,27 +225,38 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         }
     }
     if spec.stream_k {
-        // (tiles, CTAs, blocks of the reduction) of which the last wave's are divided: a CTA each; two of them, and one has
-        // none; by units of which some CTAs have the end of one tile and the start of the next; behind a whole wave; in four
-        // by more CTAs than that; and a tail of nothing, whose tile is divided too.
-        for (tiles, ctas, blocks) in
-            [(1, 3, 33), (1, 3, 20), (2, 3, 51), (4, 3, 33), (8, 3, 51), (1, 5, 67), (3, 5, 51)]
-        {
-            let (rows, widths) = match spec.ragged {
-                Ragged::Rows => (vec![tiles * step - 55], (narrow, blocks * k - 7)),
-                Ragged::Reduction => (
-                    vec![(blocks * k) as i64 - 7],
-                    (if tiles > 1 { (tiles as usize - 1) * m + 8 } else { narrow }, narrow),
-                ),
+        // (tiles, CTAs, blocks of the reduction) of which the last wave's are divided: one for each CTA, for some and for
+        // fewer than there are units; behind a whole wave; by units of which a CTA has the end of one tile and the start of
+        // the next.
+        let waves = [
+            (1, 3, 27),
+            (1, 3, 20),
+            (1, 2, 21),
+            (1, 5, 52),
+            (2, 5, 27),
+            (4, 3, 27),
+            (2, 3, 39),
+            (8, 3, 39),
+            (3, 5, 39),
+        ];
+        for (tiles, ctas, blocks) in waves {
+            let plan = match spec.ragged {
+                Ragged::Rows => Plan::sizes(&[(tiles * m - 55) as i64], 0).widths(narrow, blocks * k - 7),
+                Ragged::Reduction => {
+                    Plan::sizes(&[(blocks * k - 7) as i64], 0).widths((tiles - 1) * m + narrow, narrow)
+                }
             };
-            plans.push(Plan::sizes(&rows, 0).widths(widths.0, widths.1).on(ctas));
+            plans.push(plan.on(ctas));
         }
-        if spec.ragged == Ragged::Rows {
-            plans.push(Plan::sizes(&[step, 3], 5).widths(narrow, 67 * k).tail(Tail::Zero).on(8));
-        } else {
+        plans.push(match spec.ragged {
+            // A tail, whose sums of nothing are divided too.
+            Ragged::Rows => Plan::sizes(&[step, 3], 5).widths(narrow, 27 * k).tail(Tail::Zero).on(8),
             // Groups of which one is shorter than its units are.
-            plans.push(Plan::sizes(&[70 * k as i64, 9, 0], 0).widths(narrow, narrow).on(8));
-            plans.push(Plan::sizes(&[40 * k as i64, 40 * k as i64], 0).widths(narrow, narrow).shared().on(3));
+            Ragged::Reduction => Plan::sizes(&[70 * k as i64, 9, 0], 0).widths(narrow, narrow).on(8),
+        });
+        if spec.ragged == Ragged::Reduction {
+            // One reduction of all groups.
+            plans.push(Plan::sizes(&[14 * k as i64, 14 * k as i64], 0).widths(narrow, narrow).shared().on(3));
         }
     }
     if spec.ragged == Ragged::Reduction {

@@ -16,6 +16,7 @@ const PINGPONG: fn(&KernelSpec) -> bool = |s| matches!(s.schedule, Schedule::Pin
 const DYNAMIC: fn(&KernelSpec) -> bool = |s| s.dynamic;
 const UNSWAPPED: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && !s.swapped;
 const SPLIT: fn(&KernelSpec) -> bool = |s| s.split > 1;
+const STREAM_K: fn(&KernelSpec) -> bool = |s| s.stream_k;
 
 /// Without a branch before tiles leave.
 const PROMOTED: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.accumulation, Accumulation::Promoted);
@@ -244,7 +245,12 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: |s| REDUCTION(s) && !matches!(s.scaling, Scaling::Block),
         sites: &["feed: role consumer ? > loop > read_word group_start"],
         kinds: &[Slot],
-        changes: &["slot: ((slot * 5) + 1) + 1", "slot: ((slot * 5) + 1) - 1"],
+        changes: &[
+            "slot: ((slot * 5) + 1) + 1",
+            "slot: ((slot * 5) + 1) - 1",
+            "slot: ((slot * 9) + 1) + 1",
+            "slot: ((slot * 9) + 1) - 1",
+        ],
         reason: "where a group starts is the loader's affair: those who multiply do not look at it",
     },
     Equivalent {
@@ -417,5 +423,40 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         kinds: &[Slot],
         changes: &["slot: (clusterrank - 1) becomes 0"],
         reason: "of two CTAs one sends",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["feed: role consumer ? > loop > read_word piece_start"],
+        kinds: &[Slot],
+        changes: &["slot: ((slot * 9) + 5) + 1", "slot: ((slot * 9) + 5) - 1"],
+        reason: "where a piece starts is the loader's affair: those who multiply do not look at it",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["feed: role * > role loader > loop > read_word slot"],
+        kinds: &[Slot],
+        changes: &["slot: ((slot * 9) + 7) + 1", "slot: ((slot * 9) + 7) - 1"],
+        reason: "whose sums are added is the affair of those who multiply: the loader does not look at it",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["feed: role * > role loader > loop > read_word added"],
+        kinds: &[Slot],
+        changes: &["slot: ((slot * 9) + 8) - 1"],
+        reason: "whose sums are added is the affair of those who multiply: the loader does not look at it",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["walk: role * > role finder > loop > if > if"],
+        kinds: &[ForceBranch],
+        changes: &["the condition is always false"],
+        reason: "the first window is then read twice: that costs time alone",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if"],
+        kinds: &[ForceBranch],
+        changes: &["the condition is always true"],
+        reason: "tiles are then counted anew, to the same number: that costs time alone",
     },
 ];
