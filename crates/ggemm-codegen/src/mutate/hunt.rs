@@ -238,6 +238,9 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             (2, 3, 39),
             (8, 3, 39),
             (3, 5, 39),
+            (3, 3, 27),
+            (3, 4, 75),
+            (5, 9, 39),
         ];
         for (tiles, ctas, blocks) in waves {
             let plan = match spec.ragged {
