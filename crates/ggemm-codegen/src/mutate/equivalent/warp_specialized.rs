@@ -522,4 +522,35 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         changes: &["assign is left out"],
         reason: "of two units each CTA has one or none, where that is the fastest",
     },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > let usual_blocks"],
+        kinds: &[Constant, Division, MinMax, SwapArms],
+        changes: &["value: "],
+        reason: "into how many units tiles are cut decides nothing but the time, if each CTA gets its share of so many",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["walk: role * > role finder > loop > if > if"],
+        kinds: &[Constant],
+        changes: &[
+            "condition: 0 becomes 1 in (first_group_ahead == 0)",
+            "condition: 0 becomes -1 in (first_group_ahead == 0)",
+        ],
+        reason: "the first window is then read twice: that costs time alone",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && ROWS(s),
+        sites: &["stream_k: role * > role finder > loop > loop > if > assign piece_length"],
+        kinds: &[Constant],
+        changes: &["value: 0 becomes -1 in max("],
+        reason: "no unit is past the end: a reduction that is cut has more blocks than any number of units makes waste",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > let units_of_cta"],
+        kinds: &[Constant],
+        changes: &["value: 1 becomes 2"],
+        reason: "of tiles that are not cut each CTA then has two in a row, and fewer CTAs have any: that costs time alone",
+    },
 ];
