@@ -33,6 +33,8 @@ pub struct TileConfig {
     pub swapped: bool,
     /// CTAs that divide each tile's reduction.
     pub split: u32,
+    /// Whether the last tiles' reductions are divided among all CTAs.
+    pub stream_k: bool,
 }
 
 const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32) -> TileConfig {
@@ -45,6 +47,7 @@ const fn config(m: u32, n: u32, k: u32, warps_m: u32, warps_n: u32, stages: u32)
         dynamic: false,
         swapped: false,
         split: 1,
+        stream_k: false,
     }
 }
 
@@ -98,13 +101,14 @@ const HOPPER_PLAIN: TileConfig = cooperative(128, 128, 6);
 ///
 /// A counter evens out what CTAs do, and keeps those that share operands close together where groups differ; without
 /// one, CTAs that start together stay together, which is as good where all tiles take equally long.
-const HOPPER_ROWS: [TileConfig; 6] = [
+const HOPPER_ROWS: [TileConfig; 7] = [
     pingpong_dynamic(64, 128, 8),
     cooperative(128, 256, 4),
     pingpong(64, 128, 8),
     pingpong(64, 256, 5),
     pingpong(128, 192, 5),
     pingpong_dynamic(128, 192, 4),
+    stream_k(cooperative(128, 256, 4)),
 ];
 
 /// How many of them, from the first, also ship with f32 outputs.
@@ -166,9 +170,17 @@ const fn pingpong_split(m: u32, n: u32, stages: u32, split: u32) -> TileConfig {
     TileConfig { split, ..pingpong(m, n, stages) }
 }
 
+/// The same, where all CTAs share the reductions of the last tiles.
+const fn stream_k(config: TileConfig) -> TileConfig {
+    TileConfig { stream_k: true, ..config }
+}
+
 /// Ragged rows and reductions of few tiles.
 const HOPPER_SPLIT: [TileConfig; 3] =
     [pingpong_split(64, 128, 7, 2), pingpong_split(64, 128, 4, 4), pingpong_split(128, 128, 5, 2)];
+
+/// The last wave shared out where tiles are smaller: it wins a hundredth, and loses as much where waves are many.
+const HOPPER_STREAM_K: [TileConfig; 2] = [stream_k(pingpong(64, 256, 5)), stream_k(pingpong(128, 192, 5))];
 
 /// Variants that are proven but do not ship, because what they win is little or rare (docs/tuning.md): `ggemm verify`,
 /// `ggemm run` and `ggemm bench` take them by name, and `cargo xtask check-cubins` compiles them.
@@ -182,10 +194,12 @@ pub fn unshipped() -> Vec<KernelSpec> {
     }
     specs.push(of(Major::K, Dtype::F16, Dtype::F32)(HOPPER_ROWS_SWAPPED[0]));
     specs.extend(HOPPER_SPLIT.map(of(Major::K, Dtype::Bf16, Dtype::Bf16)));
+    specs.extend(HOPPER_STREAM_K.map(of(Major::K, Dtype::Bf16, Dtype::Bf16)));
     for output in [Dtype::Bf16, Dtype::F32] {
         let reduction = (Ragged::Reduction, Major::Mn);
-        specs
-            .extend(HOPPER_SPLIT.map(|config| variant(reduction, (Dtype::Bf16, output), config, CopyPath::Tma, false)));
+        let reduced = |config| variant(reduction, (Dtype::Bf16, output), config, CopyPath::Tma, false);
+        specs.extend(HOPPER_SPLIT.map(reduced));
+        specs.push(reduced(HOPPER_STREAM_K[1]));
     }
     specs
 }
@@ -244,6 +258,7 @@ pub fn variant(
         accumulation: Accumulation::Fast,
         swapped: config.swapped,
         split: config.split,
+        stream_k: config.stream_k,
     }
 }
 
@@ -380,6 +395,8 @@ mod tests {
             assert_eq!(built.contract.registers, crate::geometry::register_estimate(&spec), "{}", built.name);
             assert_eq!(built.contract.cluster, spec.cluster_ctas(), "{}", built.name);
             assert_eq!(built.contract.workspace_bytes > 0, spec.dynamic, "{}", built.name);
+            let slot = spec.stream_k.then_some(4 * spec.tile.m * spec.tile.n);
+            assert_eq!(built.contract.partial_sums.map(|sums| sums.slot_bytes), slot, "{}", built.name);
             let t = spec.tile;
             assert_eq!(built.contract.work.multiply_adds, u64::from(t.m) * u64::from(t.n) * u64::from(t.k));
             let copied = u64::from((t.m + t.n) * t.k * spec.operand.size_bytes());

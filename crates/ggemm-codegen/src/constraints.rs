@@ -40,6 +40,7 @@ pub enum Field {
     Accumulation,
     Swapped,
     Split,
+    StreamK,
 }
 
 /// A rule that a spec breaks.
@@ -103,6 +104,7 @@ rules! {
     DynamicWalk "dynamic-walk" "A copying role takes tiles from a counter; the CTAs of a cluster, which must agree, and multistage kernels go by strides."
     Swapped "swapped" "Only ragged rows of 16-bit operands that TMA copies, outside clusters, have their operands swapped."
     Split "split" "The reduction of a tile of 16-bit operands is divided among 2 or 4 CTAs, outside other clusters, by TMA; sums are sent by pairs of parts of 32 columns."
+    StreamK "stream-k" "The reductions of the last tiles of 16-bit operands are divided among all CTAs where TMA copies, outside clusters, with operands as they are."
     OperandType "operand-type" "Tensor cores multiply bf16 or f16 here, both operands of one type; behind a role that copies by TMA also e4m3 and e5m2, mixed or not."
     Scaling "scaling" "Operands of e4m3 and e5m2 have scales, one for a row or one for a block; those of bf16 and f16 have none."
     Accumulation "accumulation" "Sums of e4m3 and e5m2 products may be promoted, and are where each block has a scale; those of bf16 and f16 are f32 as they are."
@@ -243,6 +245,15 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
             spec.ragged, spec.operand, spec.copy
         );
         found.add(Rule::Swapped, Field::Swapped, message, Some("false".into()));
+    }
+    let can_stream = specialized && may_split && whole && !spec.swapped;
+    if spec.stream_k && !can_stream {
+        let KernelSpec { operand, copy, swapped, .. } = spec;
+        let ctas = spec.cluster_ctas();
+        let message = format!(
+            "stream-K of {operand} with {copy:?} copies in clusters of {ctas} CTAs, operands swapped: {swapped}"
+        );
+        found.add(Rule::StreamK, Field::StreamK, message, Some("false".into()));
     }
     operand_types(spec, found);
     let a_major = if spec.ragged == Ragged::Rows || is_fp8 { Major::K } else { Major::Mn };
@@ -498,6 +509,11 @@ mod tests {
             (Rule::Swapped, KernelSpec { swapped: true, warps: Warps { m: 1, n: 8 }, ..fp8 }, Arch::Sm90a),
             (Rule::Split, KernelSpec { split: 2, stages: 3, ..fp8 }, Arch::Sm90a),
             (Rule::DynamicWalk, KernelSpec { dynamic: true, split: 2, stages: 3, ..hopper }, Arch::Sm90a),
+            (Rule::StreamK, KernelSpec { stream_k: true, ..s }, Arch::Sm80),
+            (Rule::StreamK, KernelSpec { stream_k: true, ..swapped }, Arch::Sm90a),
+            (Rule::StreamK, KernelSpec { stream_k: true, ..fp8 }, Arch::Sm90a),
+            (Rule::StreamK, KernelSpec { stream_k: true, split: 2, stages: 3, ..hopper }, Arch::Sm90a),
+            (Rule::StreamK, KernelSpec { stream_k: true, cluster: Cluster { m: 1, n: 2 }, ..hopper }, Arch::Sm90a),
             (Rule::EvenK, KernelSpec { even_k: true, ..hopper }, Arch::Sm90a),
             (Rule::TileK, tile(64, 256, 32), Arch::Sm90a),
             (Rule::TileK, KernelSpec { tile: Tile { k: 64, ..fp8.tile }, ..fp8 }, Arch::Sm90a),

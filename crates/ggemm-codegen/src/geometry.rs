@@ -395,13 +395,15 @@ fn exchange_bytes(spec: &KernelSpec) -> u32 {
 
 /// Tiles on their way from the warp that finds them to those that multiply them.
 pub const FEED_SLOTS: u32 = 4;
-/// Words that say where a tile is.
-pub const FEED_WORDS: u32 = 5;
+/// Words that say where a tile is, and which part of its reduction, where it may be one.
+pub fn feed_words(spec: &KernelSpec) -> u32 {
+    if spec.stream_k { 9 } else { 5 }
+}
 
 /// Bytes of a warp-specialized CTA's words and barriers, and of what its cluster exchanges.
 fn barrier_bytes(spec: &KernelSpec) -> u32 {
     let ring = spec.stages.saturating_mul(2 * crate::ir::BARRIER_BYTES);
-    let feed = FEED_SLOTS * (FEED_WORDS * CHUNK_BYTES + 2 * crate::ir::BARRIER_BYTES);
+    let feed = FEED_SLOTS * (feed_words(spec) * CHUNK_BYTES + 2 * crate::ir::BARRIER_BYTES);
     let wanted = if spec.dynamic { crate::ir::BARRIER_BYTES } else { 0 };
     ring.saturating_add(feed + wanted).saturating_add(exchange_bytes(spec))
 }

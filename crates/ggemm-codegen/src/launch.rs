@@ -32,6 +32,10 @@ pub enum Operand {
     Groups,
     /// Words that the launch finds at 0.
     Workspace,
+    /// Slots for sums of parts of tiles, one for each CTA.
+    PartialSums,
+    /// Words that say which of them hold sums; the launch finds them at 0.
+    PartialSumsReady,
     /// What is quantized.
     Source,
     /// The elements of a quantized copy, by its number.
@@ -47,10 +51,16 @@ pub fn grid(rule: GridRule, spec: &KernelSpec, problem: &Contraction, resident: 
     match rule {
         GridRule::Persistent => {
             let clusters =
-                u32::try_from(most_tiles(spec, problem)).unwrap_or(u32::MAX).min((resident / cluster).max(1));
+                u32::try_from(most_pieces(spec, problem)).unwrap_or(u32::MAX).min((resident / cluster).max(1));
             clusters.saturating_mul(cluster)
         }
     }
+}
+
+/// The largest number of tiles, or pieces of some, that any sizes could make.
+fn most_pieces(spec: &KernelSpec, problem: &Contraction) -> u64 {
+    let of_each = if spec.stream_k { crate::kernels::MOST_UNITS } else { 1 };
+    most_tiles(spec, problem).saturating_mul(u64::from(of_each))
 }
 
 /// The largest number of tiles that any sizes could make, those of a cluster counted as one.
@@ -83,6 +93,8 @@ pub fn argument(role: ParamRole, problem: &Contraction) -> Argument {
         ParamRole::D => Argument::Pointer(Operand::D),
         ParamRole::Groups => Argument::Pointer(Operand::Groups),
         ParamRole::Workspace => Argument::Pointer(Operand::Workspace),
+        ParamRole::PartialSums => Argument::Pointer(Operand::PartialSums),
+        ParamRole::PartialSumsReady => Argument::Pointer(Operand::PartialSumsReady),
         ParamRole::GroupCount => size(c.groups),
         ParamRole::GroupsAreEnds => flag(c.group_form == GroupForm::Ends),
         ParamRole::GroupsAreI64 => flag(c.group_index == IndexType::I64),
@@ -132,6 +144,14 @@ mod tests {
         assert_eq!(ctas(REDUCTION, &Problem::grad_w(3, 256, 130, 300)), 3 * 2 * 2);
         let shared = Problem::grad_w(3, 256, 130, 300).weight_sharing(WeightSharing::Shared);
         assert_eq!(ctas(REDUCTION, &shared), 2 * 2);
+    }
+
+    /// Where few tiles are shared by all CTAs, all of them are launched.
+    #[test]
+    fn a_grid_has_room_for_pieces_of_tiles() {
+        let stream_k = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x128x64_w4x1_s6_pingpong_tma_streamk";
+        assert_eq!(ctas(stream_k, &Problem::forward(3, 256, 130, 64)), 4 * 6 * 2);
+        assert_eq!(ctas(stream_k, &Problem::forward(3, 0, 128, 64)), 0);
     }
 
     #[test]

@@ -136,6 +136,8 @@ kinds! {
     Columns "columns";
     /// An atomic leaves others out.
     AtomicScope "atomic scope";
+    /// An atomic orders nothing else.
+    AtomicOrder "atomic order";
 }
 
 impl fmt::Display for MutationKind {

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::dtype::Dtype;
 use crate::interp::Dice;
+use crate::kernels::{EXCHANGE_BLOCKS, MOST_UNITS};
 use crate::problem::{GroupForm, IndexType, Operation, Problem, Tail, WeightLayout, WeightSharing};
 use crate::spec::{Accumulation, CopyPath, KernelSpec, Major, Ragged};
 
@@ -44,6 +45,12 @@ impl Extent {
 
 /// Multiply-adds of the largest scenario, about.
 const MOST_WORK: usize = 1 << 26;
+
+/// A reduction that is worth dividing where tiles are few.
+fn long_reduction(dice: &mut Dice, spec: &KernelSpec) -> usize {
+    let blocks = (MOST_UNITS * EXCHANGE_BLOCKS) as usize;
+    (blocks + 1 + dice.below(2 * blocks)) * spec.tile.k as usize + dice.below(9)
+}
 
 /// Elements of the weights of all its groups, about.
 const MOST_WEIGHTS: usize = 1 << 22;
@@ -112,6 +119,9 @@ impl Scenario {
                 size as i64
             })
             .collect();
+        let long = spec.stream_k && spec.ragged == Ragged::Reduction && dice.below(2) == 0;
+        let sizes =
+            if long { (0..=dice.below(3)).map(|_| long_reduction(&mut dice, spec) as i64).collect() } else { sizes };
         let total: i64 = sizes.iter().sum();
         let rows = total as usize + if dice.below(2) == 0 { 0 } else { 1 + dice.below(20) };
         let ends = dice.below(2) == 0;
@@ -146,7 +156,10 @@ impl Scenario {
         } else if dice.below(8) == 0 {
             k = 0;
         }
-        if extent == Extent::Hundreds {
+        if spec.stream_k && spec.ragged == Ragged::Rows && dice.below(2) == 0 {
+            k = long_reduction(&mut dice, spec);
+        }
+        if extent == Extent::Hundreds || spec.stream_k {
             // The reduction of ragged rows stays: it is what turns the ring, and what even_k speaks of.
             let most = |other: usize| {
                 let work = MOST_WORK / (rows * other).max(1);

@@ -198,6 +198,9 @@ pub struct KernelSpec {
     /// CTAs of a cluster that divide each tile's reduction among them; the first adds their sums up, in the order of their
     /// ranks, and writes them out. 1: none do.
     pub split: u32,
+    /// Where the last tiles are too few for all CTAs, their reductions are divided among them, in whole parts of each:
+    /// stream-K, for the remainder alone. Who has the last part of a tile adds up the sums of those before.
+    pub stream_k: bool,
 }
 
 impl KernelSpec {
@@ -261,6 +264,9 @@ impl fmt::Display for KernelSpec {
         if self.split != 1 {
             write!(f, "_split{}", self.split)?;
         }
+        if self.stream_k {
+            write!(f, "_streamk")?;
+        }
         Ok(())
     }
 }
@@ -306,7 +312,7 @@ impl FromStr for KernelSpec {
         let even_k = parts.skip("evenk");
         let cluster = match parts.peek() {
             Some("c1x1") => {
-                let expected = "a cluster of at least 2, dynamic, scales, swapped, a split or the end";
+                let expected = "a cluster of at least 2, dynamic, scales, swapped, a split, streamk or the end";
                 return Err(parts.error("c1x1", expected));
             }
             Some(part) if part.starts_with('c') => {
@@ -334,15 +340,16 @@ impl FromStr for KernelSpec {
             }
             _ => 1,
         };
+        let stream_k = parts.skip("streamk");
         if let Some(other) = parts.peek() {
             let expected = match (even_k, dynamic, scaling, accumulation) {
-                _ if split != 1 => "the end",
+                _ if split != 1 || stream_k => "the end",
                 _ if swapped => "a split or the end",
                 (.., Accumulation::Promoted) => "the end",
                 (.., Scaling::Row | Scaling::Block, _) => "promoted or the end",
-                (_, true, ..) => "row, block, swapped or the end",
+                (_, true, ..) => "row, block, swapped, streamk or the end",
                 (true, ..) => "the end",
-                _ => "evenk, a cluster, dynamic, row, block, swapped, a split or the end",
+                _ => "evenk, a cluster, dynamic, row, block, swapped, a split, streamk or the end",
             };
             return Err(parts.error(other, expected));
         }
@@ -367,6 +374,7 @@ impl FromStr for KernelSpec {
             accumulation,
             swapped,
             split,
+            stream_k,
         })
     }
 }

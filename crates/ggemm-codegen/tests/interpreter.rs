@@ -3,7 +3,7 @@
 
 use ggemm_codegen::interp::cases::{self, Case, Data};
 use ggemm_codegen::interp::{Policy, Settings, run};
-use ggemm_codegen::{Arch, Ragged, ValidSpec, catalogue, kernels};
+use ggemm_codegen::{Arch, Major, Problem, Ragged, Tail, ValidSpec, WeightLayout, catalogue, kernels};
 
 /// All that ships for any target runs on Hopper.
 fn on_hopper() -> impl Iterator<Item = ValidSpec> {
@@ -48,13 +48,42 @@ fn schedules_do_not_change_results() {
             let settings = Settings {
                 policy,
                 seed: n as u64,
-                ctas: (1 + n % 4) * spec.cluster_ctas() as usize,
+                // How many CTAs share the last wave decides which parts of its tiles are summed apart.
+                ctas: (1 + if spec.stream_k { 2 } else { n % 4 }) * spec.cluster_ctas() as usize,
                 ..Settings::default()
             };
             run(&kernel, case.contraction(), &mut memory, settings).unwrap();
             let bits: Vec<u32> = (0..memory.d.len()).map(|i| memory.d.get(i).to_bits()).collect();
             assert_eq!(first.get_or_insert_with(|| bits.clone()), &bits, "{} {settings}", spec.spec());
             case.check(&memory).unwrap_or_else(|wrong| panic!("{} on {case}: {wrong}", spec.spec()));
+        }
+    }
+}
+
+/// However many tiles the last wave has, and however many CTAs share them: in turns and together, by strides and by number,
+/// with a tail of sums of nothing.
+#[test]
+fn a_last_wave_is_shared_by_any_number_of_ctas() {
+    for spec in [
+        "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x64x64_w4x1_s2_pingpong_tma_streamk",
+        "ggemm_rows_ak_bn_bf16_f32_f32_sm90a_128x64x64_w8x1_s2_cooperative_tma_dynamic_streamk",
+    ] {
+        let spec = ValidSpec::new(spec.parse().unwrap(), Arch::Sm90a).unwrap();
+        let kernel = kernels::build(&spec);
+        let layout = if spec.b_major == Major::K { WeightLayout::Nk } else { WeightLayout::Kn };
+        for (n, (tiles, ctas)) in (1..=6).flat_map(|tiles| [3, 5].map(|ctas| (tiles, ctas))).enumerate() {
+            let rows = tiles * spec.tile.m as usize - 9;
+            let problem = Problem::forward(1, rows + 5, 8, 51 * 64 - 8)
+                .weight_layout(layout)
+                .output(spec.output)
+                .tail(Tail::Zero);
+            let case = Case::new(problem, &[rows as i64], n as u64, Data::Integers).unwrap();
+            let settings = Settings { policy: Policy::ALL[n % 4], seed: n as u64, ctas, ..Settings::default() };
+            let mut memory = case.memory();
+            if let Err(finding) = run(&kernel, case.contraction(), &mut memory, settings) {
+                panic!("{case}\n{finding}");
+            }
+            case.check(&memory).unwrap_or_else(|wrong| panic!("{} on {case}, {settings}: {wrong}", spec.spec()));
         }
     }
 }

@@ -20,14 +20,14 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
         (
             select(vec![Schedule::Multistage, Schedule::Cooperative, Schedule::Pingpong]),
             any::<[u32; 2]>(),
-            any::<([bool; 2], u32)>(),
+            any::<([bool; 3], u32)>(),
             select(vec![Scaling::None, Scaling::Row, Scaling::Block]),
             select(vec![Accumulation::Fast, Accumulation::Promoted]),
         ),
     )
         .prop_map(
             |((ragged, a_major, b_major), (operands, accumulator, output, arch), n, (copy, even_k), walk)| {
-                let (schedule, [along_m, along_n], ([dynamic, swapped], split), scaling, accumulation) = walk;
+                let (schedule, [along_m, along_n], ([dynamic, swapped, stream_k], split), scaling, accumulation) = walk;
                 let (operand, b_operand) = operands;
                 KernelSpec {
                     ragged,
@@ -50,6 +50,7 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
                     accumulation,
                     swapped,
                     split,
+                    stream_k,
                 }
             },
         )
@@ -83,6 +84,7 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
                 accumulation: Accumulation::Fast,
                 swapped: false,
                 split: 1,
+                stream_k: false,
             }
         },
     )
@@ -94,8 +96,8 @@ fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
     let ragged = select(vec![Ragged::Rows, Ragged::Reduction]);
     let cluster = select(vec![(1, 1), (1, 2), (1, 4), (2, 1), (4, 1)]);
     let split = select(vec![1u32, 1, 2, 4]);
-    (shape, ragged, (cluster, split), any::<[bool; 4]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
-        |((m, n, stages, warpgroups), ragged, (cluster, split), [pingpong, b_k, dynamic, swapped], output)| {
+    (shape, ragged, (cluster, split), any::<[bool; 5]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
+        |((m, n, stages, warpgroups), ragged, (cluster, split), [pingpong, b_k, dynamic, swapped, streams], output)| {
             let rows = ragged == Ragged::Rows;
             let swapped = swapped && rows && cluster == (1, 1);
             let along = if pingpong { 4 } else { 4 * warpgroups };
@@ -120,6 +122,7 @@ fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
                 accumulation: Accumulation::Fast,
                 swapped,
                 split: if cluster == (1, 1) { split } else { 1 },
+                stream_k: streams && cluster == (1, 1) && split == 1 && !swapped,
             }
         },
     )

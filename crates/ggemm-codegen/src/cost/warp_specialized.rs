@@ -3,6 +3,7 @@
 
 use super::{Bound, OnChip, Work, ctas_per_sm, whole_waves};
 use crate::descriptor::WGMMA_M;
+use crate::kernels::{EXCHANGE_BLOCKS, MOST_UNITS};
 use crate::spec::{Cluster, CopyPath, KernelSpec, Ragged, Schedule};
 
 // Fitted to the shipped variants' times on an H100 (docs/tuning.md, "Hopper's cost model").
@@ -43,6 +44,8 @@ const WHOLE_WAVES: (f64, f64) = (0.73, 0.84);
 const UNEVEN: f64 = 1.85;
 /// Clocks for a byte of sums that another CTA of the cluster sends: a guess, until splits are measured.
 const EXCHANGE_CLOCKS: f64 = 0.06;
+/// Clocks until the last wave of a stream-K is known.
+const LAST_WAVE_CLOCKS: f64 = 800.0;
 /// See [`OnChip::overlap_loss`]: going by strides, and with a counter.
 const OVERLAP_LOSS: (f64, f64) = (0.06, 0.04);
 /// See [`OnChip::launch`].
@@ -102,7 +105,11 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
         _ => 1.0,
     };
     let weight = if spec.dynamic { WHOLE_WAVES.1 } else { WHOLE_WAVES.0 };
-    let clocks = whole_waves(waves, weight) * tile * uneven + FILL_CLOCKS + tile_bytes * LAST_STORE_CLOCKS;
+    let (waves_taken, begin) = match spec.stream_k {
+        false => (whole_waves(waves, weight), 0.0),
+        true => (stream_k_waves(waves, *blocks, weight), LAST_WAVE_CLOCKS),
+    };
+    let clocks = waves_taken * tile * uneven + FILL_CLOCKS + begin + tile_bytes * LAST_STORE_CLOCKS;
     OnChip {
         seconds: clocks / clock,
         waves,
@@ -112,4 +119,17 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
         launch: LAUNCH_SECONDS,
         refetch: if spec.dynamic { REFETCH.1 } else { REFETCH.0 },
     }
+}
+
+/// The same as [`whole_waves`] where CTAs share the last wave as [`kernels::stream_k`](crate::kernels) does: in units of
+/// its tiles' reduction, of so many blocks.
+fn stream_k_waves(waves: f64, blocks: f64, weight: f64) -> f64 {
+    let whole = waves.floor();
+    let left = waves - whole;
+    let share = |units: u32| {
+        let (units, exchange) = (f64::from(units), f64::from(EXCHANGE_BLOCKS * units));
+        ((left * units).ceil() * (blocks / units).ceil() + exchange) / blocks.max(1.0)
+    };
+    let last = (2..=MOST_UNITS).map(share).fold(left.ceil(), f64::min);
+    waves.max(last).mul_add(1.0 - weight, (whole + last) * weight)
 }

@@ -2,6 +2,8 @@
 
 use std::panic::Location as Caller;
 
+use super::partial::SumSlots;
+use super::products::WarpgroupSums;
 use super::prune;
 use super::scalar::{Arena, Bool, Cta, Expr, Grid, I32, I64, Lane, Operand, Scalar, ScopeTag, U32, Var, Warp, Within};
 use super::tiles::Pointer;
@@ -9,8 +11,8 @@ use super::verify::{self, KernelDefect};
 use crate::dtype::Dtype;
 use crate::ir::{
     BARRIER_BYTES, Barrier, BarrierId, Block, Body, Builtin, Contract, Expressions, Fragment, FragmentId, FragmentRole,
-    GridRule, Kernel, Location, LoopWork, Op, Param, ParamId, ParamRole, ParamType, ScalarVar, Scope, SharedId,
-    SharedTile, ShuffleFrom, Stmt, StmtId, TensorMap, TensorMapId, VarId,
+    GridRule, Kernel, Location, LoopWork, Op, Param, ParamId, ParamRole, ParamType, PartialSums, ScalarVar, Scope,
+    SharedId, SharedTile, ShuffleFrom, Stmt, StmtId, TensorMap, TensorMapId, VarId,
 };
 use crate::layout::{Layout, ThreadValueMap};
 
@@ -29,6 +31,7 @@ pub struct KernelBuilder<'k> {
     tensor_maps: Vec<TensorMap>,
     cluster: u32,
     workspace_words: u32,
+    partial_sums: Option<PartialSums>,
     dependent_launch: bool,
     resident: u32,
     fragments: Vec<Fragment>,
@@ -66,6 +69,7 @@ impl KernelBuilder<'_> {
                 tensor_maps: Vec::new(),
                 cluster: 1,
                 workspace_words: 0,
+                partial_sums: None,
                 dependent_launch: false,
                 resident: 1,
                 fragments: Vec::new(),
@@ -84,6 +88,7 @@ impl KernelBuilder<'_> {
                 shared_bytes: k.shared_bytes,
                 grid: GridRule::Persistent,
                 workspace_bytes: u64::from(k.workspace_words) * 4,
+                partial_sums: k.partial_sums,
                 alignment,
                 registers: 0,
                 work: LoopWork::default(),
@@ -231,6 +236,18 @@ impl<'k> KernelBuilder<'k> {
     pub fn workspace(&mut self, name: &str, words: u32) -> Pointer {
         self.workspace_words += words;
         Pointer(self.param(name, ParamType::Words, ParamRole::Workspace))
+    }
+
+    /// A slot for each CTA's sums of a tile, and words that say which hold any.
+    pub fn sum_slots(&mut self, sums: WarpgroupSums) -> SumSlots {
+        let map = &self.fragments[sums.id().0 as usize].map;
+        let slot_bytes = map.thread_count() * map.value_count() * 4;
+        // Each warpgroup that shares a tile says so by itself.
+        self.partial_sums = Some(PartialSums { slot_bytes, words: map.threads[3].extent });
+        SumSlots {
+            sums: self.output("partial_sums", Dtype::F32, ParamRole::PartialSums),
+            ready: Pointer(self.param("partial_sums_ready", ParamType::Words, ParamRole::PartialSumsReady)),
+        }
     }
 
     pub(super) fn declare_fragment(

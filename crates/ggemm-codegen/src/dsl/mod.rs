@@ -9,6 +9,7 @@ mod builder;
 mod bulk;
 mod cluster;
 mod exchange;
+mod partial;
 mod products;
 mod prune;
 mod quantize;
@@ -20,6 +21,7 @@ pub mod verify;
 pub use barriers::{BarrierSlot, Barriers, Consumer, Producer, Ring, RingSlot};
 pub use builder::KernelBuilder;
 pub use bulk::{Coordinate, Map};
+pub use partial::SumSlots;
 pub use products::{GlobalScales, ScaleFragment, SharedOperand, SumScales, WarpgroupSums};
 pub use quantize::{Patches, ScaleValues};
 pub use scalar::{

@@ -7,7 +7,10 @@ use serde::Serialize;
 use super::Site;
 use crate::dtype::Dtype;
 use crate::geometry::{MMA_N, columns_stored_together};
-use crate::ir::{Builtin, ExprId, ExprKind, Fragment, FragmentId, Kernel, Op, ParamId, ParamType, Stmt, VarId};
+use crate::ir::{
+    AddSaved, AwaitWord, Builtin, ExprId, ExprKind, Fragment, FragmentId, Kernel, Op, ParamId, ParamType, SaveSums,
+    Stmt, VarId,
+};
 use crate::layout::{CHUNK_BYTES, ThreadValueMap};
 
 /// Bytes that device memory and L2 move together.
@@ -92,6 +95,12 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<DeviceAc
                 let (instruction, request) = scales(&fragment(load.to).map, dense);
                 (load.pointer, Direction::Read, instruction, request)
             }
+            Op::SaveSums(SaveSums { pointer, .. }) => (*pointer, Direction::Write, "st.global 16", sums_of_threads()),
+            Op::AddSaved(AddSaved { pointer, .. }) => (*pointer, Direction::Read, "ld.global 16", sums_of_threads()),
+            Op::AwaitWord(AwaitWord { pointer, .. }) => {
+                let word = Touch { row: 0, byte: 0, width: 4 };
+                (*pointer, Direction::Read, "ld.acquire 4", vec![word])
+            }
             Op::FetchAdd(add) => {
                 let word = Touch { row: 0, byte: 0, width: 4 };
                 (add.pointer, Direction::Atomic, "atom.global 4", vec![word])
@@ -101,6 +110,11 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<DeviceAc
         found.push(access(site, name(pointer), direction, instruction, &request));
     }
     found
+}
+
+/// Four sums of each lane, side by side.
+fn sums_of_threads() -> Vec<Touch> {
+    (0..32).map(|lane| Touch { row: 0, byte: lane * CHUNK_BYTES, width: CHUNK_BYTES }).collect()
 }
 
 /// The first scales that the lanes of a warp read; `dense`: those of neighbours are neighbours. A lane's columns come in

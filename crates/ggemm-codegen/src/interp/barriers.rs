@@ -267,9 +267,14 @@ impl Machine<'_, '_> {
     /// Goes on if what the warp waits for has come.
     pub(super) fn go_on(&mut self, cta: usize, warp: usize) {
         let cluster = self.cluster_of(cta);
+        if let State::AtWord { word, .. } = self.ctas[cta].warps[warp].state {
+            let released = self.words[word].released.clone();
+            self.acquire(cta, warp, &released);
+        }
         let c = &mut self.ctas[cta];
         let w = &mut c.warps[warp];
         match w.state {
+            State::AtWord { .. } => {}
             State::AtPhase { barrier, .. } => w.known.join(&c.barriers[barrier].done),
             State::AtCluster(_) => {
                 w.known.join(&self.clusters[cluster].done);
@@ -391,6 +396,9 @@ impl Machine<'_, '_> {
                     "CTA {cta} warp {warp} waits at the named barrier {id} {}: {came} of {of} threads",
                     place(stmt)
                 ))
+            }
+            State::AtWord { stmt, value, .. } => {
+                Some(format!("CTA {cta} warp {warp} waits for a word to be {value} {}", place(stmt)))
             }
             State::AtCluster(stmt) => Some(format!("CTA {cta} warp {warp} waits for its cluster {}", place(stmt))),
         }

@@ -6,7 +6,7 @@ use super::machine::{Machine, Step};
 use super::scalars::lanes_of;
 use super::shared::{OperationId, PIECE};
 use super::warp::{LANES, Mask};
-use crate::ir::{AtomicScope, FetchAdd, Op, ParamId, Quantize, Stmt, StmtId, TileRef, VarId};
+use crate::ir::{AtomicScope, FetchAdd, MemoryOrder, Op, ParamId, Quantize, Stmt, StmtId, TileRef, VarId};
 
 /// An arrival at a barrier of another CTA, which must still be there.
 #[derive(Clone, Copy, Debug)]
@@ -19,9 +19,11 @@ pub(super) struct Signal {
 }
 
 /// A word of the workspace.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Word {
-    value: i64,
+    pub(super) value: i64,
+    /// What those knew who released it to the whole device, with their clusters.
+    pub(super) released: Vec<(usize, Knowledge)>,
     /// The CTA that used it first.
     first_user: Option<usize>,
     /// Who used it last.
@@ -46,6 +48,15 @@ impl Machine<'_, '_> {
     pub(super) fn release(&mut self, cta: usize, warp: usize) {
         let own = self.participant(cta, warp);
         self.ctas[cta].warps[warp].known.clock[own] += 1;
+    }
+
+    /// What others released to the whole device is known from here on.
+    pub(super) fn acquire(&mut self, cta: usize, warp: usize, released: &[(usize, Knowledge)]) {
+        let own = self.cluster_of(cta);
+        let known = &mut self.ctas[cta].warps[warp].known;
+        for (cluster, other) in released {
+            if *cluster == own { known.join(other) } else { known.learn_apart(own, (*cluster, other)) }
+        }
     }
 
     pub(super) fn next_operation(&mut self) -> OperationId {
@@ -107,6 +118,7 @@ impl Machine<'_, '_> {
     pub(super) fn check_workspace(&self) -> Result<(), Box<Finding>> {
         for (index, Word { value, last_use, .. }) in self.words.iter().enumerate() {
             if let (Some(Use { cta, warp, stmt, pointer }), true) = (*last_use, *value != 0) {
+                let index = index - self.first_word(pointer);
                 let operand = self.kernel.contract.params[pointer.0 as usize].name.clone();
                 return Err(self.finding(
                     cta,
@@ -125,10 +137,13 @@ impl Machine<'_, '_> {
         for lane in lanes_of(guard) {
             let index = self.lane_value(cta, warp, f.index, lane)?;
             let amount = self.lane_value(cta, warp, f.amount, lane)?;
-            let len = self.words.len();
+            let first_word = self.first_word(f.pointer);
+            let len = self.words.len() - first_word;
             let operand = self.kernel.contract.params[f.pointer.0 as usize].name.clone();
             let size = self.participants.ctas;
-            let Some(word) = usize::try_from(index).ok().and_then(|i| self.words.get_mut(i)) else {
+            let ordered = f.order == MemoryOrder::AcquireRelease && f.scope == AtomicScope::Gpu;
+            let (cluster, known) = (self.cluster_of(cta), self.known(cta, warp).clone());
+            let Some(word) = usize::try_from(index).ok().and_then(|i| self.words.get_mut(first_word + i)) else {
                 return Err(FindingKind::OutOfBounds { access: "adds to", operand, index, len });
             };
             let first = *word.first_user.get_or_insert(cta);
@@ -142,7 +157,15 @@ impl Machine<'_, '_> {
             }
             values[lane] = word.value;
             word.value += amount;
+            let released = ordered.then(|| word.released.clone());
+            if ordered {
+                word.released.push((cluster, known));
+            }
             word.last_use = Some(Use { cta, warp, stmt, pointer: f.pointer });
+            if let Some(released) = released {
+                self.acquire(cta, warp, &released);
+                self.release(cta, warp);
+            }
         }
         self.assign(cta, warp, f.var, values, mask);
         Ok(())
@@ -200,6 +223,9 @@ impl Machine<'_, '_> {
                 | Op::BulkLoad(_)
                 | Op::BulkStore(_)
                 | Op::FetchAdd(_)
+                | Op::SaveSums(_)
+                | Op::AddSaved(_)
+                | Op::AwaitWord(_)
         );
         if touches
             && self.kernel.contract.dependent_launch

@@ -256,6 +256,16 @@ pub enum FindingKind {
         /// What it holds.
         value: i64,
     },
+    /// Sums of another CTA are added that may not be there.
+    #[error("adds the sums in slot {slot} of {operand}, {why}")]
+    SumsNotReady {
+        /// The parameter's name.
+        operand: String,
+        /// The slot.
+        slot: i64,
+        /// What is missing.
+        why: &'static str,
+    },
     /// A parameter is used as a tensor map and is none.
     #[error("{operand} is no tensor map")]
     NoTensorMap {
@@ -346,6 +356,7 @@ impl FindingKind {
             FindingKind::GridNotAwaited => "grid not awaited",
             FindingKind::NarrowAtomic { .. } => "narrow atomic",
             FindingKind::WorkspaceLeft { .. } => "workspace left",
+            FindingKind::SumsNotReady { .. } => "sums not ready",
             FindingKind::NoTensorMap { .. } => "no tensor map",
             FindingKind::Unaddressable { .. } => "unaddressable tensor",
             FindingKind::Deadlock { .. } => "deadlock",

@@ -3,6 +3,8 @@
 //! Everything in a cluster that others can be ordered after is a *participant* with a counter: a warp counts its own
 //! intervals, an mbarrier its ended phases, the grids before this one count as one. Synchronization joins clocks.
 
+use std::collections::BTreeMap;
+
 /// The participants of a cluster, each at its place in a clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Participants {
@@ -38,12 +40,18 @@ pub(super) struct Knowledge {
     pub(super) clock: Vec<u32>,
     /// The same for ordinary writes that the writer has fenced for the async proxy.
     pub(super) fenced: Vec<u32>,
+    /// The clocks of other clusters, as far as their warps released them to the whole device.
+    released: BTreeMap<usize, Vec<u32>>,
 }
 
 impl Knowledge {
     /// Of nobody.
     pub(super) fn none(participants: &Participants) -> Self {
-        Knowledge { clock: vec![0; participants.count()], fenced: vec![0; participants.ctas * participants.warps] }
+        Knowledge {
+            clock: vec![0; participants.count()],
+            fenced: vec![0; participants.ctas * participants.warps],
+            released: BTreeMap::new(),
+        }
     }
 
     /// Of a warp that starts: its first interval has begun.
@@ -55,12 +63,40 @@ impl Knowledge {
 
     pub(super) fn join(&mut self, other: &Knowledge) {
         for (mine, theirs) in [(&mut self.clock, &other.clock), (&mut self.fenced, &other.fenced)] {
-            mine.iter_mut().zip(theirs).for_each(|(a, b)| *a = (*a).max(*b));
+            raise(mine, theirs);
         }
+        for (cluster, clock) in &other.released {
+            self.learn(*cluster, clock);
+        }
+    }
+
+    /// Learns what a warp of another cluster knew when it released it.
+    pub(super) fn learn_apart(&mut self, own: usize, (cluster, other): (usize, &Knowledge)) {
+        for (cluster, clock) in other.released.iter().map(|(c, clock)| (*c, clock)).chain([(cluster, &other.clock)]) {
+            if cluster != own {
+                self.learn(cluster, clock);
+            }
+        }
+    }
+
+    fn learn(&mut self, cluster: usize, clock: &[u32]) {
+        let mine = self.released.entry(cluster).or_default();
+        mine.resize(clock.len(), 0);
+        raise(mine, clock);
+    }
+
+    /// Up to which interval of a participant of another cluster the holder is ordered after it.
+    pub(super) fn apart(&self, cluster: usize, participant: usize) -> u32 {
+        self.released.get(&cluster).map_or(0, |clock| clock[participant])
     }
 
     pub(super) fn forget(&mut self) {
         self.clock.fill(0);
         self.fenced.fill(0);
+        self.released.clear();
     }
+}
+
+fn raise(mine: &mut [u32], theirs: &[u32]) {
+    mine.iter_mut().zip(theirs).for_each(|(a, b)| *a = (*a).max(*b));
 }

@@ -12,11 +12,13 @@ use super::finding::{Event, Finding, FindingKind};
 use super::knowledge::{Knowledge, Participants};
 use super::memory::Memory;
 use super::observe::Observer;
+use super::partial_sums::Saved;
 use super::schedule::{Dice, Policy, Settings};
 use super::shared::SharedMemory;
 use super::warp::Warp;
 use crate::contraction::Contraction;
 use crate::emit::cuda;
+use crate::geometry::WARPS_OF_WARPGROUP;
 use crate::ir::{EncodedMap, Kernel, ParamType, Stmt, StmtId};
 use crate::launch::{Argument, Operand};
 
@@ -62,6 +64,8 @@ pub(super) struct Machine<'k, 'm> {
     pub(super) maps: Vec<Option<EncodedMap>>,
     /// The workspace.
     pub(super) words: Vec<Word>,
+    /// Sums in slots of device memory, of each warp that shares a tile.
+    pub(super) saved: Vec<Option<Saved>>,
     pub(super) observer: &'m mut dyn Observer,
     /// Whether the observer wants to know of every statement.
     pub(super) follows: bool,
@@ -86,6 +90,7 @@ impl<'k, 'm> Machine<'k, 'm> {
         let barriers = kernel.body.barriers.iter().map(|b| b.slots as usize).sum();
         let participants = Participants { ctas: size, warps, barriers };
         let ctas = settings.ctas_of(&kernel.contract);
+        let slots = kernel.contract.partial_sums.map_or(0, |p| p.words as usize);
         let cta = |index: usize| Cta {
             warps: (0..warps)
                 .map(|w| Warp::new(&kernel.body, Knowledge::of_warp(&participants, participants.warp(index % size, w))))
@@ -125,7 +130,8 @@ impl<'k, 'm> Machine<'k, 'm> {
             signals: Vec::new(),
             operations: 0,
             maps: kernel.contract.params.iter().zip(&arguments).map(map_of).collect(),
-            words: vec![Word::default(); kernel.contract.workspace_bytes as usize / 4],
+            words: vec![Word::default(); kernel.contract.workspace_bytes as usize / 4 + ctas * slots],
+            saved: vec![None; ctas * slots * WARPS_OF_WARPGROUP as usize],
             follows: observer.follows(),
             observer,
             able: 0,

@@ -189,7 +189,7 @@ impl Memory {
             Operand::Groups => Some(&self.groups),
             Operand::AScales => Some(&self.scales[0]),
             Operand::BScales => Some(&self.scales[1]),
-            Operand::Workspace => None,
+            Operand::Workspace | Operand::PartialSums | Operand::PartialSumsReady => None,
             other => self.others.iter().find(|(o, _)| *o == other).map(|(_, buffer)| buffer),
         }
     }
@@ -202,7 +202,7 @@ impl Memory {
             Operand::Groups => Some(&mut self.groups),
             Operand::AScales => Some(&mut self.scales[0]),
             Operand::BScales => Some(&mut self.scales[1]),
-            Operand::Workspace => None,
+            Operand::Workspace | Operand::PartialSums | Operand::PartialSumsReady => None,
             other => self.others.iter_mut().find(|(o, _)| *o == other).map(|(_, buffer)| buffer),
         }
     }

@@ -36,6 +36,7 @@ mod knowledge;
 mod machine;
 mod memory;
 mod observe;
+mod partial_sums;
 mod products;
 mod quantize;
 mod scalars;

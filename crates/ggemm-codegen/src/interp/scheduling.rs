@@ -15,6 +15,7 @@ impl Machine<'_, '_> {
             State::Ready => true,
             State::AtPhase { barrier, parity, .. } => c.barriers[barrier].has_ended(parity),
             State::AtCluster(_) => w.cluster_generation != Some(self.clusters[self.cluster_of(cta)].generation),
+            State::AtWord { word, value, .. } => self.words[word].value == value,
             State::AtBarrier(_) | State::AtNamed { .. } | State::Done => false,
         }
     }
@@ -102,6 +103,7 @@ impl Machine<'_, '_> {
             State::AtBarrier(stmt)
             | State::AtCluster(stmt)
             | State::AtPhase { stmt, .. }
+            | State::AtWord { stmt, .. }
             | State::AtNamed { stmt, .. } => stmt,
             State::Ready | State::Done => StmtId(0),
         };
@@ -128,8 +130,7 @@ impl Machine<'_, '_> {
         cta.warps.iter().for_each(|w| together.join(&w.known));
         let first = self.rank(index) * self.participants.warps;
         for (w, warp) in self.ctas[index].warps.iter_mut().enumerate() {
-            warp.known.clock.clone_from(&together.clock);
-            warp.known.fenced.clone_from(&together.fenced);
+            warp.known.clone_from(&together);
             warp.known.clock[first + w] += 1;
             warp.state = State::Ready;
         }

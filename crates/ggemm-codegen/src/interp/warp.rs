@@ -57,6 +57,12 @@ pub(super) enum State {
         stmt: StmtId,
         id: u32,
     },
+    /// A word of device memory that is to hold a value.
+    AtWord {
+        stmt: StmtId,
+        word: usize,
+        value: i64,
+    },
     /// All threads of the cluster.
     AtCluster(StmtId),
     Done,

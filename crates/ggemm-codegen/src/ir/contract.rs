@@ -27,6 +27,9 @@ pub struct Contract {
     pub grid: GridRule,
     /// Device memory in bytes that the launch needs beside its operands.
     pub workspace_bytes: u64,
+    /// Device memory for sums of parts of tiles, and the words that say which are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_sums: Option<PartialSums>,
     /// The alignment in bytes that every row of A, B and D must have.
     pub alignment: u32,
     /// Registers of a thread, estimated.
@@ -52,6 +55,15 @@ impl Contract {
             Some(MappedTensor { map: self.tensor_maps.get(id.0 as usize)?, tensor, is_stored })
         })
     }
+}
+
+/// What each CTA of a launch takes of device memory, so that another adds its sums of a part of a tile's reduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartialSums {
+    /// Bytes of the sums, a multiple of 16. The launch may find anything there.
+    pub slot_bytes: u32,
+    /// 32-bit words that the launch finds at 0 and leaves at 0.
+    pub words: u32,
 }
 
 /// A tensor map and the tensor that it is over.
@@ -186,6 +198,10 @@ pub enum ParamRole {
     MergeGroups,
     /// The workspace's first byte.
     Workspace,
+    /// The first CTA's slot for sums of a part of a tile's reduction.
+    PartialSums,
+    /// The first CTA's words that say that such sums are there.
+    PartialSumsReady,
     /// One of quantization's own.
     Quantize(QuantizeRole),
 }

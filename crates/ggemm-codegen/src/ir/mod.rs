@@ -12,6 +12,7 @@ pub mod bulk;
 pub mod contract;
 pub mod exchange;
 pub mod expr;
+pub mod partial;
 pub mod quantize;
 pub mod role;
 pub mod scale;
@@ -24,9 +25,12 @@ pub use asynchrony::{Asynchrony, Completion, Proxy};
 pub use atomic::{AtomicScope, FetchAdd, MemoryOrder};
 pub use barrier::{Arrive, BARRIER_BYTES, Barrier, BarrierId, BarrierRef};
 pub use bulk::{BulkLoad, BulkStore};
-pub use contract::{Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType, QuantizeRole};
+pub use contract::{
+    Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType, PartialSums, QuantizeRole,
+};
 pub use exchange::{AddSums, SendSums, SumsPart};
 pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
+pub use partial::{AddSaved, AwaitWord, SaveSums};
 pub use quantize::{Quantize, SharedBy};
 pub use role::{RegisterBudget, Role};
 pub use scale::{LoadScales, OuterScales, Promote};

@@ -8,6 +8,7 @@ use super::barrier::{Arrive, BarrierId, BarrierRef};
 use super::bulk::{BulkLoad, BulkStore};
 use super::exchange::{AddSums, SendSums};
 use super::expr::{ExprId, Scope, Type};
+use super::partial::{AddSaved, AwaitWord, SaveSums};
 use super::quantize::{Quantize, SharedBy};
 use super::role::Role;
 use super::scale::{LoadScales, OuterScales, Promote};
@@ -411,6 +412,12 @@ pub enum Op {
     SendSums(SendSums),
     /// Adds sums that another CTA of the cluster sent.
     AddSums(AddSums),
+    /// Writes sums to device memory, for another CTA of the grid.
+    SaveSums(SaveSums),
+    /// Adds sums that another CTA of the grid wrote.
+    AddSaved(AddSaved),
+    /// Waits for a word of device memory.
+    AwaitWord(AwaitWord),
     /// Writes a 32-bit word of a shared tile of words, one of which takes 16 bytes. Each lane that reaches it does.
     WriteWord {
         /// The word.
@@ -469,7 +476,7 @@ impl Op {
             Op::Arrive(Arrive { rank: Some(_), .. }) => Some(&asynchrony::REMOTE_ARRIVE),
             Op::SendSums(_) => Some(&asynchrony::REMOTE_STORE),
             Op::ClusterArrive | Op::ClusterWait => Some(&asynchrony::CLUSTER_BARRIER),
-            Op::FetchAdd(_) => Some(&asynchrony::GLOBAL_ATOMIC),
+            Op::FetchAdd(_) | Op::AwaitWord(_) => Some(&asynchrony::GLOBAL_ATOMIC),
             Op::AwaitGrid | Op::LaunchDependents => Some(&asynchrony::GRID_DEPENDENCY),
             _ => None,
         }
@@ -493,7 +500,9 @@ impl Op {
             | Op::AwaitProducts { .. }
             | Op::StoreFragment { .. }
             | Op::SendSums(_)
-            | Op::AddSums(_) => Scope::Warpgroup,
+            | Op::AddSums(_)
+            | Op::SaveSums(_)
+            | Op::AddSaved(_) => Scope::Warpgroup,
             Op::Elect { .. } | Op::NamedBarrier { .. } => Scope::Warp,
             // The threads of a CTA share the rows of a shared tile.
             Op::Quantize(Quantize::StoreTransposed { .. }) => Scope::Cta,
@@ -555,6 +564,9 @@ impl Op {
             Op::StoreFragment { .. } => "store_fragment",
             Op::SendSums(_) => "send_sums",
             Op::AddSums(_) => "add_sums",
+            Op::SaveSums(_) => "save_sums",
+            Op::AddSaved(_) => "add_saved_sums",
+            Op::AwaitWord(_) => "await_word",
             Op::WriteWord { .. } => "write_word",
             Op::ReadWord { .. } => "read_word",
             Op::FetchAdd(_) => "fetch_add",

@@ -7,10 +7,12 @@ mod multistage;
 mod operands;
 mod parameters;
 pub mod quantize;
+mod stream_k;
 mod walk;
 mod warp_specialized;
 
 pub use quantize::QuantizeSpec;
+pub(crate) use stream_k::{EXCHANGE_BLOCKS, MOST_UNITS};
 pub(crate) use walk::band;
 
 use crate::constraints::ValidSpec;

@@ -12,7 +12,7 @@ use crate::geometry;
 use crate::spec::{Cluster, KernelSpec, Ragged, Schedule};
 
 /// Groups of a window: the lanes of a warp.
-const WINDOW: i32 = 32;
+pub(super) const WINDOW: i32 = 32;
 
 /// Tiles along D's rows that are visited before the next column of tiles, so that what they read stays in L2: as many as
 /// were fastest (docs/tuning.md).
@@ -33,6 +33,21 @@ pub(super) struct Tile<'k> {
     pub(super) row: Expr<'k, I32, Cta>,
     /// The tile's first column in D.
     pub(super) col: Expr<'k, I32, Cta>,
+    /// The piece of its reduction, where it may not be all of it.
+    pub(super) piece: Option<Piece<'k>>,
+}
+
+/// A piece of a tile's reduction.
+#[derive(Clone, Copy)]
+pub(super) struct Piece<'k> {
+    /// Elements before it.
+    pub(super) start: Expr<'k, I32, Cta>,
+    /// Its elements.
+    pub(super) length: Expr<'k, I32, Cta>,
+    /// The slot for its sums; where it is a tile's last piece, the first slot whose sums are added to its own.
+    pub(super) slot: Expr<'k, I32, Cta>,
+    /// How many slots' sums are; -1 where it is not a tile's last.
+    pub(super) added: Expr<'k, I32, Cta>,
 }
 
 /// How an output is cut into tiles, and the order in which they are visited.
@@ -80,7 +95,10 @@ pub(super) struct Walk<'k> {
 
 /// Which tile a CTA visits after another; numbers ascend.
 pub(super) trait TileNumbers<'k> {
-    /// The number after `number`.
+    /// Waits until another tile is wanted.
+    fn pace(&self, _k: &mut KernelBuilder<'k>) {}
+
+    /// The number after `number`, once another tile is wanted.
     fn next(&self, k: &mut KernelBuilder<'k>, number: Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta>;
 }
 
@@ -119,7 +137,7 @@ pub(super) enum GroupsDivide<'k> {
 }
 
 /// The window's state.
-struct Window<'k> {
+pub(super) struct Window<'k> {
     /// First group of the window.
     first_group: Var<'k, I32, Warp>,
     /// First row of the lane's group.
@@ -127,7 +145,31 @@ struct Window<'k> {
     /// Row after the lane's group.
     end: Var<'k, I32, Lane>,
     /// The number of the tile after the lane's group.
-    tiles_end: Var<'k, I32, Lane>,
+    pub(super) tiles_end: Var<'k, I32, Lane>,
+}
+
+impl<'k> Window<'k> {
+    /// A window before the first group, whose variables' names end like this.
+    pub(super) fn declare(k: &mut KernelBuilder<'k>, suffix: &str) -> Self {
+        let name = |name: &str| format!("{name}{suffix}");
+        Window {
+            first_group: k.var(&name("first_group"), -WINDOW),
+            start: k.var(&name("start"), 0),
+            end: k.var(&name("end"), 0),
+            tiles_end: k.var(&name("tiles_end"), 0),
+        }
+    }
+
+    /// Begins with the groups of a window that has not gone past the first: they need not be read again.
+    pub(super) fn begin_with(&self, k: &mut KernelBuilder<'k>, ahead: &Window<'k>) {
+        let is_first = ahead.first_group.get().equals(0);
+        k.when(is_first, |k| {
+            k.set(self.first_group, 0);
+            k.set(self.start, ahead.start.get());
+            k.set(self.end, ahead.end.get());
+            k.set(self.tiles_end, ahead.tiles_end.get());
+        });
+    }
 }
 
 impl<'k> Walk<'k> {
@@ -140,33 +182,48 @@ impl<'k> Walk<'k> {
         body: impl FnOnce(&mut KernelBuilder<'k>, &Tile<'k>),
     ) {
         k.comment("The window: 32 consecutive groups, one a lane.");
-        let w = Window {
-            first_group: k.var("first_group", -WINDOW),
-            start: k.var("start", 0),
-            end: k.var("end", 0),
-            tiles_end: k.var("tiles_end", 0),
-        };
+        let w = Window::declare(k, "");
         let first = match self.tiling.cluster_ctas {
             1 => k.cta(),
             _ => k.cluster().within(),
         };
         let number = k.var::<I32, Cta, _>("tile", first);
         k.loop_(|k| {
-            self.advance(k, p, &w, number);
+            self.advance(k, p, &w, number.get());
             k.comment("The first lane whose tiles end past this one has its group. Without one, no tile is left.");
             let holders = k.ballot("holders", number.get().lt(w.tiles_end.get()));
             k.break_if(holders.is_empty().agree::<Cta>());
-            let tile = self.locate(k, p, &w, number, holders);
+            let tile = self.locate(k, p, &w, number.get(), holders);
             body(k, &tile);
             let next = numbers.next(k, number.get());
             k.set(number, next);
         });
     }
 
+    /// Moves the window to a tile that exists, and finds its place.
+    pub(super) fn find(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        p: &Groups<'k>,
+        w: &Window<'k>,
+        number: Expr<'k, I32, Cta>,
+    ) -> Tile<'k> {
+        self.advance(k, p, w, number);
+        k.comment("The first lane whose tiles end past this one has its group.");
+        let holders = k.ballot("holders", number.lt(w.tiles_end.get()));
+        self.locate(k, p, w, number, holders)
+    }
+
     /// Moves the window forward until it holds the tile or no group is left.
-    fn advance(&self, k: &mut KernelBuilder<'k>, p: &Groups<'k>, w: &Window<'k>, number: Var<'k, I32, Cta>) {
+    pub(super) fn advance(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        p: &Groups<'k>,
+        w: &Window<'k>,
+        number: Expr<'k, I32, Cta>,
+    ) {
         k.loop_(|k| {
-            let past = k.ballot("past", number.get().lt(w.tiles_end.get()));
+            let past = k.ballot("past", number.lt(w.tiles_end.get()));
             // One more than the groups: the tail's turn.
             let last = p.count.lt(w.first_group.get() + WINDOW);
             k.break_if(!past.is_empty() | last);
@@ -261,7 +318,7 @@ impl<'k> Walk<'k> {
         k: &mut KernelBuilder<'k>,
         p: &Groups<'k>,
         w: &Window<'k>,
-        number: Var<'k, I32, Cta>,
+        number: Expr<'k, I32, Cta>,
         holders: Expr<'k, U32, Warp>,
     ) -> Tile<'k> {
         let holder = k.let_("holder", holders.first_lane());
@@ -284,7 +341,7 @@ impl<'k> Walk<'k> {
         let tiles_end = tiles_end.agree::<Cta>();
 
         k.comment("Bands of row tiles, column by column: neighbours in time share operands in L2.");
-        let in_group = k.let_("tile_in_group", number.get() - (tiles_end - row_tiles * self.col_tiles));
+        let in_group = k.let_("tile_in_group", number - (tiles_end - row_tiles * self.col_tiles));
         let length = self.tiling.band as i32;
         let band_tiles = self.col_tiles * length;
         let band = k.let_("band", in_group / band_tiles);
@@ -302,7 +359,7 @@ impl<'k> Walk<'k> {
         };
         let col = of_cluster(k, in_band / band_rows, cluster.n);
         let col = k.let_("tile_col", col * cols);
-        Tile { group, group_start, group_rows, row, col }
+        Tile { group, group_start, group_rows, row, col, piece: None }
     }
 }
 

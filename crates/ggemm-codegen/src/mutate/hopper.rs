@@ -5,8 +5,8 @@ use super::expressions;
 use super::plant::Planter;
 use crate::geometry::MMA_N;
 use crate::ir::{
-    AddSums, Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, ExprId, LoadScales, Op, Promote, SendSums, Type,
-    WarpgroupMultiply,
+    AddSums, Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, ExprId, FetchAdd, LoadScales, MemoryOrder, Op,
+    ParamRole, Promote, SendSums, Type, WarpgroupMultiply,
 };
 
 /// Whether a statement is dropped, doubled, and moved before what is done before it.
@@ -16,9 +16,14 @@ pub(super) const fn structure(op: &Op) -> (bool, bool, bool) {
     match op {
         Op::Arrive(_) => (true, true, true),
         Op::NamedBarrier { .. } | Op::ClusterArrive | Op::ClusterWait => (true, true, true),
-        Op::BulkLoad(_) | Op::BulkStore(_) | Op::WarpgroupMultiply(_) | Op::SendSums(_) | Op::AddSums(_) => {
-            (true, true, false)
-        }
+        Op::BulkLoad(_)
+        | Op::BulkStore(_)
+        | Op::WarpgroupMultiply(_)
+        | Op::SendSums(_)
+        | Op::AddSums(_)
+        | Op::SaveSums(_)
+        | Op::AddSaved(_) => (true, true, false),
+        Op::AwaitWord(_) => (true, false, true),
         Op::FenceBarrierInit
         | Op::Await { .. }
         | Op::CommitStores
@@ -76,6 +81,9 @@ pub(super) fn uses(op: &mut Op) -> Vec<(&'static str, &mut ExprId)> {
         }
         Op::SendSums(send) => vec![("rank", &mut send.rank)],
         Op::WriteWord { value, .. } => vec![("value", value)],
+        Op::SaveSums(save) => vec![("slot", &mut save.slot)],
+        Op::AddSaved(add) => vec![("slot", &mut add.slot)],
+        Op::AwaitWord(word) => vec![("index", &mut word.index), ("value", &mut word.value)],
         Op::FetchAdd(add) => vec![("index", &mut add.index), ("amount", &mut add.amount), ("guard", &mut add.guard)],
         _ => Vec::new(),
     }
@@ -161,16 +169,30 @@ impl Planter<'_> {
                     }
                 });
             }
-            Op::FetchAdd(_) => {
-                for scope in [AtomicScope::Cta, AtomicScope::Cluster] {
-                    self.plant_op(MutationKind::AtomicScope, format!("scope: {scope:?}"), |_, op| {
+            Op::FetchAdd(FetchAdd { order: MemoryOrder::AcquireRelease, pointer, .. }) => {
+                // Nothing hangs on a counter but the words beside it.
+                let role = self.kernel.contract.params[pointer.0 as usize].role;
+                if role == ParamRole::PartialSumsReady {
+                    self.plant_op(MutationKind::AtomicOrder, "order: none".into(), |_, op| {
                         if let Op::FetchAdd(add) = op {
-                            add.scope = scope;
+                            add.order = MemoryOrder::Relaxed;
                         }
                     });
                 }
+                self.narrower();
             }
+            Op::FetchAdd(_) => self.narrower(),
             _ => {}
+        }
+    }
+
+    fn narrower(&mut self) {
+        for scope in [AtomicScope::Cta, AtomicScope::Cluster] {
+            self.plant_op(MutationKind::AtomicScope, format!("scope: {scope:?}"), |_, op| {
+                if let Op::FetchAdd(add) = op {
+                    add.scope = scope;
+                }
+            });
         }
     }
 

@@ -224,6 +224,44 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             plans.push(Plan::sizes(&rows, 0).widths(widths.0, widths.1));
         }
     }
+    if spec.stream_k {
+        // (tiles, CTAs, blocks of the reduction) of which the last wave's are divided: one for each CTA, for some and for
+        // fewer than there are units; behind a whole wave; by units of which a CTA has the end of one tile and the start of
+        // the next.
+        let waves = [
+            (1, 3, 27),
+            (1, 3, 20),
+            (1, 2, 21),
+            (1, 5, 52),
+            (2, 5, 27),
+            (4, 3, 27),
+            (2, 3, 39),
+            (8, 3, 39),
+            (3, 5, 39),
+            (3, 3, 27),
+            (3, 4, 75),
+            (5, 9, 39),
+        ];
+        for (tiles, ctas, blocks) in waves {
+            let plan = match spec.ragged {
+                Ragged::Rows => Plan::sizes(&[(tiles * m - 55) as i64], 0).widths(narrow, blocks * k - 7),
+                Ragged::Reduction => {
+                    Plan::sizes(&[(blocks * k - 7) as i64], 0).widths((tiles - 1) * m + narrow, narrow)
+                }
+            };
+            plans.push(plan.on(ctas));
+        }
+        plans.push(match spec.ragged {
+            // A tail, whose sums of nothing are divided too.
+            Ragged::Rows => Plan::sizes(&[step, 3], 5).widths(narrow, 27 * k).tail(Tail::Zero).on(8),
+            // Groups of which one is shorter than its units are.
+            Ragged::Reduction => Plan::sizes(&[70 * k as i64, 9, 0], 0).widths(narrow, narrow).on(8),
+        });
+        if spec.ragged == Ragged::Reduction {
+            // One reduction of all groups.
+            plans.push(Plan::sizes(&[14 * k as i64, 14 * k as i64], 0).widths(narrow, narrow).shared().on(3));
+        }
+    }
     if spec.ragged == Ragged::Reduction {
         plans.push(Plan::sizes(&[2], 0).widths(narrow, 8 * n * along_n + 8));
     }
@@ -235,7 +273,7 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         plans.push(Plan::sizes(&last, 0).widths(narrow, narrow).shared());
     }
     let ready = |(i, plan): (usize, Plan)| {
-        let ctas = if plan.alone { 1 } else { [3, 1, 2][i % 3] };
+        let ctas = plan.ctas.unwrap_or(if plan.alone { 1 } else { [3, 1, 2][i % 3] });
         let rounds = plan.rounds;
         let case = plan.case(spec, i as u64)?;
         Ok(Ready {
@@ -268,6 +306,8 @@ struct Plan {
     band: bool,
     /// One CTA, or one cluster, does all.
     alone: bool,
+    /// So many CTAs do.
+    ctas: Option<usize>,
     /// How often each policy runs it.
     rounds: u64,
     tail: Tail,
@@ -286,6 +326,7 @@ impl Plan {
             accumulate: false,
             band: false,
             alone: false,
+            ctas: None,
             rounds: 1,
             tail: Tail::Undeclared,
         }
@@ -322,6 +363,10 @@ impl Plan {
 
     fn alone(self) -> Self {
         Plan { alone: true, ..self }
+    }
+
+    fn on(self, ctas: usize) -> Self {
+        Plan { ctas: Some(ctas), ..self }
     }
 
     /// What needs an unlucky moment needs several.

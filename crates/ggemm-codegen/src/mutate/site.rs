@@ -62,6 +62,8 @@ fn label(body: &Body, stmt: &Stmt) -> String {
         Op::WriteWord { to, .. } | Op::StoreFragment { to, .. } => format!("{name} {}", tile(to)),
         Op::SendSums(send) => format!("{name} {}", tile(&send.to)),
         Op::AddSums(add) => format!("{name} {}", tile(&add.from)),
+        Op::SaveSums(save) => format!("{name} {}", fragment(&save.from)),
+        Op::AddSaved(add) => format!("{name} {}", fragment(&add.to)),
         Op::FetchAdd(add) => format!("{name} {}", var(&add.var)),
         Op::ReadWord { var: v, .. } => format!("{name} {}", var(v)),
         Op::Let { var: v, .. }

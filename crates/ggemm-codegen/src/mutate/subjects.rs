@@ -23,7 +23,7 @@ impl Subject {
 }
 
 /// Two warps each, so that a warp can overtake another; four k16 steps where the order of steps is the feature.
-const SUBJECTS: [(&str, &str); 33] = [
+const SUBJECTS: [(&str, &str); 35] = [
     ("cp.async, 2 stages", "rows_ak_bk_bf16_f32_bf16_sm80_16x64x32_w1x2_s2_multistage_cpasync"),
     ("cp.async, 3 stages", "rows_ak_bk_f16_f32_f32_sm80_16x32x32_w1x2_s3_multistage_cpasync"),
     ("cp.async, 4 steps", "rows_ak_bk_bf16_f32_bf16_sm80_32x32x64_w2x1_s2_multistage_cpasync"),
@@ -44,6 +44,7 @@ const SUBJECTS: [(&str, &str); 33] = [
     ("TMA, swapped, together", "rows_ak_bk_bf16_f32_bf16_sm90a_16x128x64_w1x8_s2_cooperative_tma_swapped"),
     ("TMA, swapped, in turns by number", "rows_ak_bn_f16_f32_f32_sm90a_32x64x64_w1x4_s3_pingpong_tma_dynamic_swapped"),
     ("TMA, split, in turns", "rows_ak_bk_bf16_f32_f32_sm90a_64x64x64_w4x1_s2_pingpong_tma_split2"),
+    ("TMA, stream-K, in turns", "rows_ak_bk_bf16_f32_f32_sm90a_64x64x64_w4x1_s2_pingpong_tma_dynamic_streamk"),
     ("threads, in turns", "rows_ak_bn_f16_f32_f16_sm90a_64x64x64_w4x1_s2_pingpong_plain"),
     ("threads, together by number", "rows_ak_bk_bf16_f32_f32_sm90a_128x64x64_w8x1_s3_cooperative_plain_dynamic"),
     ("TMA, in turns", "reduction_am_bn_bf16_f32_f32_sm90a_64x64x64_w4x1_s3_pingpong_tma"),
@@ -51,6 +52,7 @@ const SUBJECTS: [(&str, &str); 33] = [
     ("TMA, pairs along M", "reduction_am_bn_f16_f32_f16_sm90a_64x64x64_w4x1_s2_pingpong_tma_c2x1"),
     ("TMA, pairs along N", "reduction_am_bn_bf16_f32_f32_sm90a_128x64x64_w8x1_s2_cooperative_tma_c1x2"),
     ("TMA, split, together", "reduction_am_bn_bf16_f32_bf16_sm90a_128x64x64_w8x1_s2_cooperative_tma_split4"),
+    ("TMA, stream-K, together", "reduction_am_bn_bf16_f32_bf16_sm90a_128x64x64_w8x1_s2_cooperative_tma_streamk"),
     ("threads, in turns by number", "reduction_am_bn_bf16_f32_f32_sm90a_64x64x64_w4x1_s2_pingpong_plain_dynamic"),
     ("threads, together", "reduction_am_bn_f16_f32_f16_sm90a_128x64x64_w8x1_s2_cooperative_plain"),
     ("fp8 in rows", "rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_64x64x128_w4x1_s2_pingpong_tma_row"),

@@ -62,7 +62,11 @@ pub(super) enum Class {
 impl Class {
     fn of(op: &Op) -> Class {
         match op {
-            Op::Barrier | Op::Await { .. } | Op::NamedBarrier { wait: true, .. } | Op::ClusterWait => Class::Blocks,
+            Op::Barrier
+            | Op::Await { .. }
+            | Op::NamedBarrier { wait: true, .. }
+            | Op::ClusterWait
+            | Op::AwaitWord(_) => Class::Blocks,
             Op::AwaitCopies { .. } | Op::AwaitProducts { .. } | Op::AwaitStores { .. } | Op::AwaitGrid => {
                 Class::Completes
             }
@@ -85,6 +89,8 @@ impl Class {
             | Op::StoreFragment { .. }
             | Op::SendSums(_)
             | Op::AddSums(_)
+            | Op::SaveSums(_)
+            | Op::AddSaved(_)
             | Op::FenceProxy
             | Op::BulkStore(_)
             | Op::CommitStores => Class::Stores,

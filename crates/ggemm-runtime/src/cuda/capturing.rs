@@ -1,4 +1,8 @@
 //! Which capture is under way on a stream, ours or another framework's.
+//!
+//! `cuStreamGetCaptureInfo` has other arguments in each major version of CUDA, and bindings have only that of their own: the
+//! driver is asked for the one that is wanted by its number. Where launches overlap, it must be the one that tells what
+//! edges say: the others are refused where an edge says anything.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -10,9 +14,8 @@ use cudarc::driver::sys;
 use super::failure::Failure;
 use super::stream::Stream;
 
-/// `cuStreamGetCaptureInfo` as CUDA 11.3 defines it. Later versions of it give other arguments, and bindings have only
-/// the one of their own version: the driver is asked for this one by number.
-type CaptureInfo = unsafe extern "C" fn(
+/// The function as CUDA 11.3 defines it.
+type OfNodes = unsafe extern "C" fn(
     sys::CUstream,
     *mut sys::CUstreamCaptureStatus,
     *mut u64,
@@ -21,8 +24,27 @@ type CaptureInfo = unsafe extern "C" fn(
     *mut usize,
 ) -> sys::CUresult;
 
-/// CUDA 11.3, as `cuDriverGetVersion` counts.
-const DEFINED: c_int = 11_030;
+/// The function as CUDA 12.3 defines it.
+type OfEdges = unsafe extern "C" fn(
+    sys::CUstream,
+    *mut sys::CUstreamCaptureStatus,
+    *mut u64,
+    *mut sys::CUgraph,
+    *mut *const sys::CUgraphNode,
+    *mut *const c_void,
+    *mut usize,
+) -> sys::CUresult;
+
+/// Versions, as `cuDriverGetVersion` counts.
+const NODES: c_int = 11_030;
+const EDGES: c_int = 12_030;
+
+/// The function of the driver at hand.
+#[derive(Clone, Copy)]
+enum CaptureInfo {
+    OfNodes(OfNodes),
+    OfEdges(OfEdges),
+}
 
 /// The number of the capture that is under way on a stream, if one is: no other capture of the process has it.
 pub(super) fn number(stream: &Stream) -> Result<Option<u64>, Failure> {
@@ -31,12 +53,20 @@ pub(super) fn number(stream: &Stream) -> Result<Option<u64>, Failure> {
     }
     let gpu = stream.gpu();
     let _current = gpu.enter()?;
-    let capture_info = gpu.check("cuGetProcAddress", capture_info())?;
+    let info = gpu.check("cuGetProcAddress", capture_info())?;
     let mut status = sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE;
-    let mut number = 0;
-    let (graph, nodes, count) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the stream is live, and so are the two places; what is null is not asked for.
-    let asked = unsafe { capture_info(stream.raw(), &raw mut status, &raw mut number, graph, nodes, count) };
+    let (mut number, mut graph, mut nodes, mut edges, mut count) = (0, ptr::null_mut(), ptr::null(), ptr::null(), 0);
+    let (status, graph, count) = (&raw mut status, &raw mut graph, &raw mut count);
+    let asked = match info {
+        // SAFETY: the stream is live, and all are places that the call writes.
+        CaptureInfo::OfNodes(ask) => unsafe {
+            ask(stream.raw(), status, &raw mut number, graph, &raw mut nodes, count)
+        },
+        // SAFETY: as above.
+        CaptureInfo::OfEdges(ask) => unsafe {
+            ask(stream.raw(), status, &raw mut number, graph, &raw mut nodes, &raw mut edges, count)
+        },
+    };
     gpu.check("cuStreamGetCaptureInfo", asked.result())?;
     Ok(Some(number))
 }
@@ -44,15 +74,25 @@ pub(super) fn number(stream: &Stream) -> Result<Option<u64>, Failure> {
 fn capture_info() -> Result<CaptureInfo, DriverError> {
     static FOUND: OnceLock<Result<CaptureInfo, DriverError>> = OnceLock::new();
     *FOUND.get_or_init(|| {
-        let mut address: *mut c_void = ptr::null_mut();
-        let mut status = sys::CUdriverProcAddressQueryResult::CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
-        let name = c"cuStreamGetCaptureInfo".as_ptr();
-        // SAFETY: the name ends in 0, and both places are live.
-        unsafe { sys::cuGetProcAddress_v2(name, &raw mut address, DEFINED, 0, &raw mut status) }.result()?;
-        if address.is_null() {
-            return Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND));
+        let mut version = 0;
+        // SAFETY: every version has this symbol, and the integer is live.
+        unsafe { sys::cuDriverGetVersion(&mut version) }.result()?;
+        if version >= EDGES {
+            let address = function(EDGES)?;
+            // SAFETY: it is the function of this name as of this version, whose type that is.
+            return Ok(CaptureInfo::OfEdges(unsafe { std::mem::transmute::<*mut c_void, OfEdges>(address) }));
         }
-        // SAFETY: it is the function of this name as of this version, whose type that is.
-        Ok(unsafe { std::mem::transmute::<*mut c_void, CaptureInfo>(address) })
+        let address = function(NODES)?;
+        // SAFETY: as above.
+        Ok(CaptureInfo::OfNodes(unsafe { std::mem::transmute::<*mut c_void, OfNodes>(address) }))
     })
+}
+
+fn function(version: c_int) -> Result<*mut c_void, DriverError> {
+    let mut address: *mut c_void = ptr::null_mut();
+    let mut status = sys::CUdriverProcAddressQueryResult::CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+    let name = c"cuStreamGetCaptureInfo".as_ptr();
+    // SAFETY: the name ends in 0, and both places are live.
+    unsafe { sys::cuGetProcAddress_v2(name, &raw mut address, version, 0, &raw mut status) }.result()?;
+    if address.is_null() { Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND)) } else { Ok(address) }
 }

@@ -13,6 +13,7 @@ use super::context::{Context, Current};
 use super::failure::{Failure, code};
 use super::kernel::LoadedKernel;
 use super::stream::Stream;
+use super::sum_slots::SumSlots;
 use super::workspace::Workspaces;
 use crate::baked::BakedKernel;
 use crate::error::Error;
@@ -28,6 +29,7 @@ pub(crate) struct Gpu {
     kernels: Mutex<HashMap<&'static str, Slot>>,
     last_launched: Mutex<Option<&'static str>>,
     workspaces: Mutex<Workspaces>,
+    sum_slots: Mutex<SumSlots>,
 }
 
 /// A kernel that is loaded, or is being loaded by whoever holds the lock.
@@ -57,6 +59,7 @@ impl Gpu {
             kernels: Mutex::default(),
             last_launched: Mutex::default(),
             workspaces: Mutex::default(),
+            sum_slots: Mutex::default(),
         }));
         open.insert(ordinal, gpu);
         Ok(gpu)
@@ -96,6 +99,11 @@ impl Gpu {
     /// The words of a launch on `stream`, which the kernel finds at 0 and leaves at 0.
     pub(super) fn workspace(&self, stream: &Stream) -> Result<u64, Failure> {
         self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).words(self, stream)
+    }
+
+    /// Memory for a launch on `stream` whose CTAs leave each other so many bytes of sums.
+    pub(super) fn sum_slots(&self, stream: &Stream, bytes: u64) -> Result<u64, Failure> {
+        self.sum_slots.lock().unwrap_or_else(PoisonError::into_inner).address(self, stream, bytes)
     }
 
     /// Sees to it that the next launch need not allocate.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
-use ggemm_codegen::ir::{MappedTensor, ParamRole, ParamType};
+use ggemm_codegen::ir::{MappedTensor, ParamRole, ParamType, PartialSums};
 use ggemm_codegen::launch::{self, Argument, Operand};
 use ggemm_codegen::{Contract, Contraction, IndexType, Problem};
 
@@ -15,6 +15,7 @@ use super::gpu::Gpu;
 use super::kernel::LoadedKernel;
 use super::memory::{self, Access, DeviceSlice};
 use super::stream::Stream;
+use super::sum_slots::READY_BYTES;
 use super::tensor_map::TensorMap;
 use super::workspace::WORDS_BYTES;
 use crate::args::Args;
@@ -193,6 +194,7 @@ pub(super) struct Launch {
     cluster: u32,
     dependent: bool,
     has_workspace: bool,
+    partial_sums: Option<PartialSums>,
     arguments: [Argument; MOST_PARAMETERS],
     count: usize,
     maps: Vec<MapArgument>,
@@ -258,6 +260,10 @@ impl Launch {
             return Err(unreadable(format!("it has {} tensor maps", contract.tensor_maps.len())));
         }
         launch.grid = launch::grid(contract.grid, variant.spec(), contraction, launch.kernel.resident());
+        let words = contract.partial_sums.map_or(0, |sums| u64::from(sums.words) * u64::from(launch.grid));
+        if words * 4 > READY_BYTES {
+            return Err(unreadable(format!("it needs {words} words for {} CTAs' sums", launch.grid)));
+        }
         Ok(launch)
     }
 
@@ -292,6 +298,7 @@ impl Launch {
             cluster: contract.cluster.max(1),
             dependent: contract.dependent_launch && gpu.overlaps_launches(),
             has_workspace: contract.workspace_bytes > 0,
+            partial_sums: contract.partial_sums,
             kernel,
             arguments,
             count,
@@ -313,7 +320,16 @@ impl Launch {
             return Ok(());
         }
         let workspace = if self.has_workspace { gpu.workspace(stream)? } else { 0 };
-        let address_of = |operand| if operand == Operand::Workspace { workspace } else { address_of(operand) };
+        let slots = match self.partial_sums {
+            Some(sums) => gpu.sum_slots(stream, u64::from(self.grid) * u64::from(sums.slot_bytes))?,
+            None => 0,
+        };
+        let address_of = |operand| match operand {
+            Operand::Workspace => workspace,
+            Operand::PartialSumsReady => slots,
+            Operand::PartialSums => slots + READY_BYTES,
+            operand => address_of(operand),
+        };
         let mut values = [0_u64; MOST_PARAMETERS];
         for (value, argument) in values.iter_mut().zip(&self.arguments) {
             *value = match argument {

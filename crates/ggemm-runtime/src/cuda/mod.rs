@@ -24,6 +24,7 @@ mod memory;
 pub(crate) mod probe;
 mod quantize;
 mod stream;
+mod sum_slots;
 mod tensor_map;
 mod workspace;
 

@@ -141,6 +141,16 @@ impl Stream {
         Ok(status != sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE)
     }
 
+    /// The number that the driver gives the stream, which it gives no other.
+    pub(super) fn id(&self) -> Result<u64, Failure> {
+        let gpu = self.gpu();
+        let mut id = 0;
+        let _current = gpu.enter()?;
+        // SAFETY: the handle is live.
+        gpu.check("cuStreamGetId", unsafe { sys::cuStreamGetId(self.raw(), &raw mut id) }.result())?;
+        Ok(id)
+    }
+
     /// Takes note of what captured work uses; gives it back where no capture is under way.
     pub(super) fn note_captured(&self, used: Used) -> Option<Used> {
         match self.0.captured.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {

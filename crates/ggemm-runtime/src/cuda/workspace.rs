@@ -33,10 +33,7 @@ impl Workspaces {
     /// The words for a launch on `stream`, or on what it captures.
     pub(super) fn words(&mut self, gpu: &Gpu, stream: &Stream) -> Result<u64, Failure> {
         let capture = capturing::number(stream)?;
-        let mut id = 0;
-        let _current = gpu.enter()?;
-        // SAFETY: the handle is live.
-        gpu.check("cuStreamGetId", unsafe { sys::cuStreamGetId(stream.raw(), &raw mut id) }.result())?;
+        let id = stream.id()?;
         if let Some(words) = self.of_streams.get(&(id, capture)) {
             return Ok(*words);
         }
@@ -58,23 +55,28 @@ impl Workspaces {
     }
 
     fn allocate(&mut self, gpu: &Gpu) -> Result<(), Failure> {
-        let _current = gpu.enter()?;
-        // What is allocated here belongs to no capture that this thread may have begun.
-        let mut mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-        // SAFETY: the mode is a place that the call reads and writes.
-        let exchanged = unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) };
-        gpu.check("cuThreadExchangeStreamCaptureMode", exchanged.result())?;
-        let bytes = (WORDS_BYTES * AT_ONCE) as usize;
-        // SAFETY: the memory stays for the life of the process, and nobody has it yet.
-        let allocated =
-            unsafe { result::malloc_sync(bytes) }.and_then(|address| zero(address, bytes).map(|()| address));
-        // SAFETY: as above.
-        let restored = unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) };
-        let address = gpu.check("cuMemAlloc", allocated)?;
-        gpu.check("cuThreadExchangeStreamCaptureMode", restored.result())?;
-        self.free = (address, WORDS_BYTES * AT_ONCE);
+        let bytes = WORDS_BYTES * AT_ONCE;
+        self.free = (allocate(gpu, bytes, bytes)?, bytes);
         Ok(())
     }
+}
+
+/// Allocates device memory of which the first bytes are 0. It belongs to no capture that this thread may have begun.
+pub(super) fn allocate(gpu: &Gpu, bytes: u64, zeros: u64) -> Result<u64, Failure> {
+    let _current = gpu.enter()?;
+    let mut mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+    // SAFETY: the mode is a place that the call reads and writes.
+    let exchanged = unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) };
+    gpu.check("cuThreadExchangeStreamCaptureMode", exchanged.result())?;
+    let zeros = zeros.min(bytes) as usize;
+    // SAFETY: nobody has the memory yet, and whoever asked frees it or never does.
+    let allocated = unsafe { result::malloc_sync(bytes as usize) };
+    let allocated = allocated.and_then(|address| zero(address, zeros).map(|()| address));
+    // SAFETY: as above.
+    let restored = unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) };
+    let address = gpu.check("cuMemAlloc", allocated)?;
+    gpu.check("cuThreadExchangeStreamCaptureMode", restored.result())?;
+    Ok(address)
 }
 
 /// Writes zeros, and waits until they are there. A stream of its own does it: the context cannot be waited for while one of

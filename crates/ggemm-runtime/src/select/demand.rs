@@ -6,6 +6,7 @@ use ggemm_codegen::{
     Violation,
 };
 
+use super::Rule;
 use super::variant::{Family, Variant};
 
 /// A demand of a problem that a variant does not meet.
@@ -104,6 +105,9 @@ pub enum Unmet {
         "its sums stay in the tensor cores' accumulator, which the problem does not allow (Problem::fast_accumulation)"
     )]
     Accumulation,
+    /// What it divides of a row's reduction is decided by how many tiles there are.
+    #[error("how it sums up a row depends on how many rows there are (stream-K), and the choice is batch-invariant")]
+    BatchInvariance,
     /// No kernel set of the planner holds it.
     #[error(
         "no kernel set of the planner holds it (bake it with kernels! {{ specs: [\"…\"] }}, and pass the set to Planner::with)"
@@ -187,13 +191,16 @@ pub(super) struct Demand {
     operation: Operation,
     scaling: Scaling,
     alignment: u32,
+    batch_invariant: bool,
 }
 
 impl Demand {
-    pub(super) fn new(problem: &Problem, arch: Arch) -> Self {
+    pub(super) fn new(problem: &Problem, arch: Arch, rule: Rule) -> Self {
         let contraction = problem.contraction();
         let alignment = contraction.stride_alignment();
-        Demand { arch, contraction, operation: problem.operation, scaling: problem.scaling, alignment }
+        let batch_invariant = rule == Rule::BatchInvariant;
+        let Problem { operation, scaling, .. } = *problem;
+        Demand { arch, contraction, operation, scaling, alignment, batch_invariant }
     }
 
     /// The variants that are for this kind of product.
@@ -209,6 +216,7 @@ impl Demand {
             && self.maps_unmet(variant.contract()).is_none()
             && self.is_even(variant.spec())
             && self.is_exact(variant.spec())
+            && self.is_invariant(variant.spec())
     }
 
     /// Why none of `family`, which is that of the problem, multiplies its fp8 operands.
@@ -246,6 +254,7 @@ impl Demand {
             .or_else(|| self.maps_unmet(contract?))
             .or_else(uneven)
             .or_else(|| (!self.is_exact(spec)).then_some(Unmet::Accumulation))
+            .or_else(|| (!self.is_invariant(spec)).then_some(Unmet::BatchInvariance))
     }
 
     /// The first tensor that no tensor map of the contract leads to.
@@ -315,6 +324,11 @@ impl Demand {
     /// Whether the variant keeps sums as exactly as the problem asks for.
     fn is_exact(&self, spec: &KernelSpec) -> bool {
         spec.accumulation >= self.contraction.accumulation
+    }
+
+    /// Whether the variant sums up a row as it does whatever other rows there are, if that is asked for.
+    fn is_invariant(&self, spec: &KernelSpec) -> bool {
+        !(self.batch_invariant && spec.stream_k)
     }
 
     /// The letter of the reduction, and its length.

@@ -32,7 +32,7 @@ impl Explanation {
     ) -> Result<Self, Error> {
         let selection = Selection::new(sets, tuned, problem, arch, rule)?;
         let weighed = rule.weighed(problem);
-        let demand = Demand::new(&weighed, arch);
+        let demand = Demand::new(&weighed, arch, rule);
         let calibration = tuned.calibration(sets, &weighed, &demand)?;
         let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
         for variant in variant::of_family(sets, demand.family())? {

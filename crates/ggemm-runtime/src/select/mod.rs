@@ -128,7 +128,7 @@ impl Selection {
         rule: Rule,
     ) -> Result<Self, Error> {
         let weighed = rule.weighed(problem);
-        let demand = Demand::new(&weighed, arch);
+        let demand = Demand::new(&weighed, arch, rule);
         if let Rule::Pinned(spec) = rule {
             let preferred = Candidate::new(pin::find(sets, spec, problem, &demand)?, &demand, None);
             let (tuning, calibrated) = (None, None);

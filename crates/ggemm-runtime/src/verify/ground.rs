@@ -60,9 +60,12 @@ impl Ground {
             #[cfg(feature = "interpret")]
             Ground::Interpreter(arch) => {
                 let mut rng = Rng::new(case.seed() ^ 0x5c4e);
+                // As on a device, no case runs on now more and now fewer CTAs: how many share the last wave of a stream-K
+                // decides which parts of its tiles are summed apart.
+                let ctas = 1 + rng.below(4);
                 let mut plan = |_| {
                     let policy = Policy::ALL[rng.below(Policy::ALL.len())];
-                    let (seed, ctas) = (rng.bits(), 1 + rng.below(4));
+                    let seed = rng.bits();
                     let settings = Settings { policy, seed, ctas, limit: STATEMENTS, ..Settings::default() };
                     let interpretation = Interpretation { arch: *arch, settings };
                     Planner::new(Device::cpu()).interpret(interpretation).pin(*case.spec()).plan(case.problem())

@@ -2,6 +2,7 @@
 
 use super::addresses::Arithmetic;
 use super::epilogue;
+use super::partial_sums;
 use super::scales;
 use super::statements::{fragment, tile_address, write_block};
 use super::writer::Writer;
@@ -9,8 +10,9 @@ use crate::descriptor::{self, WGMMA_M, wgmma_k};
 use crate::dtype::Dtype;
 use crate::geometry::{MMA_M, MMA_N, THREADS_OF_WARPGROUP};
 use crate::ir::{
-    AddSums, Arrive, AtomicScope, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId, FetchAdd, Fragment,
-    FragmentId, MemoryOrder, Op, OuterScales, RegisterBudget, Role, SendSums, SumsPart, TileRef, WarpgroupMultiply,
+    AddSaved, AddSums, Arrive, AtomicScope, AwaitWord, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId,
+    FetchAdd, Fragment, FragmentId, MemoryOrder, Op, OuterScales, RegisterBudget, Role, SaveSums, SendSums, SumsPart,
+    TileRef, WarpgroupMultiply,
 };
 use crate::layout::CHUNK_BYTES;
 
@@ -287,6 +289,11 @@ pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
         Op::AddSums(AddSums { to, from }) => {
             each_of_part(w, to, from, |address, sums| format!("add_sums({address}, {sums});"));
         }
+        Op::SaveSums(SaveSums { from, pointer, slot }) => partial_sums::write_save(w, *from, (*pointer, *slot)),
+        Op::AddSaved(AddSaved { to, pointer, slot }) => partial_sums::write_add(w, *to, (*pointer, *slot)),
+        Op::AwaitWord(AwaitWord { pointer, index, value }) => {
+            w.line(&format!("await_word({} + {}, {});", param(w, *pointer), w.summand(*index), w.text(*value)));
+        }
         Op::WriteWord { to, value } => {
             w.line(&format!("write_word({}, {});", tile_address(w, to), w.text(*value)));
         }
@@ -299,7 +306,10 @@ pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
             let (index, amount, guard) = (w.text(f.index), w.text(f.amount), w.text(f.guard));
             let call = format!("{}({} + {index}, {amount})", atomic_name(f), param(w, f.pointer));
             let name = w.declare(f.var);
-            w.line(&format!("const int {name} = {guard} ? {call} : 0;"));
+            match w.exprs.as_constant(f.guard) {
+                Some(1) => w.line(&format!("const int {name} = {call};")),
+                _ => w.line(&format!("const int {name} = {guard} ? {call} : 0;")),
+            }
         }
         Op::AwaitGrid => w.line("await_grid();"),
         Op::LaunchDependents => w.line("launch_dependents();"),

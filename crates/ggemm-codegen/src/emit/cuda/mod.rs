@@ -6,6 +6,7 @@
 mod addresses;
 mod epilogue;
 mod hopper;
+mod partial_sums;
 mod prelude;
 mod quantize;
 mod scalars;

@@ -43,6 +43,7 @@ enum Hopper {
     StoreShared,
     Words,
     Exchange,
+    PartialSums,
     Grid,
 }
 
@@ -68,6 +69,7 @@ impl Hopper {
             Hopper::StoreShared => include_str!("prelude/store_shared.cuh"),
             Hopper::Words => include_str!("prelude/words.cuh"),
             Hopper::Exchange => include_str!("prelude/exchange.cuh"),
+            Hopper::PartialSums => include_str!("prelude/partial_sums.cuh"),
             Hopper::Grid => include_str!("prelude/grid.cuh"),
         }
     }
@@ -97,6 +99,7 @@ impl Hopper {
             Op::LoadScales(_) => vec![Hopper::Scales],
             Op::WriteWord { .. } | Op::ReadWord { .. } => vec![Hopper::Words],
             Op::SendSums(_) | Op::AddSums(_) => vec![Hopper::Cluster, Hopper::Mbarrier, Hopper::Exchange],
+            Op::SaveSums(_) | Op::AddSaved(_) | Op::AwaitWord(_) => vec![Hopper::PartialSums],
             Op::AwaitGrid | Op::LaunchDependents => vec![Hopper::Grid],
             _ => Vec::new(),
         }

@@ -69,7 +69,7 @@ pub(super) fn each<'k>(
                 },
             };
             walk.each(k, &groups, &Strided { clusters: false }, |k, tile| {
-                let Tile { group, group_start, group_rows, row, col } = *tile;
+                let Tile { group, group_start, group_rows, row, col, .. } = *tile;
                 let is_tail = has_tail.then(|| group.equals(groups.count));
                 let source_start = group_start.cast();
                 body(k, Job { group, start: group_start, source_start, rows: group_rows, row, col, is_tail });

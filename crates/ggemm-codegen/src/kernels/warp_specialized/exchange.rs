@@ -28,6 +28,9 @@ pub(super) fn part_of<'k>(
     family: &impl Family<'k>,
     tile: &Tile<'k>,
 ) -> Part<'k> {
+    if let Some(piece) = tile.piece {
+        return Part { start: Some(piece.start), length: piece.length };
+    }
     let reduction = family.reduction(k, tile);
     if s.split == 1 {
         return Part { start: None, length: reduction };

@@ -5,12 +5,10 @@
 //! early does more. A number is taken only when the warp that loads will soon want it: tiles that share operands run at
 //! one time, and find them in L2, only where none is taken long before it is begun.
 
-use super::super::groups::Groups;
-use super::super::walk::{Strided, Tile, TileNumbers, Walk};
-use crate::dsl::{
-    Barriers, Cta, Expr, I32, KernelBuilder, Operand, Pointer, Producer, Ring, RingSlot, SharedTiles, Var,
-};
-use crate::geometry::{self, FEED_SLOTS, FEED_WORDS, WARPS_OF_WARPGROUP};
+use super::super::walk::{Piece, Strided, Tile, TileNumbers};
+use super::roles::Family;
+use crate::dsl::{Barriers, Cta, Expr, I32, KernelBuilder, Pointer, Producer, Ring, RingSlot, SharedTiles, Var};
+use crate::geometry::{self, FEED_SLOTS, WARPS_OF_WARPGROUP};
 use crate::ir::{AtomicScope, MemoryOrder};
 use crate::spec::KernelSpec;
 
@@ -25,9 +23,13 @@ const ENDED: i32 = 1;
 /// The slots, and where tiles' numbers come from.
 pub(super) struct Feed {
     words: SharedTiles,
+    /// Words of a tile.
+    width: u32,
     ring: Ring,
     counter: Option<Counter>,
     clusters: bool,
+    /// Tiles come with the piece of their reduction.
+    has_pieces: bool,
 }
 
 /// One counter for all CTAs.
@@ -38,32 +40,57 @@ struct Counter {
     wanted: Barriers,
 }
 
+impl Counter {
+    /// Waits until the warps that load want another tile.
+    fn await_wanted<'k>(&self, k: &mut KernelBuilder<'k>, parity: Var<'k, I32, Cta>) {
+        let wanted = self.wanted.slot(k.int(0));
+        k.await_phase(wanted, parity.get());
+        let flipped = k.int(1) - parity.get();
+        k.set(parity, flipped);
+    }
+}
+
 impl Feed {
     pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
         // All warps that multiply, and those that load.
         let loaders = geometry::loader_warps(s);
         let readers = WARPS_OF_WARPGROUP * geometry::consumers(s) + loaders;
         Feed {
-            words: k.shared_words("tile_words", FEED_SLOTS * FEED_WORDS),
+            words: k.shared_words("tile_words", FEED_SLOTS * geometry::feed_words(s)),
+            width: geometry::feed_words(s),
             ring: Ring::declare(k, "tile", FEED_SLOTS, readers),
             counter: s
                 .dynamic
                 .then(|| Counter { words: k.workspace("counter", 2), wanted: k.barriers("tile_wanted", 1, loaders) }),
             clusters: s.cluster_ctas() > 1,
+            has_pieces: s.stream_k,
         }
     }
 
     /// Finds each tile of this CTA and tells the others.
-    pub(super) fn find<'k>(&self, k: &mut KernelBuilder<'k>, (walk, groups): (&Walk<'k>, &Groups<'k>)) {
+    pub(super) fn find<'k>(&self, k: &mut KernelBuilder<'k>, s: &KernelSpec, family: &impl Family<'k>) {
+        let (walk, groups) = family.walk();
         let ring = self.ring.producer(k);
         let numbers = match self.counter {
             None => Numbers::Strided(Strided { clusters: self.clusters }),
             Some(counter) => Numbers::Counted { counter, parity: k.var("wanted_parity", 0) },
         };
-        walk.each(k, groups, &numbers, |k, tile| {
-            self.tell(k, &ring, [tile.group, tile.group_start, tile.group_rows, tile.row, tile.col]);
-        });
-        self.tell(k, &ring, [NO_TILE, 0, 0, 0, 0]);
+        if s.stream_k {
+            let usual = family.usual_reduction();
+            let reduction = |k: &mut KernelBuilder<'k>, tile: &Tile<'k>| family.reduction(k, tile);
+            walk.each_piece(k, groups, &numbers, (s.tile.k, usual), reduction, |k, tile, piece| {
+                let Piece { start, length, slot, added } = *piece;
+                let place = [tile.group, tile.group_start, tile.group_rows, tile.row, tile.col];
+                self.tell(k, &ring, &[&place[..], &[start, length, slot, added]].concat());
+            });
+        } else {
+            walk.each(k, groups, &numbers, |k, tile| {
+                self.tell(k, &ring, &[tile.group, tile.group_start, tile.group_rows, tile.row, tile.col]);
+            });
+        }
+        let mut none = vec![k.int(0).within(); self.width as usize];
+        none[0] = k.int(NO_TILE).within();
+        self.tell(k, &ring, &none);
         numbers.end(k);
     }
 
@@ -72,13 +99,20 @@ impl Feed {
         let ring = self.ring.consumer(k);
         k.loop_(|k| {
             let slot = ring.wait_full(k);
-            let mut word = |index, name| k.read_word(name, &self.words.slot(slot.index * FEED_WORDS + index));
+            let has_pieces = self.has_pieces;
+            let mut word = |index, name| k.read_word(name, &self.words.slot(slot.index * self.width + index));
             let tile = Tile {
                 group: word(0, "group"),
                 group_start: word(1, "group_start"),
                 group_rows: word(2, "group_rows"),
                 row: word(3, "tile_row"),
                 col: word(4, "tile_col"),
+                piece: has_pieces.then(|| Piece {
+                    start: word(5, "piece_start"),
+                    length: word(6, "piece_length"),
+                    slot: word(7, "slot"),
+                    added: word(8, "added"),
+                }),
             };
             ring.release(k);
             k.break_if(tile.group.equals(NO_TILE));
@@ -108,15 +142,10 @@ impl Feed {
         });
     }
 
-    fn tell<'k>(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        ring: &Producer<'k>,
-        words: [impl Operand<'k, I32>; FEED_WORDS as usize],
-    ) {
+    fn tell<'k>(&self, k: &mut KernelBuilder<'k>, ring: &Producer<'k>, words: &[Expr<'k, I32, Cta>]) {
         ring.hand_over(k, |k, slot: RingSlot<'k>| {
-            for (index, word) in words.into_iter().enumerate() {
-                k.write_word(&self.words.slot(slot.index * FEED_WORDS + index as i32), word);
+            for (index, word) in words.iter().enumerate() {
+                k.write_word(&self.words.slot(slot.index * self.width + index as i32), *word);
             }
         });
     }
@@ -138,14 +167,17 @@ impl<'k> Numbers<'k> {
 }
 
 impl<'k> TileNumbers<'k> for Numbers<'k> {
+    fn pace(&self, k: &mut KernelBuilder<'k>) {
+        if let Numbers::Counted { counter, parity } = self {
+            counter.await_wanted(k, *parity);
+        }
+    }
+
     fn next(&self, k: &mut KernelBuilder<'k>, number: Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta> {
         match self {
             Numbers::Strided(strided) => strided.next(k, number),
             Numbers::Counted { counter, parity } => {
-                let wanted = counter.wanted.slot(k.int(0));
-                k.await_phase(wanted, parity.get());
-                let flipped = k.int(1) - parity.get();
-                k.set(*parity, flipped);
+                counter.await_wanted(k, *parity);
                 let first = k.lane().equals(0);
                 let order = (MemoryOrder::Relaxed, AtomicScope::Gpu);
                 let taken = k.fetch_add("taken", counter.words, TAKEN, 1, first, order);

@@ -8,7 +8,7 @@ use crate::geometry;
 use crate::spec::KernelSpec;
 
 /// Named barrier of the first warpgroup that writes; the others' follow.
-const FIRST_BARRIER: i32 = 1;
+pub(super) const FIRST_BARRIER: i32 = 1;
 
 /// The buffers of all warpgroups.
 pub(super) struct Output {

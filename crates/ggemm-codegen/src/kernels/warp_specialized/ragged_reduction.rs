@@ -24,6 +24,8 @@ struct RaggedReduction<'k, T> {
     groups: Groups<'k>,
     accumulate: Option<Expr<'k, Bool, Grid>>,
     scales: Option<ScaleParameters<'k>>,
+    /// Rows of a group, on average.
+    rows_of_each: Expr<'k, I32, Grid>,
     walk: Walk<'k>,
     /// How both operands lie.
     major: Major,
@@ -62,7 +64,8 @@ where
         groups_divide: GroupsDivide::Reduction { row_tiles, skip_empty: accumulate, merge },
     };
     let (groups, major) = (extents.groups, s.a_major);
-    roles.write(k, &RaggedReduction { tensors, groups, accumulate, scales, walk, major });
+    let rows_of_each = merge.select(extents.reduction, extents.reduction / groups.count.max(1));
+    roles.write(k, &RaggedReduction { tensors, groups, accumulate, scales, rows_of_each, walk, major });
 }
 
 fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
@@ -93,6 +96,10 @@ impl<'k, T> Family<'k> for RaggedReduction<'k, T> {
 
     fn reduction(&self, _k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> Expr<'k, I32, Cta> {
         tile.group_rows
+    }
+
+    fn usual_reduction(&self) -> Expr<'k, I32, Grid> {
+        self.rows_of_each
     }
 
     fn scales(&self) -> Option<ScaleParameters<'k>> {

@@ -106,6 +106,10 @@ impl<'k, T> Family<'k> for RaggedRows<'k, T> {
         k.let_("reduction_of_tile", reduction)
     }
 
+    fn usual_reduction(&self) -> Expr<'k, I32, Grid> {
+        self.extents.reduction
+    }
+
     fn scales(&self) -> Option<ScaleParameters<'k>> {
         self.scales
     }

@@ -5,10 +5,11 @@ use super::super::walk::{Tile, Walk};
 use super::exchange::{Exchange, ExchangeEnd, Part, part_of};
 use super::feed::Feed;
 use super::main_loop::MainLoop;
+use super::partial_sums::PartialSums;
 use super::pipeline::Pipeline;
 use super::scales::{ScaleParameters, TileScales};
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{BarrierSlot, Consumer, Cta, Expr, I32, KernelBuilder, Slot, WarpgroupSums};
+use crate::dsl::{BarrierSlot, Consumer, Cta, Expr, Grid, I32, KernelBuilder, Slot, WarpgroupSums};
 use crate::geometry::{self, THREADS_OF_WARPGROUP, WARPS_OF_WARPGROUP};
 use crate::ir::RegisterBudget;
 use crate::spec::{KernelSpec, Schedule};
@@ -35,6 +36,9 @@ pub(super) trait Family<'k> {
 
     /// The length of a tile's reduction.
     fn reduction(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> Expr<'k, I32, Cta>;
+
+    /// The length of most tiles' reduction, or what it is on average.
+    fn usual_reduction(&self) -> Expr<'k, I32, Grid>;
 
     /// Where the operands' scales are, if they have any.
     fn scales(&self) -> Option<ScaleParameters<'k>>;
@@ -74,6 +78,7 @@ pub(super) struct Roles<'s, T> {
     main_loop: MainLoop,
     transport: T,
     exchange: Option<Exchange>,
+    partial_sums: Option<PartialSums>,
     feed: Feed,
 }
 
@@ -84,9 +89,11 @@ impl<'s, T> Roles<'s, T> {
     {
         k.clusters_of(spec.cluster_ctas());
         let pipeline = T::pipeline(k, spec);
+        let main_loop = MainLoop::declare(k, spec);
         Roles {
             spec,
-            main_loop: MainLoop::declare(k, spec),
+            partial_sums: PartialSums::declare(k, spec, main_loop.sums()),
+            main_loop,
             transport: T::declare(k, spec, &pipeline),
             exchange: Exchange::declare(k, spec),
             feed: Feed::declare(k, spec),
@@ -211,9 +218,10 @@ impl<'s, T> Roles<'s, T> {
         let sums = self.main_loop.sums();
         let write =
             |k: &mut KernelBuilder<'k>| self.transport.write_out(k, self.spec, family, tile, (sums, scales), of);
-        match exchange {
-            None => write(k),
-            Some(exchange) => exchange.combine(k, self.spec, sums, write),
+        match (exchange, self.partial_sums, tile.piece) {
+            (Some(exchange), ..) => exchange.combine(k, self.spec, sums, write),
+            (None, Some(partial), Some(piece)) => partial.combine(k, sums, of.0, &piece, write),
+            _ => write(k),
         }
     }
 
@@ -228,7 +236,7 @@ impl<'s, T> Roles<'s, T> {
         let first = WARPS_OF_WARPGROUP * geometry::consumers(spec);
         let warps = first..first + geometry::producer_warps(spec);
         let find = |k: &mut KernelBuilder<'k>| {
-            k.role("finder", finder.clone(), RegisterBudget::Launch, |k| self.feed.find(k, family.walk()));
+            k.role("finder", finder.clone(), RegisterBudget::Launch, |k| self.feed.find(k, spec, family));
         };
         let load = |k: &mut KernelBuilder<'k>, registers: RegisterBudget| {
             k.role("loader", loader.clone(), registers, |k| self.transport.load(k, spec, family, &self.feed));

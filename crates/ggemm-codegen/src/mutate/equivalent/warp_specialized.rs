@@ -1,8 +1,8 @@
 //! In the warp-specialized family.
 
 use super::super::MutationKind::{
-    self, AddSub, Comparison, Constant, Division, Drop, DropBound, Duplicate, EveryLane, ForceBranch, Logic, Reorder,
-    ShiftBound, Slot, SwapArms,
+    self, AddSub, Comparison, Constant, Division, Drop, DropBound, Duplicate, EveryLane, ForceBranch, Logic, MinMax,
+    Reorder, ShiftBound, Slot, SwapArms,
 };
 use super::Equivalent;
 use crate::scaling::Scaling;
@@ -16,6 +16,7 @@ const PINGPONG: fn(&KernelSpec) -> bool = |s| matches!(s.schedule, Schedule::Pin
 const DYNAMIC: fn(&KernelSpec) -> bool = |s| s.dynamic;
 const UNSWAPPED: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && !s.swapped;
 const SPLIT: fn(&KernelSpec) -> bool = |s| s.split > 1;
+const STREAM_K: fn(&KernelSpec) -> bool = |s| s.stream_k;
 
 /// Without a branch before tiles leave.
 const PROMOTED: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.accumulation, Accumulation::Promoted);
@@ -244,7 +245,12 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: |s| REDUCTION(s) && !matches!(s.scaling, Scaling::Block),
         sites: &["feed: role consumer ? > loop > read_word group_start"],
         kinds: &[Slot],
-        changes: &["slot: ((slot * 5) + 1) + 1", "slot: ((slot * 5) + 1) - 1"],
+        changes: &[
+            "slot: ((slot * 5) + 1) + 1",
+            "slot: ((slot * 5) + 1) - 1",
+            "slot: ((slot * 9) + 1) + 1",
+            "slot: ((slot * 9) + 1) - 1",
+        ],
         reason: "where a group starts is the loader's affair: those who multiply do not look at it",
     },
     Equivalent {
@@ -335,7 +341,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: SPECIALIZED,
-        sites: &["output: role consumer ? > loop > *meet*"],
+        sites: &["output: role consumer ? > loop > *meet*", "partial_sums: role consumer ? > loop > *meet"],
         kinds: &[Duplicate],
         changes: &["meet is done twice"],
         reason: "who has met may meet again",
@@ -417,5 +423,134 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         kinds: &[Slot],
         changes: &["slot: (clusterrank - 1) becomes 0"],
         reason: "of two CTAs one sends",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["feed: role consumer ? > loop > read_word piece_start"],
+        kinds: &[Slot],
+        changes: &["slot: ((slot * 9) + 5) + 1", "slot: ((slot * 9) + 5) - 1"],
+        reason: "where a piece starts is the loader's affair: those who multiply do not look at it",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["feed: role * > role loader > loop > read_word slot"],
+        kinds: &[Slot],
+        changes: &["slot: ((slot * 9) + 7) + 1", "slot: ((slot * 9) + 7) - 1"],
+        reason: "whose sums are added is the affair of those who multiply: the loader does not look at it",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["feed: role * > role loader > loop > read_word added"],
+        kinds: &[Slot],
+        changes: &["slot: ((slot * 9) + 8) - 1"],
+        reason: "whose sums are added is the affair of those who multiply: the loader does not look at it",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["walk: role * > role finder > loop > if > if"],
+        kinds: &[ForceBranch],
+        changes: &["the condition is always false"],
+        reason: "the first window is then read twice: that costs time alone",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if"],
+        kinds: &[ForceBranch],
+        changes: &["the condition is always true"],
+        reason: "tiles are then counted anew, to the same number: that costs time alone",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["partial_sums: role consumer ? > loop > *if"],
+        kinds: &[Constant],
+        changes: &["condition: 0 becomes 1 in ((warp % 4) == 0)", "condition: 4 becomes 5 in (warp % 4)"],
+        reason: "any one warp may say that sums are there, or wait for them",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["partial_sums: role consumer 1 > loop > *if"],
+        kinds: &[Constant],
+        changes: &["condition: 4 becomes 3 in (warp % 4)"],
+        reason: "of warps 4 to 7 one has a number that is a multiple of 3",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["partial_sums: role consumer 0 > loop > *if"],
+        kinds: &[Division],
+        changes: &["condition: (warp % 4) becomes warp"],
+        reason: "the first warpgroup's warps are numbers 0 to 3",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > let last_tiles"],
+        kinds: &[Constant],
+        changes: &["value: 0 becomes -1"],
+        reason: "without a last wave nobody has units, be there none of them or fewer",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if > if #2 > let blocks*"],
+        kinds: &[Constant, AddSub, Division],
+        changes: &["value: "],
+        reason: "what another number of units would take decides nothing but the time",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if > if #2 > if*"],
+        kinds: &[Comparison, MinMax, ForceBranch],
+        changes: &["condition: ", "the condition is always "],
+        reason: "into how many units tiles are cut decides nothing but the time, if each CTA gets its share of so many",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if > if #2 > let each"],
+        kinds: &[Constant],
+        changes: &["value: 2 becomes 3 in (last_tiles * 2)"],
+        reason: "a CTA's share of more units is no smaller, and takes in all that there are",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if > if #2 > if* > assign units"],
+        kinds: &[Drop, Constant],
+        changes: &["assign is left out", "value: 2 becomes 1", "value: 3 becomes 2", "value: 4 becomes 3"],
+        reason: "a CTA's share of more units takes in all that there are of fewer",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if > if #2 > if > assign units_of_cta"],
+        kinds: &[Drop],
+        changes: &["assign is left out"],
+        reason: "of two units each CTA has one or none, where that is the fastest",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > let usual_blocks"],
+        kinds: &[Constant, Division, MinMax, SwapArms],
+        changes: &["value: "],
+        reason: "into how many units tiles are cut decides nothing but the time, if each CTA gets its share of so many",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["walk: role * > role finder > loop > if > if"],
+        kinds: &[Constant],
+        changes: &[
+            "condition: 0 becomes 1 in (first_group_ahead == 0)",
+            "condition: 0 becomes -1 in (first_group_ahead == 0)",
+        ],
+        reason: "the first window is then read twice: that costs time alone",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && ROWS(s),
+        sites: &["stream_k: role * > role finder > loop > loop > if > assign piece_length"],
+        kinds: &[Constant],
+        changes: &["value: 0 becomes -1 in max("],
+        reason: "no unit is past the end: a reduction that is cut has more blocks than any number of units makes waste",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > let units_of_cta"],
+        kinds: &[Constant],
+        changes: &["value: 1 becomes 2"],
+        reason: "of tiles that are not cut each CTA then has two in a row, and fewer CTAs have any: that costs time alone",
     },
 ];
