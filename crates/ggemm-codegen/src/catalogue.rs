@@ -107,6 +107,9 @@ const HOPPER_ROWS: [TileConfig; 6] = [
     pingpong_dynamic(128, 192, 4),
 ];
 
+/// Those whose D threads write: for groups of some hundred rows, and of many.
+const D_BY_THREADS: [TileConfig; 2] = [pingpong(128, 192, 5), cooperative(128, 256, 4)];
+
 /// How many of them, from the first, also ship with f32 outputs.
 const HOPPER_ROWS_F32: usize = 2;
 
@@ -177,6 +180,9 @@ pub fn unshipped() -> Vec<KernelSpec> {
         move |config| variant((Ragged::Rows, b_major), (operand, output), config, CopyPath::Tma, false)
     };
     let mut specs = Vec::new();
+    for operand in [Dtype::Bf16, Dtype::F16] {
+        realigned_families(&mut specs, operand);
+    }
     for b_major in [Major::K, Major::Mn] {
         specs.push(of(b_major, Dtype::Bf16, Dtype::Bf16)(DECODING_SWAPPED));
     }
@@ -244,6 +250,7 @@ pub fn variant(
         accumulation: Accumulation::Fast,
         swapped: config.swapped,
         split: config.split,
+        d_by_threads: false,
     }
 }
 
@@ -286,6 +293,19 @@ fn reduction_family(specs: &mut Vec<KernelSpec>, operand: Dtype) {
             specs.push(with(CopyPath::Plain)(HOPPER_PLAIN));
         }
         specs.push(plain(family, (operand, output)));
+    }
+}
+
+/// Of operands with aligned rows, copies perhaps of others, and a D whose rows start anywhere.
+fn realigned_families(specs: &mut Vec<KernelSpec>, operand: Dtype) {
+    let families = [(Ragged::Rows, Major::K), (Ragged::Rows, Major::Mn), (Ragged::Reduction, Major::Mn)];
+    for (family, output) in families.into_iter().flat_map(|family| [operand, Dtype::F32].map(|output| (family, output)))
+    {
+        let by_threads = |config| {
+            let spec = variant(family, (operand, output), config, CopyPath::Tma, false);
+            KernelSpec { d_by_threads: true, ..spec }
+        };
+        specs.extend(D_BY_THREADS.map(by_threads));
     }
 }
 

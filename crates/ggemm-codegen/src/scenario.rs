@@ -178,15 +178,17 @@ impl Scenario {
         }
         // Strides that a 16-byte copy can address, or any.
         let pieces = 16 / spec.operand.size_bytes() as usize;
-        let stride = |dice: &mut Dice, len: usize| {
-            if plain { len + dice.below(3) } else { (len + dice.below(9)).next_multiple_of(pieces) }
+        let stride = |dice: &mut Dice, len: usize, is_d: bool| match plain || (is_d && spec.d_by_threads) {
+            true => len + dice.below(3),
+            false => (len + dice.below(9)).next_multiple_of(pieces),
         };
+        let is_weight = operation == Operation::GradW;
         // Copies that lie along the reduction have rows of their own.
         let [first, second, _] = problem.tensors();
         let (k_row, n_row) = if problem.reduction_blocks { (second.cols, first.cols) } else { (k, n) };
-        let (x, y, w) =
-            (stride(&mut dice, k_row), stride(&mut dice, n_row), stride(&mut dice, problem.weight_shape().1));
-        let group = stride(&mut dice, problem.weight_shape().0 * w);
+        let (x, y) = (stride(&mut dice, k_row, false), stride(&mut dice, n_row, !is_weight));
+        let w = stride(&mut dice, problem.weight_shape().1, is_weight);
+        let group = stride(&mut dice, problem.weight_shape().0 * w, is_weight);
         let problem = problem.x_row_stride(x).y_row_stride(y).w_row_stride(w).w_group_stride(group);
         Scenario { problem, groups: groups.to_vec() }
     }
@@ -243,8 +245,8 @@ pub fn operation_of(spec: &KernelSpec) -> (Operation, WeightLayout) {
 /// Columns of D that a variant's stores write together, or not at all: D has a multiple of them.
 pub fn columns_together(spec: &KernelSpec) -> usize {
     match spec.copy {
-        CopyPath::Tma => 16 / spec.output.size_bytes() as usize,
-        CopyPath::CpAsync | CopyPath::Plain => 1,
+        CopyPath::Tma if !spec.d_by_threads => 16 / spec.output.size_bytes() as usize,
+        CopyPath::CpAsync | CopyPath::Plain | CopyPath::Tma => 1,
     }
 }
 
@@ -276,7 +278,9 @@ mod tests {
                 assert_eq!([c.a.dtype, c.b.dtype], spec.operands(), "{problem}");
                 assert_eq!((c.output, problem.scaling), (spec.output, spec.scaling), "{problem}");
                 assert!(spec.accumulation >= c.accumulation, "{problem}");
-                assert!(c.stride_alignment() >= spec.copy.required_alignment(spec.operand), "{problem}");
+                let [of_operands, of_d] = spec.required_alignment();
+                assert!(c.a.stride_alignment().min(c.b.stride_alignment()) >= of_operands, "{problem}");
+                assert!(c.d.stride_alignment() >= of_d, "{problem}");
                 assert!(!spec.even_k || c.reduction.is_multiple_of(spec.tile.k as usize), "{problem}");
                 assert_eq!(groups.len(), problem.groups);
                 let fits = |v: &i64| problem.group_index == IndexType::I64 || i32::try_from(*v).is_ok();

@@ -198,6 +198,9 @@ pub struct KernelSpec {
     /// CTAs of a cluster that divide each tile's reduction among them; the first adds their sums up, in the order of their
     /// ranks, and writes them out. 1: none do.
     pub split: u32,
+    /// Threads write D, whose rows may start anywhere, where TMA copies operands; else TMA writes it as well. Other copies
+    /// always leave it to threads.
+    pub d_by_threads: bool,
 }
 
 impl KernelSpec {
@@ -209,6 +212,12 @@ impl KernelSpec {
     /// CTAs of a cluster, whether they have neighbouring tiles or parts of one.
     pub const fn cluster_ctas(&self) -> u32 {
         self.cluster.ctas().saturating_mul(self.split)
+    }
+
+    /// The alignment in bytes that every row of A and B must have, and that every row of D must have.
+    pub const fn required_alignment(&self) -> [u32; 2] {
+        let d = if self.d_by_threads { CopyPath::Plain } else { self.copy };
+        [self.copy.required_alignment(self.operand), d.required_alignment(self.output)]
     }
 }
 
@@ -260,6 +269,9 @@ impl fmt::Display for KernelSpec {
         }
         if self.split != 1 {
             write!(f, "_split{}", self.split)?;
+        }
+        if self.d_by_threads {
+            write!(f, "_dthreads")?;
         }
         Ok(())
     }
@@ -334,15 +346,17 @@ impl FromStr for KernelSpec {
             }
             _ => 1,
         };
+        let d_by_threads = parts.skip("dthreads");
         if let Some(other) = parts.peek() {
             let expected = match (even_k, dynamic, scaling, accumulation) {
+                _ if d_by_threads => "the end",
                 _ if split != 1 => "the end",
                 _ if swapped => "a split or the end",
                 (.., Accumulation::Promoted) => "the end",
                 (.., Scaling::Row | Scaling::Block, _) => "promoted or the end",
-                (_, true, ..) => "row, block, swapped or the end",
+                (_, true, ..) => "row, block, swapped, dthreads or the end",
                 (true, ..) => "the end",
-                _ => "evenk, a cluster, dynamic, row, block, swapped, a split or the end",
+                _ => "evenk, a cluster, dynamic, row, block, swapped, a split, dthreads or the end",
             };
             return Err(parts.error(other, expected));
         }
@@ -367,6 +381,7 @@ impl FromStr for KernelSpec {
             accumulation,
             swapped,
             split,
+            d_by_threads,
         })
     }
 }

@@ -83,6 +83,7 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
                 accumulation: Accumulation::Fast,
                 swapped: false,
                 split: 1,
+                d_by_threads: false,
             }
         },
     )

@@ -21,6 +21,7 @@ pub struct KernelBuilder<'k> {
     summary: String,
     threads: u32,
     alignment: u32,
+    d_alignment: Option<u32>,
     params: Vec<Param>,
     vars: Vec<ScalarVar>,
     shared: Vec<SharedTile>,
@@ -58,6 +59,7 @@ impl KernelBuilder<'_> {
                 summary: summary.to_owned(),
                 threads,
                 alignment,
+                d_alignment: None,
                 params: Vec::new(),
                 vars: Vec::new(),
                 shared: Vec::new(),
@@ -85,6 +87,7 @@ impl KernelBuilder<'_> {
                 grid: GridRule::Persistent,
                 workspace_bytes: u64::from(k.workspace_words) * 4,
                 alignment,
+                d_alignment: k.d_alignment,
                 registers: 0,
                 work: LoopWork::default(),
                 dependent_launch: k.dependent_launch,
@@ -123,6 +126,11 @@ impl<'k> KernelBuilder<'k> {
     /// Threads of a CTA.
     pub fn threads(&self) -> u32 {
         self.threads
+    }
+
+    /// Rows of D are aligned to `bytes` alone.
+    pub fn rows_of_d_aligned_to(&mut self, bytes: u32) {
+        self.d_alignment = Some(bytes);
     }
 
     /// The alignment in bytes of every row of the operands.

@@ -38,6 +38,7 @@ mod memory;
 mod observe;
 mod products;
 mod quantize;
+mod rows;
 mod scalars;
 mod scales;
 mod schedule;

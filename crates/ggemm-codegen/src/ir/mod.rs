@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod expr;
 pub mod quantize;
 pub mod role;
+pub mod rows;
 pub mod scale;
 pub mod stmt;
 pub mod tensor_map;
@@ -24,11 +25,14 @@ pub use asynchrony::{Asynchrony, Completion, Proxy};
 pub use atomic::{AtomicScope, FetchAdd, MemoryOrder};
 pub use barrier::{Arrive, BARRIER_BYTES, Barrier, BarrierId, BarrierRef};
 pub use bulk::{BulkLoad, BulkStore};
-pub use contract::{Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType, QuantizeRole};
+pub use contract::{
+    Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType, QuantizeRole, RealignRole,
+};
 pub use exchange::{AddSums, SendSums, SumsPart};
 pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
 pub use quantize::{Quantize, SharedBy};
 pub use role::{RegisterBudget, Role};
+pub use rows::Rows;
 pub use scale::{LoadScales, OuterScales, Promote};
 pub use stmt::{
     Block, Fragment, FragmentId, FragmentRole, GlobalTile, Location, Op, ParamId, ScalarVar, SharedId, SharedTile,

@@ -362,17 +362,19 @@ impl Plan {
             problem = problem.accumulate(self.accumulate);
         }
         // Padding after every row and every matrix, so that what is read past them is NaN.
-        let pad = |length: usize| match spec.copy {
+        let pad = |length: usize, is_d: bool| match spec.copy {
+            CopyPath::Tma if is_d && spec.d_by_threads => length + 1,
             CopyPath::CpAsync | CopyPath::Tma => (length + 1).next_multiple_of(16 / spec.operand.size_bytes() as usize),
             CopyPath::Plain => length + 1,
         };
+        let is_weight = spec.ragged == Ragged::Reduction;
         let weight_rows = problem.weight_shape();
-        let w = pad(weight_rows.1);
+        let w = pad(weight_rows.1, is_weight);
         let [first, second, _] = problem.tensors();
         // Copies that lie along the reduction have rows of their own.
         let (x, y) = if problem.reduction_blocks { (second.cols, first.cols) } else { (self.k, self.n) };
-        let problem = problem.x_row_stride(pad(x)).y_row_stride(pad(y)).w_row_stride(w);
-        let problem = problem.w_group_stride(pad(weight_rows.0 * w));
+        let problem = problem.x_row_stride(pad(x, false)).y_row_stride(pad(y, !is_weight)).w_row_stride(w);
+        let problem = problem.w_group_stride(pad(weight_rows.0 * w, is_weight));
         Case::new(problem, &groups, seed, Data::Integers)
     }
 

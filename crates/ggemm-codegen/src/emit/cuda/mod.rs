@@ -8,6 +8,7 @@ mod epilogue;
 mod hopper;
 mod prelude;
 mod quantize;
+mod rows;
 mod scalars;
 mod scales;
 mod staging;

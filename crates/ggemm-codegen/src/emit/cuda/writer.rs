@@ -27,6 +27,7 @@ const RESERVED: &[&str] = &[
     "shared_memory",
     "x0",
     "x1",
+    "words",
     "bool",
     "int",
     "float",

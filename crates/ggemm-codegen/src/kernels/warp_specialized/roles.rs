@@ -40,8 +40,8 @@ pub(super) trait Family<'k> {
     fn scales(&self) -> Option<ScaleParameters<'k>>;
 }
 
-/// What moves a family's operands to the ring of stages, and its sums to D.
-pub(super) trait Transport<'k, F>: Sized {
+/// What moves a family's operands to the ring of stages.
+pub(super) trait Loads<'k, F>: Sized {
     /// The ring, and who fills it.
     fn pipeline(k: &mut KernelBuilder<'k>, spec: &KernelSpec) -> Pipeline;
 
@@ -50,6 +50,12 @@ pub(super) trait Transport<'k, F>: Sized {
 
     /// Fills the ring with the operands of each tile that this role is told of.
     fn load(&self, k: &mut KernelBuilder<'k>, spec: &KernelSpec, family: &F, feed: &Feed);
+}
+
+/// What moves a warpgroup's sums to D.
+pub(super) trait Writes<'k, F>: Sized {
+    /// What it needs.
+    fn declare(k: &mut KernelBuilder<'k>, spec: &KernelSpec) -> Self;
 
     /// Writes out what a warpgroup, of this index, has of a tile: from a row of it on, or a column where operands are
     /// swapped.
@@ -64,30 +70,33 @@ pub(super) trait Transport<'k, F>: Sized {
     );
 
     /// Nothing may end while it is still used.
-    fn finish(&self, k: &mut KernelBuilder<'k>);
+    fn finish(&self, _k: &mut KernelBuilder<'k>) {}
 }
 
 /// The roles of a CTA.
-pub(super) struct Roles<'s, T> {
+pub(super) struct Roles<'s, L, W> {
     spec: &'s KernelSpec,
     pipeline: Pipeline,
     main_loop: MainLoop,
-    transport: T,
+    loads: L,
+    writes: W,
     exchange: Option<Exchange>,
     feed: Feed,
 }
 
-impl<'s, T> Roles<'s, T> {
+impl<'s, L, W> Roles<'s, L, W> {
     pub(super) fn declare<'k, F>(k: &mut KernelBuilder<'k>, spec: &'s KernelSpec) -> Self
     where
-        T: Transport<'k, F>,
+        L: Loads<'k, F>,
+        W: Writes<'k, F>,
     {
         k.clusters_of(spec.cluster_ctas());
-        let pipeline = T::pipeline(k, spec);
+        let pipeline = L::pipeline(k, spec);
         Roles {
             spec,
             main_loop: MainLoop::declare(k, spec),
-            transport: T::declare(k, spec, &pipeline),
+            loads: L::declare(k, spec, &pipeline),
+            writes: W::declare(k, spec),
             exchange: Exchange::declare(k, spec),
             feed: Feed::declare(k, spec),
             pipeline,
@@ -98,7 +107,8 @@ impl<'s, T> Roles<'s, T> {
     pub(super) fn write<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F)
     where
         F: Family<'k>,
-        T: Transport<'k, F>,
+        L: Loads<'k, F>,
+        W: Writes<'k, F>,
     {
         self.pipeline.begin(k, self.spec);
         for warpgroup in 0..geometry::consumers(self.spec) {
@@ -110,7 +120,7 @@ impl<'s, T> Roles<'s, T> {
     fn consumer<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, warpgroup: u32)
     where
         F: Family<'k>,
-        T: Transport<'k, F>,
+        W: Writes<'k, F>,
     {
         let first = WARPS_OF_WARPGROUP * warpgroup;
         let budget = geometry::register_budget(self.spec);
@@ -124,7 +134,7 @@ impl<'s, T> Roles<'s, T> {
                     self.together(k, family, &ring, (warpgroup, exchange.as_ref()));
                 }
             }
-            self.transport.finish(k);
+            self.writes.finish(k);
             if let Some(exchange) = exchange {
                 exchange.finish(k);
             }
@@ -143,7 +153,7 @@ impl<'s, T> Roles<'s, T> {
         (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
     ) where
         F: Family<'k>,
-        T: Transport<'k, F>,
+        W: Writes<'k, F>,
     {
         let first = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
         self.feed.each(k, |k, tile| {
@@ -165,7 +175,7 @@ impl<'s, T> Roles<'s, T> {
         (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
     ) where
         F: Family<'k>,
-        T: Transport<'k, F>,
+        W: Writes<'k, F>,
     {
         let turn = warpgroup as i32;
         let next = k.var::<I32, Cta, _>("next", 0);
@@ -203,11 +213,10 @@ impl<'s, T> Roles<'s, T> {
         of: (u32, u32),
         exchange: Option<&ExchangeEnd<'k>>,
     ) where
-        T: Transport<'k, F>,
+        W: Writes<'k, F>,
     {
         let sums = self.main_loop.sums();
-        let write =
-            |k: &mut KernelBuilder<'k>| self.transport.write_out(k, self.spec, family, tile, (sums, scales), of);
+        let write = |k: &mut KernelBuilder<'k>| self.writes.write_out(k, self.spec, family, tile, (sums, scales), of);
         match exchange {
             None => write(k),
             Some(exchange) => exchange.combine(k, self.spec, sums, write),
@@ -218,7 +227,7 @@ impl<'s, T> Roles<'s, T> {
     fn producers<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F)
     where
         F: Family<'k>,
-        T: Transport<'k, F>,
+        L: Loads<'k, F>,
     {
         let spec = self.spec;
         let [finder, loader] = geometry::producers(spec);
@@ -228,7 +237,7 @@ impl<'s, T> Roles<'s, T> {
             k.role("finder", finder.clone(), RegisterBudget::Launch, |k| self.feed.find(k, family.walk()));
         };
         let load = |k: &mut KernelBuilder<'k>, registers: RegisterBudget| {
-            k.role("loader", loader.clone(), registers, |k| self.transport.load(k, spec, family, &self.feed));
+            k.role("loader", loader.clone(), registers, |k| self.loads.load(k, spec, family, &self.feed));
         };
         match geometry::register_budget(spec) {
             None => {
