@@ -43,7 +43,7 @@ fn write_realign(w: &mut Writer<'_>, from: &GlobalTile, to: &GlobalTile) {
 fn write_store_panel(w: &mut Writer<'_>, from: &TileRef, to: &GlobalTile, accumulate: Option<ExprId>) {
     let tile = &w.kernel.body.shared[from.tile.0 as usize];
     let words = CHUNK_BYTES / 4;
-    let piece = format!("{}_piece(row + j + i, lane / {words})", tile.name);
+    let piece = format!("{}_piece(row + {ROWS_TOGETHER} * j + i, lane / {words})", tile.name);
     let place = format!("{} + {piece} + lane % {words} * 4", tile_address(w, from));
     let param = &w.kernel.contract.params[to.pointer.0 as usize];
     let (ty, name) = (element_name(param.ty), param.name.clone());
@@ -54,25 +54,23 @@ fn write_store_panel(w: &mut Writer<'_>, from: &TileRef, to: &GlobalTile, accumu
         w.line(&format!("const int row = thread % {THREADS_OF_WARPGROUP} / 32 * {MMA_M};"));
         w.line(&format!("const int left = {};", left(w, to.rows, "row")));
         w.line(&format!("{ty}* const to = {name} + ({origin});"));
-        w.line("#pragma unroll 1");
-        w.block(&format!("for (int j = 0; j < {MMA_M}; j += {ROWS_TOGETHER})"), |w| {
+        w.line(&format!("RowParts parts = parts_of_rows(to + row * {stride}, {stride}, lane, {cols});"));
+        let j = w.locals.j;
+        w.unrolled(j, MMA_M / ROWS_TOGETHER, |w| {
             let i = w.locals.i;
             w.line(&format!("uint32 words[{ROWS_TOGETHER}];"));
             w.unrolled(i, ROWS_TOGETHER, |w| w.line(&format!("words[i] = read_word({place});")));
-            w.unrolled(i, ROWS_TOGETHER, |w| {
-                let write = |how: &str| format!("{how}_row(to + (row + j + i) * {stride}, words[i], lane, {cols});");
-                w.line("if (j + i >= left) continue;");
-                match accumulate.map(|flag| w.text(flag)) {
-                    None => w.line(&write("store")),
-                    Some(flag) => {
-                        w.line(&format!("if ({flag}) {{"));
-                        w.nested(|w| w.line(&write("add")));
-                        w.line("} else {");
-                        w.nested(|w| w.line(&write("store")));
-                        w.line("}");
-                    }
+            let write = |how: &str| format!("{how}_rows(parts, words, left - {ROWS_TOGETHER} * j, lane);");
+            match accumulate.map(|flag| w.text(flag)) {
+                None => w.line(&write("store")),
+                Some(flag) => {
+                    w.line(&format!("if ({flag}) {{"));
+                    w.nested(|w| w.line(&write("add")));
+                    w.line("} else {");
+                    w.nested(|w| w.line(&write("store")));
+                    w.line("}");
                 }
-            });
+            }
         });
     });
 }

@@ -28,6 +28,7 @@ const RESERVED: &[&str] = &[
     "x0",
     "x1",
     "words",
+    "parts",
     "bool",
     "int",
     "float",
