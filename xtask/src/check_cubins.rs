@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
 use ggemm_attest::{CubinHash, Cubins};
-use ggemm_codegen::{Arch, QuantizeSpec, catalogue, generate, generate_quantizer};
+use ggemm_codegen::{Arch, QuantizeSpec, RealignSpec, catalogue, generate, generate_quantizer, generate_realigner};
 use ggemm_compile::{Cache, CacheLocation, Compiler, Cubin, Origin, Request, Target};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -61,6 +61,10 @@ fn jobs() -> Result<Vec<Job>> {
         }
         for spec in QuantizeSpec::all().filter(|spec| arch.executes(spec.arch())) {
             let generated = generate_quantizer(&spec);
+            jobs.push(Job { source: generated.source(), name: generated.name, target: target.clone(), ships: true });
+        }
+        for spec in RealignSpec::all().filter(|spec| arch.executes(spec.arch())) {
+            let generated = generate_realigner(&spec);
             jobs.push(Job { source: generated.source(), name: generated.name, target: target.clone(), ships: true });
         }
     }

@@ -12,7 +12,7 @@ use crate::spec::{Accumulation, Cluster, CopyPath, KernelSpec, Major, Ragged, Sc
 
 /// The largest number of variants that may ship for one target: fp8, swapped operands and rows that start anywhere each won
 /// their place by measurement.
-pub const MOST_PER_TARGET: usize = 128;
+pub const MOST_PER_TARGET: usize = 136;
 
 /// A tile with those who compute it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,11 +107,11 @@ const HOPPER_ROWS: [TileConfig; 6] = [
     pingpong_dynamic(128, 192, 4),
 ];
 
-/// Those whose D threads write: for groups of some hundred rows, and of many.
-const D_BY_THREADS: [TileConfig; 2] = [pingpong(128, 192, 5), cooperative(128, 256, 4)];
-
 /// How many of them, from the first, also ship with f32 outputs.
 const HOPPER_ROWS_F32: usize = 2;
+
+/// The one whose D threads write.
+const D_BY_THREADS: TileConfig = pingpong_dynamic(128, 192, 4);
 
 /// Hopper's ragged reductions, the first two for problems of few tiles.
 const HOPPER_REDUCTION: [TileConfig; 5] = [
@@ -180,9 +180,6 @@ pub fn unshipped() -> Vec<KernelSpec> {
         move |config| variant((Ragged::Rows, b_major), (operand, output), config, CopyPath::Tma, false)
     };
     let mut specs = Vec::new();
-    for operand in [Dtype::Bf16, Dtype::F16] {
-        realigned_families(&mut specs, operand);
-    }
     for b_major in [Major::K, Major::Mn] {
         specs.push(of(b_major, Dtype::Bf16, Dtype::Bf16)(DECODING_SWAPPED));
     }
@@ -204,6 +201,7 @@ pub fn shipped() -> Vec<KernelSpec> {
             rows_family(&mut specs, operand, b_major);
         }
         reduction_family(&mut specs, operand);
+        d_by_threads(&mut specs, operand);
     }
     fp8_families(&mut specs);
     specs
@@ -296,16 +294,13 @@ fn reduction_family(specs: &mut Vec<KernelSpec>, operand: Dtype) {
     }
 }
 
-/// Of operands with aligned rows, copies perhaps of others, and a D whose rows start anywhere.
-fn realigned_families(specs: &mut Vec<KernelSpec>, operand: Dtype) {
-    let families = [(Ragged::Rows, Major::K), (Ragged::Rows, Major::Mn), (Ragged::Reduction, Major::Mn)];
-    for (family, output) in families.into_iter().flat_map(|family| [operand, Dtype::F32].map(|output| (family, output)))
-    {
-        let by_threads = |config| {
-            let spec = variant(family, (operand, output), config, CopyPath::Tma, false);
+/// Of operands with aligned rows, which may be copies of others, and a D whose rows start anywhere.
+fn d_by_threads(specs: &mut Vec<KernelSpec>, operand: Dtype) {
+    for family in [(Ragged::Rows, Major::K), (Ragged::Rows, Major::Mn), (Ragged::Reduction, Major::Mn)] {
+        specs.extend([operand, Dtype::F32].map(|output| {
+            let spec = variant(family, (operand, output), D_BY_THREADS, CopyPath::Tma, false);
             KernelSpec { d_by_threads: true, ..spec }
-        };
-        specs.extend(D_BY_THREADS.map(by_threads));
+        }));
     }
 }
 

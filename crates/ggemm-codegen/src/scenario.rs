@@ -119,6 +119,32 @@ impl Scenario {
         Scenario::around(spec, &values, ends, rows, seed, extent)
     }
 
+    /// The same with rows of one operand or of both anywhere: the copy engine cannot address them.
+    pub fn unaligned(self, seed: u64) -> Self {
+        let Scenario { mut problem, groups } = self;
+        let mut dice = Dice::new(seed ^ 0x0dd5);
+        let (which, more) = (1 + dice.below(3), 1 + dice.below(7));
+        let [x_is, w_is, y_is] = match problem.operation {
+            Operation::Forward => [which & 1, which & 2, 0],
+            Operation::GradX => [0, which & 2, which & 1],
+            Operation::GradW => [which & 2, 0, which & 1],
+        };
+        let (x_cols, y_cols) = (problem.k, problem.n);
+        let odd = |cols: usize| (cols + more) | 1;
+        if x_is > 0 {
+            problem.x_row_stride = Some(odd(x_cols));
+        }
+        if y_is > 0 {
+            problem.y_row_stride = Some(odd(y_cols));
+        }
+        if w_is > 0 {
+            let (rows, cols) = problem.weight_shape();
+            problem.w_row_stride = Some(odd(cols));
+            problem.w_group_stride = Some(rows * odd(cols) + more);
+        }
+        Scenario { problem, groups }
+    }
+
     /// Groups as given, sane or not, of a token matrix of `rows` rows; the rest is random.
     pub fn around(spec: &KernelSpec, groups: &[i64], ends: bool, rows: usize, seed: u64, extent: Extent) -> Self {
         let mut dice = Dice::new(seed ^ 0xabcd);

@@ -35,6 +35,7 @@ pub struct Planner {
     pin: Option<KernelSpec>,
     batch_invariant: bool,
     checked: bool,
+    copy_limit: usize,
     /// What was chosen before, in this state: whatever changes a choice starts another.
     memo: Arc<Memo>,
     #[cfg(feature = "interpret")]
@@ -42,6 +43,9 @@ pub struct Planner {
 }
 
 impl Planner {
+    /// See [`Planner::copy_limit`]: 2 GiB.
+    pub const DEFAULT_COPY_LIMIT: usize = 2 << 30;
+
     /// A planner that chooses freely from the runtime's own [`catalogue`](crate::catalogue): what was measured to be
     /// fastest on this machine, where somebody tuned the problem or one near it, else what is predicted to be.
     pub fn new(device: Device) -> Self {
@@ -52,6 +56,7 @@ impl Planner {
             pin: None,
             batch_invariant: false,
             checked: false,
+            copy_limit: Self::DEFAULT_COPY_LIMIT,
             memo: Arc::default(),
             #[cfg(feature = "interpret")]
             interpretation: None,
@@ -124,6 +129,20 @@ impl Planner {
     /// that are no multiples of 16 bytes take another variant than those that are: keep them alike.
     pub fn batch_invariant(mut self, on: bool) -> Self {
         self.batch_invariant = on;
+        self.forgetful()
+    }
+
+    /// The most bytes that copies of a problem's operands may take, [`Planner::DEFAULT_COPY_LIMIT`] unless it is said; 0:
+    /// none are made.
+    ///
+    /// Where rows of an operand do not start at multiples of 16 bytes, Hopper's copy engine cannot address it. A plan then
+    /// copies it before each product, or its kernel loads it by threads, whichever is predicted to be faster: copies are
+    /// where groups have many rows. Memory for them is allocated when the plan is made, and shared by all plans of a GPU,
+    /// whose runs wait for each other, on whatever stream they are. In a capture of another framework no copies are made.
+    ///
+    /// A batch-invariant plan decides by the batch that it assumes, and makes copies of the one that it gets.
+    pub fn copy_limit(mut self, bytes: usize) -> Self {
+        self.copy_limit = bytes;
         self.forgetful()
     }
 
@@ -205,7 +224,7 @@ impl Planner {
             return Ok(selection);
         }
         problem.validate()?;
-        let selection = Selection::new(&self.sets, &self.tuned, problem, arch, self.rule())?;
+        let selection = Selection::new(&self.sets, &self.tuned, problem, arch, self.rule(), self.copy_limit)?;
         self.memo.keep(problem, arch, selection);
         Ok(selection)
     }
@@ -225,7 +244,7 @@ impl Planner {
     /// Those of [`Planner::select`].
     pub fn explain(&self, problem: &Problem, arch: Arch) -> Result<Explanation, Error> {
         problem.validate()?;
-        Explanation::new(&self.sets, &self.tuned, problem, arch, self.rule())
+        Explanation::new(&self.sets, &self.tuned, problem, arch, self.rule(), self.copy_limit)
     }
 
     fn rule(&self) -> Rule {
@@ -262,7 +281,7 @@ impl Planner {
     #[cfg(feature = "interpret")]
     fn plan_interpreted(&self, problem: &Problem, interpretation: Interpretation) -> Result<(Choice, Backend), Error> {
         let selection = self.select_and_log(problem, interpretation.arch)?;
-        let plan = InterpretedPlan::new(problem, selection.preferred().variant, interpretation, self.checked)?;
+        let plan = InterpretedPlan::new(problem, selection.preferred(), interpretation, self.checked)?;
         let choice = selection.choice();
         let reason = format!("interpreted for {}: {}", interpretation.arch, choice.reason());
         Ok((Choice::new(choice.name(), reason), Backend::Interpreter(Box::new(plan))))

@@ -2,8 +2,8 @@
 
 use ggemm_runtime::verify::{Extent, Scenario};
 use ggemm_runtime::{
-    Arch, CopyPath, Device, Dtype, Error, KernelSpec, Operation, Planner, Problem, Selection, Unmet, WeightLayout,
-    WeightSharing,
+    Arch, Candidate, CopyPath, Device, Dtype, Error, KernelSpec, Operation, Planner, Problem, Realigned, Selection, Unmet,
+    WeightLayout, WeightSharing,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -99,15 +99,24 @@ proptest! {
             prop_assert_eq!((spec.ragged, spec.a_major, spec.b_major), (c.ragged, c.a_major, c.b_major));
             prop_assert_eq!((spec.operand, spec.output), (c.operand, c.output));
             prop_assert!(variant.runs_on(arch) && ggemm_codegen::ValidSpec::new(spec, arch).is_ok());
-            prop_assert!(c.stride_alignment() >= variant.contract().alignment);
+            // Of what it multiplies: copies have aligned rows.
+            let product = candidate.realigned.product(&c);
+            let [operands, d] = variant.contract().alignments();
+            prop_assert!(product.a.stride_alignment().min(product.b.stride_alignment()) >= operands);
+            prop_assert!(c.d.stride_alignment() >= d);
             prop_assert!(!spec.even_k || c.reduction.is_multiple_of(spec.tile.k as usize));
             prop_assert!(candidate.prediction.seconds.is_finite());
         }
-        // Single elements are moved where nothing else will do, and only there.
+        // Single elements are moved, and operands copied before, where nothing else will do, and only there; threads write D
+        // where nothing else can.
         let explanation = planner().batch_invariant(invariant).explain(&p, arch)?;
-        let another = explanation.candidates().iter().any(|c| c.variant.spec().copy != CopyPath::Plain);
-        prop_assert_eq!(spec(&selection).copy != CopyPath::Plain, another);
-        prop_assert!(!another || c.stride_alignment() >= 16);
+        let is_direct = |c: &Candidate| c.variant.spec().copy != CopyPath::Plain && c.realigned == Realigned::NONE;
+        let another = explanation.candidates().iter().any(is_direct);
+        prop_assert_eq!(is_direct(&selection.preferred()), another);
+        prop_assert!(!another || c.a.stride_alignment().min(c.b.stride_alignment()) >= 16);
+        let by_threads = |c: &Candidate| c.variant.spec().d_by_threads;
+        let by_copy_engine = explanation.candidates().iter().any(|c| is_direct(c) && !by_threads(c));
+        prop_assert!(!by_copy_engine || !by_threads(&selection.preferred()));
     }
 
     #[test]
@@ -116,7 +125,8 @@ proptest! {
         let name = |addresses: &[u64]| selection.for_addresses(addresses).map(|c| c.variant.name());
         prop_assert_eq!(name(&[0, 16, 4096]), Some(selection.preferred().variant.name()));
         let chosen = selection.for_addresses(&[4096, 2 * address, 16]).expect("no pin");
-        prop_assert!((2 * address).is_multiple_of(u64::from(chosen.variant.contract().alignment)));
+        let is_copied = chosen.realigned.b && chosen.variant.name() == selection.preferred().variant.name();
+        prop_assert!(is_copied || (2 * address).is_multiple_of(u64::from(chosen.variant.contract().alignment)));
     }
 
     #[test]
@@ -146,7 +156,7 @@ proptest! {
                 prop_assert_eq!(spec(&selection), pinned);
                 prop_assert!(selection.to_string().starts_with("pinned; "));
                 let any_address = selection.for_addresses(&[2]).is_some();
-                prop_assert_eq!(any_address, pinned.copy == CopyPath::Plain);
+                prop_assert_eq!(any_address, pinned.copy == CopyPath::Plain || selection.preferred().realigned.a);
             }
             Err(Error::Pin(error)) => {
                 prop_assert!(!able);
@@ -201,6 +211,30 @@ fn the_choice_follows_the_batch_unless_it_must_not() {
     assert!(tile(&planner(), &small) < tile(&planner(), &large));
     let invariant = planner().batch_invariant(true);
     assert_eq!(tile(&invariant, &small), tile(&invariant, &large));
+}
+
+/// Copies pay where groups have many rows; and where they may take no memory none are made.
+#[test]
+fn operands_are_copied_for_many_rows_within_the_limit() {
+    let chosen = |planner: Planner, p: &Problem| planner.select(p, Arch::Sm90a).unwrap().preferred();
+    let many = Problem::forward(64, 65536, 2047, 2047);
+    let both = Realigned { a: true, b: true };
+    assert_eq!(chosen(planner(), &many).realigned, both);
+    assert!(chosen(planner(), &many).variant.spec().d_by_threads);
+    assert_eq!(chosen(planner().copy_limit(0), &many).variant.spec().copy, CopyPath::Plain);
+    let few = Problem::forward(128, 512, 1535, 2047);
+    assert_eq!(chosen(planner(), &few).realigned, Realigned::NONE);
+    // Where D can be addressed the ordinary variants serve, and an operand that can be is not copied.
+    let aligned = chosen(planner(), &Problem::forward(64, 65536, 2048, 2047));
+    assert_eq!((aligned.realigned, aligned.variant.spec().d_by_threads), (both, false));
+    let only_x = chosen(planner(), &Problem::forward(64, 65536, 2048, 2048).x_row_stride(2049));
+    assert_eq!(only_x.realigned, Realigned { a: true, b: false });
+    // D alone starts anywhere.
+    let d = chosen(planner(), &Problem::forward(64, 65536, 2047, 2048));
+    assert_eq!((d.realigned, d.variant.spec().d_by_threads), (Realigned::NONE, true));
+    // Elsewhere nothing reads copies.
+    let elsewhere = planner().select(&many, Arch::Sm80).unwrap().preferred();
+    assert_eq!((elsewhere.realigned, elsewhere.variant.spec().copy), (Realigned::NONE, CopyPath::Plain));
 }
 
 fn message(planner: &Planner, p: &Problem, arch: Arch) -> String {

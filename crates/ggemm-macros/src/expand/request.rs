@@ -10,6 +10,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use super::errors::Errors;
 use super::fields::{Field, Fields, Spanned};
 use super::invocation::Invocation;
+use super::passes::Passes;
 use super::suggest;
 use super::table::{self, Tuned};
 use super::tile;

@@ -11,6 +11,7 @@ use ggemm_codegen::{Arch, Contract};
 use super::context::{Context, Current};
 use super::failure::{Failure, code};
 use super::kernel::LoadedKernel;
+use super::realign::CopyMemory;
 use super::stream::Stream;
 use super::workspace::Workspaces;
 use crate::baked::BakedKernel;
@@ -26,6 +27,7 @@ pub(crate) struct Gpu {
     kernels: Mutex<HashMap<&'static str, Slot>>,
     last_launched: Mutex<Option<&'static str>>,
     workspaces: Mutex<Workspaces>,
+    copy_memory: CopyMemory,
 }
 
 /// A kernel that is loaded, or is being loaded by whoever holds the lock.
@@ -54,6 +56,7 @@ impl Gpu {
             kernels: Mutex::default(),
             last_launched: Mutex::default(),
             workspaces: Mutex::default(),
+            copy_memory: CopyMemory::default(),
         }));
         open.insert(ordinal, gpu);
         Ok(gpu)
@@ -98,6 +101,11 @@ impl Gpu {
     /// Sees to it that the next launch need not allocate.
     pub(super) fn reserve_workspaces(&self) -> Result<(), Failure> {
         self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).reserve(self)
+    }
+
+    /// What plans share for copies of operands.
+    pub(super) fn copy_memory(&self) -> &CopyMemory {
+        &self.copy_memory
     }
 
     pub(super) fn arch(&self) -> Arch {

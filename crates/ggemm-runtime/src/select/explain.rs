@@ -4,8 +4,9 @@ use std::fmt;
 
 use ggemm_codegen::{Arch, Problem};
 
-use super::demand::{Demand, Unmet};
+use super::demand::Unmet;
 use super::variant::{self, ReadSet, Variant};
+use super::ways::Ways;
 use super::{Candidate, Rule, Selection, Tuned};
 use crate::error::Error;
 
@@ -29,15 +30,18 @@ impl Explanation {
         problem: &Problem,
         arch: Arch,
         rule: Rule,
+        copy_limit: usize,
     ) -> Result<Self, Error> {
-        let selection = Selection::new(sets, tuned, problem, arch, rule)?;
-        let demand = Demand::new(&rule.weighed(problem), arch);
+        let selection = Selection::new(sets, tuned, problem, arch, rule, copy_limit)?;
+        let ways = Ways::new(&rule.weighed(problem), arch, copy_limit);
         let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
-        for variant in variant::of_family(sets, demand.family())? {
-            let outdone = || (!variant.runs_on(arch)).then_some(Unmet::Outdone { arch });
-            match demand.unmet(variant.spec(), Some(variant.contract())).or_else(outdone) {
-                None => candidates.push(Candidate::new(variant, &demand)),
-                Some(unmet) => left_out.push((variant, unmet)),
+        for variant in variant::of_family(sets, ways.direct.family())? {
+            match ways.candidate(variant) {
+                Some(candidate) => candidates.push(candidate),
+                None => {
+                    let unmet = ways.unmet(variant.spec(), Some(variant.contract()));
+                    left_out.push((variant, unmet.unwrap_or(Unmet::Outdone { arch })));
+                }
             }
         }
         // Stable, so that ties stand as the selection decides them.
@@ -76,7 +80,7 @@ impl fmt::Display for Explanation {
         let Explanation { problem, arch, selection, candidates, left_out } = self;
         writeln!(f, "{problem} on {arch}")?;
         write!(f, "chosen: {}", selection.choice())?;
-        let needed = selection.preferred().variant.contract().alignment;
+        let needed = selection.preferred().alignments().into_iter().max().unwrap_or(1);
         match selection.fallback() {
             Some(other) if !std::ptr::eq(other.variant, selection.preferred().variant) => {
                 write!(f, "\nwhere a tensor's address is no multiple of {needed} bytes: {}", other.variant.name())?;
@@ -85,8 +89,8 @@ impl fmt::Display for Explanation {
             None => write!(f, "\ntensors' addresses must be multiples of {needed} bytes")?,
         }
         write!(f, "\ncandidates:")?;
-        for Candidate { variant, prediction } in candidates {
-            write!(f, "\n  {}::{}: {prediction}", variant.set(), variant.name())?;
+        for candidate in candidates {
+            write!(f, "\n  {}::{}: {candidate}", candidate.variant.set(), candidate.variant.name())?;
         }
         if !left_out.is_empty() {
             write!(f, "\nleft out:")?;

@@ -10,17 +10,18 @@ mod pin;
 mod shipped;
 mod tuned;
 mod variant;
+mod ways;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
-use ggemm_codegen::cost::{self, Prediction};
+use ggemm_codegen::cost::Prediction;
+use ggemm_codegen::kernels::realign::Realigned;
 use ggemm_codegen::{Arch, CopyPath, KernelSpec, Problem};
 
 use crate::error::Error;
 use crate::plan::Choice;
-use demand::Demand;
 
 pub use demand::{Fp8Unmet, Unmet};
 pub use explain::Explanation;
@@ -30,6 +31,7 @@ pub(crate) use tuned::Tuned;
 pub use tuned::Tuning;
 pub(crate) use variant::ReadSet;
 pub use variant::Variant;
+use ways::Ways;
 
 /// What decides beside the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,14 +69,31 @@ impl Rule {
 pub struct Candidate {
     /// The variant.
     pub variant: &'static Variant,
-    /// Its time.
+    /// Its time, with that of copies.
     pub prediction: Prediction,
+    /// The operands that it computes on copies of, whose rows are aligned.
+    pub realigned: Realigned,
+}
+
+/// The time, and what it is the time of.
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.prediction)?;
+        match self.realigned {
+            Realigned { a: false, b: false } => Ok(()),
+            Realigned { a: true, b: true } => write!(f, ", on copies of A and B"),
+            Realigned { a: true, b: false } => write!(f, ", on a copy of A"),
+            Realigned { a: false, b: true } => write!(f, ", on a copy of B"),
+        }
+    }
 }
 
 impl Candidate {
-    fn new(variant: &'static Variant, demand: &Demand) -> Self {
-        let prediction = cost::predict(variant.spec(), variant.contract(), &demand.contraction, demand.arch);
-        Candidate { variant, prediction }
+    /// The alignments in bytes that the addresses of A, B and D must have: none of what is copied.
+    pub(crate) fn alignments(&self) -> [u32; 3] {
+        let [operands, d] = self.variant.contract().alignments();
+        let of = |is_copied: bool| if is_copied { self.variant.spec().operand.size_bytes() } else { operands };
+        [of(self.realigned.a), of(self.realigned.b), d]
     }
 
     /// Whether it comes before another. Ties stay with what was there first: an earlier set, an earlier place.
@@ -82,10 +101,14 @@ impl Candidate {
         other.as_ref().is_none_or(|other| self.order(other).is_lt())
     }
 
-    /// The fastest first; a plain variant only where no other will do, whatever is predicted.
+    /// The fastest first; whatever is predicted, one whose threads write D only where D must be so written, and loads by
+    /// threads and copies only where no other will do.
     fn order(&self, other: &Candidate) -> Ordering {
-        let plain = |c: &Candidate| c.variant.spec().copy == CopyPath::Plain;
-        plain(self).cmp(&plain(other)).then(self.prediction.seconds.total_cmp(&other.prediction.seconds))
+        let class = |c: &Candidate| {
+            let is_last = c.variant.spec().copy == CopyPath::Plain || c.realigned != Realigned::NONE;
+            (is_last, c.variant.spec().d_by_threads && !is_last)
+        };
+        class(self).cmp(&class(other)).then(self.prediction.seconds.total_cmp(&other.prediction.seconds))
     }
 }
 
@@ -112,19 +135,20 @@ impl Selection {
         problem: &Problem,
         arch: Arch,
         rule: Rule,
+        copy_limit: usize,
     ) -> Result<Self, Error> {
         let weighed = rule.weighed(problem);
-        let demand = Demand::new(&weighed, arch);
+        let ways = Ways::new(&weighed, arch, copy_limit);
+        let demand = &ways.direct;
         if let Rule::Pinned(spec) = rule {
-            let preferred = Candidate::new(pin::find(sets, spec, problem, &demand)?, &demand);
+            let preferred = pin::find(sets, spec, problem, &ways)?;
             return Ok(Selection { rule, preferred, tuning: None, next: None, fallback: None, candidates: 1 });
         }
         let (mut best, mut next, mut fallback) = (None, None, None);
         let mut candidates = 0;
-        for variant in variant::of_family(sets, demand.family())?.filter(|v| demand.met_by(v)) {
-            let candidate = Candidate::new(variant, &demand);
+        for candidate in variant::of_family(sets, demand.family())?.filter_map(|v| ways.candidate(v)) {
             candidates += 1;
-            if takes_any_alignment(variant) && candidate.beats(&fallback) {
+            if takes_any_alignment(&candidate) && candidate.beats(&fallback) {
                 fallback = Some(candidate);
             }
             if candidate.beats(&best) {
@@ -143,14 +167,13 @@ impl Selection {
                 false => Error::NoVariant { problem: problem_text, arch },
             });
         };
-        let Some((measured, tuning)) = tuned.choose(sets, &weighed, &demand, rule)? else {
+        let Some((measured, tuning)) = tuned.choose(sets, &weighed, &ways, rule)? else {
             return Ok(Selection { rule, preferred: predicted, tuning: None, next, fallback, candidates });
         };
-        if !std::ptr::eq(measured, predicted.variant) {
+        if !std::ptr::eq(measured.variant, predicted.variant) {
             next = Some(predicted);
         }
-        let preferred = Candidate::new(measured, &demand);
-        Ok(Selection { rule, preferred, tuning: Some(tuning), next, fallback, candidates })
+        Ok(Selection { rule, preferred: measured, tuning: Some(tuning), next, fallback, candidates })
     }
 
     /// The best variant, for tensors whose addresses are as aligned as it needs.
@@ -165,14 +188,14 @@ impl Selection {
 
     /// The best variant that takes tensors at any address; `None` where a variant is pinned that does not.
     pub fn fallback(&self) -> Option<Candidate> {
-        self.fallback.or_else(|| takes_any_alignment(self.preferred.variant).then_some(self.preferred))
+        self.fallback.or_else(|| takes_any_alignment(&self.preferred).then_some(self.preferred))
     }
 
-    /// The variant for tensors at these addresses (the operands' and the output's); `None` where the pinned variant
+    /// The variant for tensors at these addresses (those of the contraction: A, B and D); `None` where the pinned variant
     /// needs more alignment than they have.
     pub fn for_addresses(&self, addresses: &[u64]) -> Option<Candidate> {
-        let needed = u64::from(self.preferred.variant.contract().alignment.max(1));
-        let aligned = addresses.iter().all(|address| address.is_multiple_of(needed));
+        let needed = self.preferred.alignments().map(|needed| u64::from(needed.max(1)));
+        let aligned = addresses.iter().zip(needed).all(|(address, needed)| address.is_multiple_of(needed));
         if aligned { Some(self.preferred) } else { self.fallback() }
     }
 
@@ -182,27 +205,30 @@ impl Selection {
     }
 }
 
-/// No more than the elements' own.
-fn takes_any_alignment(variant: &Variant) -> bool {
-    variant.contract().alignment <= variant.spec().operand.size_bytes()
+/// No more than the elements' own, without copies.
+fn takes_any_alignment(candidate: &Candidate) -> bool {
+    let spec = candidate.variant.spec();
+    let [operands, d] = candidate.variant.contract().alignments();
+    let is_any = operands <= spec.operand.size_bytes() && d <= spec.output.size_bytes();
+    is_any && candidate.realigned == Realigned::NONE
 }
 
 /// The reason in a phrase.
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Selection { rule, preferred: Candidate { prediction, .. }, tuning, next, candidates, .. } = self;
+        let Selection { rule, preferred, tuning, next, candidates, .. } = self;
         match rule {
             Rule::Fastest => {}
             Rule::BatchInvariant => write!(f, "batch-invariant, as for G={TYPICAL_GROUPS} M={TYPICAL_ROWS}: ")?,
-            Rule::Pinned(_) => return write!(f, "pinned; {prediction}"),
+            Rule::Pinned(_) => return write!(f, "pinned; {preferred}"),
         }
         let named = |next: &Candidate| format!("{} at {:.1} us", next.variant.name(), next.prediction.seconds * 1e6);
         match (tuning, next) {
-            (Some(tuning), None) => write!(f, "{tuning}; {prediction}, the only candidate"),
-            (Some(tuning), Some(next)) => write!(f, "{tuning}; {prediction}, of the others best: {}", named(next)),
-            (None, None) => write!(f, "{prediction}, the only candidate"),
+            (Some(tuning), None) => write!(f, "{tuning}; {preferred}, the only candidate"),
+            (Some(tuning), Some(next)) => write!(f, "{tuning}; {preferred}, of the others best: {}", named(next)),
+            (None, None) => write!(f, "{preferred}, the only candidate"),
             (None, Some(next)) => {
-                write!(f, "{prediction}, best of {candidates} candidates; next: {}", named(next))
+                write!(f, "{preferred}, best of {candidates} candidates; next: {}", named(next))
             }
         }
     }

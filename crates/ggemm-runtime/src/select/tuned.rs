@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use ggemm_codegen::Problem;
 use ggemm_table::{Distance, Entry, Found, Key, Machine, Routing, Store, Table, TableError, TableLocation, Timing};
 
-use super::demand::Demand;
-use super::variant::{self, ReadSet, Variant};
-use super::{Rule, shipped};
+use super::variant::{self, ReadSet};
+use super::ways::Ways;
+use super::{Candidate, Rule, shipped};
 use crate::error::Error;
 
 /// Where a planner's measured choices come from, and the machine that they must have been measured on.
@@ -62,10 +62,10 @@ impl Tuned {
         &self,
         sets: &[&'static ReadSet],
         problem: &Problem,
-        demand: &Demand,
+        ways: &Ways,
         rule: Rule,
-    ) -> Result<Option<(&'static Variant, Tuning)>, Error> {
-        let Some(machine) = self.machine.as_ref().filter(|machine| machine.arch() == Some(demand.arch)) else {
+    ) -> Result<Option<(Candidate, Tuning)>, Error> {
+        let Some(machine) = self.machine.as_ref().filter(|machine| machine.arch() == Some(ways.direct.arch)) else {
             return Ok(None);
         };
         let key = Key::new(problem, self.routing);
@@ -77,14 +77,14 @@ impl Tuned {
         let tables = || self.tables.iter().map(Arc::as_ref).chain(users()).chain([shipped::table()]);
         // Its own entry is found at once; only where there is none are distances taken.
         for found in tables().filter_map(|table| table.exact(machine, &key)) {
-            if let Some(choice) = fitting(sets, demand, found)? {
+            if let Some(choice) = fitting(sets, ways, found)? {
                 return Ok(Some(choice));
             }
         }
         let mut near: Vec<Found<'_>> = tables().flat_map(|table| table.near(machine, &key)).filter(within).collect();
         near.sort_by(|a, b| a.distance.total().total_cmp(&b.distance.total()));
         for found in near {
-            if let Some(choice) = fitting(sets, demand, found)? {
+            if let Some(choice) = fitting(sets, ways, found)? {
                 return Ok(Some(choice));
             }
         }
@@ -95,14 +95,14 @@ impl Tuned {
 /// The fastest of an entry's variants that a set holds and that can compute the problem, with what was measured.
 fn fitting(
     sets: &[&'static ReadSet],
-    demand: &Demand,
+    ways: &Ways,
     Found { entry, distance }: Found<'_>,
-) -> Result<Option<(&'static Variant, Tuning)>, Error> {
+) -> Result<Option<(Candidate, Tuning)>, Error> {
     let Entry { problem: Problem { groups, m, n, k, .. }, routing, .. } = *entry;
     for &Timing { variant: spec, microseconds } in entry.timings() {
-        let able = |v: &&'static Variant| *v.spec() == spec && demand.met_by(v);
-        if let Some(variant) = variant::of_family(sets, demand.family())?.find(able) {
-            return Ok(Some((variant, Tuning { microseconds, distance, groups, m, n, k, routing })));
+        let mut named = variant::of_family(sets, ways.direct.family())?.filter(|v| *v.spec() == spec);
+        if let Some(candidate) = named.find_map(|v| ways.candidate(v)) {
+            return Ok(Some((candidate, Tuning { microseconds, distance, groups, m, n, k, routing })));
         }
     }
     Ok(None)

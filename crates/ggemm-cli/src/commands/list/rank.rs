@@ -85,7 +85,8 @@ struct Ranked {
 fn fits(spec: &KernelSpec, problem: &Contraction) -> bool {
     (spec.ragged, spec.a_major, spec.b_major) == (problem.ragged, problem.a_major, problem.b_major)
         && (spec.operand, spec.output) == (problem.operand, problem.output)
-        && problem.stride_alignment() >= spec.copy.required_alignment(spec.operand)
+        && problem.a.stride_alignment().min(problem.b.stride_alignment()) >= spec.required_alignment()[0]
+        && problem.d.stride_alignment() >= spec.required_alignment()[1]
         && (!spec.even_k || problem.reduction.is_multiple_of(spec.tile.k as usize))
 }
 

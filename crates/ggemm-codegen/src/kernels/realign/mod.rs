@@ -4,11 +4,13 @@
 //! Matrices of groups without rows are passed over, as no product reads them. Launched with a CTA for each block, the pass
 //! takes as long as a plain copy does (docs/tuning.md).
 
+mod before;
 mod parameters;
 mod scenario;
 mod spec;
 mod task;
 
+pub use before::Realigned;
 pub use scenario::RealignScenario;
 pub use spec::{RealignNameError, RealignSpec};
 pub use task::{RealignTask, Which};

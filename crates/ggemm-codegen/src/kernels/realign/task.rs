@@ -24,6 +24,7 @@ pub enum Which {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RealignTask {
     spec: RealignSpec,
+    which: Which,
     source: TensorShape,
     copy: TensorShape,
     /// Matrices are those of groups: so many entries, of this form and type.
@@ -44,6 +45,7 @@ impl RealignTask {
         let is_of_groups = problem.ragged == Ragged::Rows && which == Which::B && has_groups;
         Some(RealignTask {
             spec,
+            which,
             source,
             copy: TensorShape { row_stride, group_stride, ..source },
             groups: is_of_groups.then_some((problem.groups, problem.group_form, problem.group_index)),
@@ -53,6 +55,11 @@ impl RealignTask {
     /// The kernel.
     pub fn spec(&self) -> &RealignSpec {
         &self.spec
+    }
+
+    /// Which operand is copied.
+    pub fn which(&self) -> Which {
+        self.which
     }
 
     /// What is copied.
