@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "cuda")]
+use ggemm_codegen::kernels::realign::Realigned;
 use ggemm_codegen::{Arch, KernelSpec, Problem};
 use ggemm_table::{Machine, Routing, Table};
 
@@ -139,6 +141,8 @@ impl Planner {
     /// copies it before each product, or its kernel loads it by threads, whichever is predicted to be faster: copies are
     /// where groups have many rows. Memory for them is allocated when the plan is made, and shared by all plans of a GPU,
     /// whose runs wait for each other, on whatever stream they are. In a capture of another framework no copies are made.
+    ///
+    /// Where the memory is not to be had, none are made either, unless the plan is pinned or batch-invariant.
     ///
     /// A batch-invariant plan decides by the batch that it assumes, and makes copies of the one that it gets.
     pub fn copy_limit(mut self, bytes: usize) -> Self {
@@ -292,7 +296,16 @@ impl Planner {
     fn plan_cuda(&self, problem: &Problem) -> Result<(Choice, Backend), Error> {
         let arch = self.device.arch().ok_or_else(|| Error::NoBackend { device: self.device.to_string() })?;
         let selection = self.select_and_log(problem, arch)?;
-        let plan = CudaPlan::new(self.device.gpu()?, problem, selection, self.checked)?;
+        let (selection, plan) = match CudaPlan::new(self.device.gpu()?, problem, selection, self.checked) {
+            // Copies are never needed; but without them a sum has other bits.
+            Err(Error::OutOfMemory { .. })
+                if selection.preferred().realigned != Realigned::NONE && self.rule() == Rule::Fastest =>
+            {
+                let without = Selection::new(&self.sets, &self.tuned, problem, arch, self.rule(), 0)?;
+                (without, CudaPlan::new(self.device.gpu()?, problem, without, self.checked)?)
+            }
+            plan => (selection, plan?),
+        };
         Ok((selection.choice(), Backend::Cuda(Box::new(plan))))
     }
 

@@ -202,6 +202,11 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         // So many tiles along a side of D that one column more to each would lose one.
         Plan::sizes(&[2], 0).widths(8 * wide * along_first + 8, narrow),
     ];
+    if spec.d_by_threads {
+        // A panel that ends in its midst, whatever its elements, in the rows of all warpgroups.
+        let side = if spec.ragged == Ragged::Rows { 45 } else { m - 3 };
+        plans.push(Plan::sizes(&[3, step - 7], 1).widths(side, 45).accumulate());
+    }
     if spec.swapped {
         // Tiles of every number of rows for either of two warpgroups, each with one row in its last step: several columns
         // of them, of one block each, and so many blocks that they begin at every slot and come round.

@@ -23,8 +23,12 @@ fn every_kernel_copies_what_products_read() {
     for spec in RealignSpec::all() {
         for seed in 0..40 {
             let case = Case::new(RealignScenario::random(&spec, seed, Extent::Tiles));
-            let settings =
-                Settings { policy: Policy::ALL[seed as usize % 4], seed, ctas: 1 + seed as usize % 3, ..Settings::default() };
+            let settings = Settings {
+                policy: Policy::ALL[seed as usize % 4],
+                seed,
+                ctas: 1 + seed as usize % 3,
+                ..Settings::default()
+            };
             check(&spec, &case, settings);
         }
     }

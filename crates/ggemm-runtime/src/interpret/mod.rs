@@ -102,12 +102,7 @@ impl InterpretedPlan {
     }
 
     /// Copies an operand to aligned rows, which take its place.
-    fn copy(
-        &self,
-        task: &RealignTask,
-        kernel: &Kernel,
-        memory: &mut interp::Memory,
-    ) -> Result<Statistics, Error> {
+    fn copy(&self, task: &RealignTask, kernel: &Kernel, memory: &mut interp::Memory) -> Result<Statistics, Error> {
         let arguments = kernel.contract.params.iter().map(|p| task.argument(p.role)).collect();
         let mut pass = memory::of_copy(task, memory);
         let statistics = interp::run_with(kernel, arguments, &mut pass, self.settings).map_err(Error::Finding)?;

@@ -101,14 +101,14 @@ impl Candidate {
         other.as_ref().is_none_or(|other| self.order(other).is_lt())
     }
 
-    /// The fastest first; whatever is predicted, one whose threads write D only where D must be so written, and loads by
-    /// threads and copies only where no other will do.
+    /// The fastest first; one whose threads move operands or D, or that needs copies, only where no other will do, whatever
+    /// is predicted.
     fn order(&self, other: &Candidate) -> Ordering {
-        let class = |c: &Candidate| {
-            let is_last = c.variant.spec().copy == CopyPath::Plain || c.realigned != Realigned::NONE;
-            (is_last, c.variant.spec().d_by_threads && !is_last)
+        let for_any_rows = |c: &Candidate| {
+            let spec = c.variant.spec();
+            spec.copy == CopyPath::Plain || spec.d_by_threads || c.realigned != Realigned::NONE
         };
-        class(self).cmp(&class(other)).then(self.prediction.seconds.total_cmp(&other.prediction.seconds))
+        for_any_rows(self).cmp(&for_any_rows(other)).then(self.prediction.seconds.total_cmp(&other.prediction.seconds))
     }
 }
 
