@@ -35,7 +35,8 @@ pub use shipped::KERNELS;
 pub fn fingerprint() -> &'static str {
     static FINGERPRINT: OnceLock<String> = OnceLock::new();
     FINGERPRINT.get_or_init(|| {
-        let texts = KERNELS.iter().flat_map(|kernel| [kernel.name].into_iter().chain(kernel.source.iter().copied()));
+        let kernels = KERNELS.iter().chain(REALIGNERS.iter());
+        let texts = kernels.flat_map(|kernel| [kernel.name].into_iter().chain(kernel.source.iter().copied()));
         ggemm_table::fingerprint(texts)
     })
 }

@@ -47,7 +47,8 @@ pub(super) fn of(problems: &[Problem], arches: &[Arch]) -> Result<Vec<Wanted>, C
         for problem in problems {
             let selection = planner.select(problem, arch)?;
             for candidate in [Some(selection.preferred()), selection.fallback()].into_iter().flatten() {
-                let copies = candidate.realigned.tasks(&problem.contraction());
+                let contraction = problem.contraction();
+                let copies = candidate.realigned.tasks(&contraction);
                 let copying = copies.filter_map(|task| baked::REALIGNERS.find(&task.spec().to_string()));
                 for kernel in copying.chain([candidate.variant.kernel()]) {
                     let known = |wanted: &Wanted| wanted.arch == arch && std::ptr::eq(wanted.kernel, kernel);

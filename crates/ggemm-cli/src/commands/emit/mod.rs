@@ -57,7 +57,7 @@ pub(crate) enum EmitError {
         near: Vec<String>,
     },
     /// A kernel that multiplies nothing.
-    #[error("{name} quantizes, and only products are explained: print its text or its --contract")]
+    #[error("{name} is no product, and only products are explained: print its text or its --contract")]
     NotExplained {
         /// The kernel's name.
         name: String,
