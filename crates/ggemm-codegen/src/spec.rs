@@ -216,8 +216,8 @@ impl KernelSpec {
 
     /// The alignment in bytes that every row of A and B must have, and that every row of D must have.
     pub const fn required_alignment(&self) -> [u32; 2] {
-        let d = if self.d_by_threads { CopyPath::Plain } else { self.copy };
-        [self.copy.required_alignment(self.operand), d.required_alignment(self.output)]
+        let operands = self.copy.required_alignment(self.operand);
+        [operands, if self.d_by_threads { self.output.size_bytes() } else { operands }]
     }
 }
 
