@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
 use ggemm_attest::{CubinHash, Cubins};
-use ggemm_codegen::{Arch, QuantizeSpec, catalogue, generate, generate_quantizer};
+use ggemm_codegen::{Arch, QuantizeSpec, RealignSpec, catalogue, generate, generate_quantizer, generate_realigner};
 use ggemm_compile::{Cache, CacheKey, CacheLocation, Compiler, Cubin, Origin, Request, Target};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -63,6 +63,10 @@ fn jobs() -> Result<Vec<Job>> {
         }
         for spec in QuantizeSpec::all().filter(|spec| arch.executes(spec.arch())) {
             let generated = generate_quantizer(&spec);
+            jobs.push(Job { source: generated.source(), name: generated.name, target: target.clone(), ships: true });
+        }
+        for spec in RealignSpec::all().filter(|spec| arch.executes(spec.arch())) {
+            let generated = generate_realigner(&spec);
             jobs.push(Job { source: generated.source(), name: generated.name, target: target.clone(), ships: true });
         }
     }

@@ -212,7 +212,8 @@ fn warming_compiles_what_a_build_will_look_for() {
     assert_eq!((count(&report, false), count(&report, true)), (0, 4));
     let report = warm("--arch sm_90a");
     let quantizers = ggemm_codegen::QuantizeSpec::all().count();
-    let ships = ggemm_codegen::catalogue::shipped_for(ggemm_codegen::Arch::Sm90a).len() + quantizers;
+    let realigners = ggemm_codegen::RealignSpec::all().count();
+    let ships = ggemm_codegen::catalogue::shipped_for(ggemm_codegen::Arch::Sm90a).len() + quantizers + realigners;
     assert_eq!((count(&report, false), count(&report, true)), (ships - 2, 2));
     #[cfg(target_os = "linux")]
     {

@@ -232,7 +232,7 @@ fn kernels_that_quantize_are_listed_and_emitted() {
     );
     let refused = line(&format!("emit {name} --explain")).refused();
     assert!(
-        refused.ends_with("quantizes, and only products are explained: print its text or its --contract"),
+        refused.ends_with("is no product, and only products are explained: print its text or its --contract"),
         "{refused}"
     );
 }

@@ -12,7 +12,7 @@ use crate::spec::{Accumulation, Cluster, CopyPath, KernelSpec, Major, Ragged, Sc
 
 /// The largest number of variants that may ship for one target: fp8, swapped operands and rows that start anywhere each won
 /// their place by measurement.
-pub const MOST_PER_TARGET: usize = 128;
+pub const MOST_PER_TARGET: usize = 136;
 
 /// A tile with those who compute it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +114,9 @@ const HOPPER_ROWS: [TileConfig; 7] = [
 /// How many of them, from the first, also ship with f32 outputs.
 const HOPPER_ROWS_F32: usize = 2;
 
+/// The one whose D threads write.
+const D_BY_THREADS: TileConfig = pingpong_dynamic(128, 192, 4);
+
 /// Hopper's ragged reductions, the first two for problems of few tiles.
 const HOPPER_REDUCTION: [TileConfig; 5] = [
     pingpong(64, 64, 8),
@@ -212,6 +215,7 @@ pub fn shipped() -> Vec<KernelSpec> {
             rows_family(&mut specs, operand, b_major);
         }
         reduction_family(&mut specs, operand);
+        d_by_threads(&mut specs, operand);
     }
     fp8_families(&mut specs);
     specs
@@ -259,6 +263,7 @@ pub fn variant(
         swapped: config.swapped,
         split: config.split,
         stream_k: config.stream_k,
+        d_by_threads: false,
     }
 }
 
@@ -301,6 +306,16 @@ fn reduction_family(specs: &mut Vec<KernelSpec>, operand: Dtype) {
             specs.push(with(CopyPath::Plain)(HOPPER_PLAIN));
         }
         specs.push(plain(family, (operand, output)));
+    }
+}
+
+/// Of operands with aligned rows, which may be copies of others, and a D whose rows start anywhere.
+fn d_by_threads(specs: &mut Vec<KernelSpec>, operand: Dtype) {
+    for family in [(Ragged::Rows, Major::K), (Ragged::Rows, Major::Mn), (Ragged::Reduction, Major::Mn)] {
+        specs.extend([operand, Dtype::F32].map(|output| {
+            let spec = variant(family, (operand, output), D_BY_THREADS, CopyPath::Tma, false);
+            KernelSpec { d_by_threads: true, ..spec }
+        }));
     }
 }
 

@@ -41,6 +41,7 @@ pub enum Field {
     Swapped,
     Split,
     StreamK,
+    DByThreads,
 }
 
 /// A rule that a spec breaks.
@@ -105,6 +106,7 @@ rules! {
     Swapped "swapped" "Only ragged rows of 16-bit operands that TMA copies, outside clusters, have their operands swapped."
     Split "split" "The reduction of a tile of 16-bit operands is divided among 2 or 4 CTAs, outside other clusters, by TMA; sums are sent by pairs of parts of 32 columns."
     StreamK "stream-k" "The reductions of the last tiles of 16-bit operands are divided among all CTAs where TMA copies, outside clusters, with operands as they are."
+    DByThreads "d-by-threads" "Threads write D where TMA copies operands of 16 bits, outside clusters, not swapped and not divided."
     OperandType "operand-type" "Tensor cores multiply bf16 or f16 here, both operands of one type; behind a role that copies by TMA also e4m3 and e5m2, mixed or not."
     Scaling "scaling" "Operands of e4m3 and e5m2 have scales, one for a row or one for a block; those of bf16 and f16 have none."
     Accumulation "accumulation" "Sums of e4m3 and e5m2 products may be promoted, and are where each block has a scale; those of bf16 and f16 are f32 as they are."
@@ -254,6 +256,16 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
             "stream-K of {operand} with {copy:?} copies in clusters of {ctas} CTAs, operands swapped: {swapped}"
         );
         found.add(Rule::StreamK, Field::StreamK, message, Some("false".into()));
+    }
+    let whole_tiles = spec.cluster_ctas() == 1 && !spec.stream_k;
+    let can_write = spec.copy == CopyPath::Tma && whole_tiles && !spec.swapped && !is_fp8;
+    if spec.d_by_threads && !can_write {
+        let KernelSpec { operand, copy, stream_k, .. } = spec;
+        let ctas = spec.cluster_ctas();
+        let message = format!(
+            "threads write D beside {copy:?} copies of {operand} in clusters of {ctas} CTAs, stream-K: {stream_k}"
+        );
+        found.add(Rule::DByThreads, Field::DByThreads, message, Some("false".into()));
     }
     operand_types(spec, found);
     let a_major = if spec.ragged == Ragged::Rows || is_fp8 { Major::K } else { Major::Mn };
@@ -507,6 +519,9 @@ mod tests {
             (Rule::Split, KernelSpec { split: 2, ..s }, Arch::Sm80),
             (Rule::Split, KernelSpec { split: 2, tile: Tile { m: 32, n: 64, k: 64 }, ..swapped }, Arch::Sm90a),
             (Rule::Swapped, KernelSpec { swapped: true, warps: Warps { m: 1, n: 8 }, ..fp8 }, Arch::Sm90a),
+            (Rule::DByThreads, KernelSpec { d_by_threads: true, copy: CopyPath::Plain, ..hopper }, Arch::Sm90a),
+            (Rule::DByThreads, KernelSpec { d_by_threads: true, ..swapped }, Arch::Sm90a),
+            (Rule::DByThreads, KernelSpec { d_by_threads: true, ..fp8 }, Arch::Sm90a),
             (Rule::Split, KernelSpec { split: 2, stages: 3, ..fp8 }, Arch::Sm90a),
             (Rule::DynamicWalk, KernelSpec { dynamic: true, split: 2, stages: 3, ..hopper }, Arch::Sm90a),
             (Rule::StreamK, KernelSpec { stream_k: true, ..s }, Arch::Sm80),

@@ -15,6 +15,7 @@ use crate::arch::{Arch, ArchLimits};
 use crate::contraction::Contraction;
 use crate::geometry;
 use crate::ir::Contract;
+use crate::kernels::realign::{RealignTask, Which};
 use crate::spec::{KernelSpec, Ragged, Schedule};
 
 /// What bounds a predicted time.
@@ -209,6 +210,22 @@ pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, ta
     let seconds = dram.max(chip.seconds) + chip.overlap_loss * dram.min(chip.seconds) + chip.launch;
     Prediction { seconds, tiles, waves: chip.waves, ctas_per_sm: chip.ctas_per_sm, bound }
 }
+
+/// The time of a copy of an operand of `problem` to aligned rows, in seconds: each element is read and written once, but
+/// those of groups without rows.
+pub fn predict_realign(task: &RealignTask, problem: &Contraction, target: Arch) -> f64 {
+    let groups = problem.groups as f64;
+    let reached = match (problem.ragged, task.which()) {
+        (Ragged::Rows, Which::B) if !problem.weight_shared => 1.0 - (-(problem.rows as f64) / groups.max(1.0)).exp(),
+        _ => 1.0,
+    };
+    2.0 * reached * task.copy_bytes() as f64 / (COPY_SPEED * target.limits().dram_bytes_per_s) + COPY_LAUNCH_SECONDS
+}
+
+/// The part of DRAM's speed that a copy reaches.
+const COPY_SPEED: f64 = 0.92;
+/// What a copy's launch adds to a product's.
+const COPY_LAUNCH_SECONDS: f64 = 3e-6;
 
 /// The share of its rows that a tile has where operands are swapped, so many of them exist on average, and the last step
 /// is half empty.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::constraints::ValidSpec;
 use crate::emit::cuda;
 use crate::ir::{Contract, Kernel};
-use crate::kernels::{self, QuantizeSpec};
+use crate::kernels::{self, QuantizeSpec, RealignSpec};
 
 /// One variant, ready to be baked: its text and its contract.
 #[derive(Clone, Debug)]
@@ -33,6 +33,11 @@ pub fn generate(spec: &ValidSpec) -> Generated {
 /// Builds and writes a kernel that quantizes.
 pub fn generate_quantizer(spec: &QuantizeSpec) -> Generated {
     of(kernels::quantize::build(spec))
+}
+
+/// Builds and writes a kernel that copies to aligned rows.
+pub fn generate_realigner(spec: &RealignSpec) -> Generated {
+    of(kernels::realign::build(spec))
 }
 
 fn of(kernel: Kernel) -> Generated {

@@ -284,6 +284,16 @@ pub const STAGED_AHEAD: u32 = 3;
 /// Registers of a piece on its way: it is read as the two aligned pieces that hold it.
 pub const STAGED_REGISTERS: u32 = 8;
 
+/// Columns of a block whose rows are copied to where the copy engine can address them: a piece of 8 for each lane of a warp.
+pub const REALIGNED_COLS: u32 = 256;
+/// Rows of such a block that a thread reads before it writes any.
+pub const REALIGNED_AT_ONCE: u32 = 4;
+
+/// Rows of such a block, of which each warp has every so manieth.
+pub const fn realigned_rows(threads: u32) -> u32 {
+    threads / 32 * REALIGNED_AT_ONCE
+}
+
 /// Threads of a CTA.
 pub fn threads(spec: &KernelSpec) -> u32 {
     if spec.schedule.is_warp_specialized() {
@@ -361,6 +371,10 @@ fn output_panels(spec: &KernelSpec) -> u32 {
 /// Buffers of such panels that each warpgroup has: more than one, so that one is filled while another is stored, where
 /// that does not cost a stage. They divide the panels of a tile, so that each is in its turn in the next tile as well.
 pub fn output_buffers(spec: &KernelSpec) -> u32 {
+    // Threads that write a panel themselves are done with it.
+    if spec.d_by_threads {
+        return 1;
+    }
     let panels = output_panels(spec);
     let beside = stage_bytes(spec).saturating_mul(spec.stages).saturating_add(barrier_bytes(spec));
     let each = consumers(spec) * output_panel(spec).bytes();

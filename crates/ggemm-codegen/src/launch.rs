@@ -117,8 +117,8 @@ pub fn argument(role: ParamRole, problem: &Contraction) -> Argument {
         ParamRole::ZeroTail => flag(c.zero_tail),
         ParamRole::Accumulate => flag(c.accumulate),
         ParamRole::MergeGroups => flag(merged),
-        // A product has none of quantization's, which `kernels::quantize::Task` has.
-        ParamRole::Quantize(_) => Argument::Integer(0),
+        // A product has none of those of passes before it, which their tasks have.
+        ParamRole::Quantize(_) | ParamRole::Realign(_) => Argument::Integer(0),
     }
 }
 

@@ -37,9 +37,9 @@ pub use arch::Arch;
 pub use constraints::{ValidSpec, Violation};
 pub use contraction::Contraction;
 pub use dtype::Dtype;
-pub use generate::{Generated, generate, generate_quantizer};
+pub use generate::{Generated, generate, generate_quantizer, generate_realigner};
 pub use ir::Contract;
-pub use kernels::QuantizeSpec;
+pub use kernels::{QuantizeSpec, RealignSpec};
 pub use problem::{
     GroupForm, IndexType, Operation, Problem, ProblemError, Tail, TensorShape, WeightLayout, WeightSharing,
 };

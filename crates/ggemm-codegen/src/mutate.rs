@@ -10,6 +10,7 @@ mod hopper;
 mod hunt;
 mod plant;
 mod quantize;
+mod rows;
 mod site;
 mod subjects;
 

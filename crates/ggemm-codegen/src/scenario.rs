@@ -129,6 +129,32 @@ impl Scenario {
         Scenario::around(spec, &values, ends, rows, seed, extent)
     }
 
+    /// The same with rows of one operand or of both anywhere: the copy engine cannot address them.
+    pub fn unaligned(self, seed: u64) -> Self {
+        let Scenario { mut problem, groups } = self;
+        let mut dice = Dice::new(seed ^ 0x0dd5);
+        let (which, more) = (1 + dice.below(3), 1 + dice.below(7));
+        let [x_is, w_is, y_is] = match problem.operation {
+            Operation::Forward => [which & 1, which & 2, 0],
+            Operation::GradX => [0, which & 2, which & 1],
+            Operation::GradW => [which & 2, 0, which & 1],
+        };
+        let (x_cols, y_cols) = (problem.k, problem.n);
+        let odd = |cols: usize| (cols + more) | 1;
+        if x_is > 0 {
+            problem.x_row_stride = Some(odd(x_cols));
+        }
+        if y_is > 0 {
+            problem.y_row_stride = Some(odd(y_cols));
+        }
+        if w_is > 0 {
+            let (rows, cols) = problem.weight_shape();
+            problem.w_row_stride = Some(odd(cols));
+            problem.w_group_stride = Some(rows * odd(cols) + more);
+        }
+        Scenario { problem, groups }
+    }
+
     /// Groups as given, sane or not, of a token matrix of `rows` rows; the rest is random.
     pub fn around(spec: &KernelSpec, groups: &[i64], ends: bool, rows: usize, seed: u64, extent: Extent) -> Self {
         let mut dice = Dice::new(seed ^ 0xabcd);
@@ -191,15 +217,17 @@ impl Scenario {
         }
         // Strides that a 16-byte copy can address, or any.
         let pieces = 16 / spec.operand.size_bytes() as usize;
-        let stride = |dice: &mut Dice, len: usize| {
-            if plain { len + dice.below(3) } else { (len + dice.below(9)).next_multiple_of(pieces) }
+        let stride = |dice: &mut Dice, len: usize, is_d: bool| match plain || (is_d && spec.d_by_threads) {
+            true => len + dice.below(3),
+            false => (len + dice.below(9)).next_multiple_of(pieces),
         };
+        let is_weight = operation == Operation::GradW;
         // Copies that lie along the reduction have rows of their own.
         let [first, second, _] = problem.tensors();
         let (k_row, n_row) = if problem.reduction_blocks { (second.cols, first.cols) } else { (k, n) };
-        let (x, y, w) =
-            (stride(&mut dice, k_row), stride(&mut dice, n_row), stride(&mut dice, problem.weight_shape().1));
-        let group = stride(&mut dice, problem.weight_shape().0 * w);
+        let (x, y) = (stride(&mut dice, k_row, false), stride(&mut dice, n_row, !is_weight));
+        let w = stride(&mut dice, problem.weight_shape().1, is_weight);
+        let group = stride(&mut dice, problem.weight_shape().0 * w, is_weight);
         let problem = problem.x_row_stride(x).y_row_stride(y).w_row_stride(w).w_group_stride(group);
         Scenario { problem, groups: groups.to_vec() }
     }
@@ -256,8 +284,8 @@ pub fn operation_of(spec: &KernelSpec) -> (Operation, WeightLayout) {
 /// Columns of D that a variant's stores write together, or not at all: D has a multiple of them.
 pub fn columns_together(spec: &KernelSpec) -> usize {
     match spec.copy {
-        CopyPath::Tma => 16 / spec.output.size_bytes() as usize,
-        CopyPath::CpAsync | CopyPath::Plain => 1,
+        CopyPath::Tma if !spec.d_by_threads => 16 / spec.output.size_bytes() as usize,
+        CopyPath::CpAsync | CopyPath::Plain | CopyPath::Tma => 1,
     }
 }
 
@@ -289,7 +317,9 @@ mod tests {
                 assert_eq!([c.a.dtype, c.b.dtype], spec.operands(), "{problem}");
                 assert_eq!((c.output, problem.scaling), (spec.output, spec.scaling), "{problem}");
                 assert!(spec.accumulation >= c.accumulation, "{problem}");
-                assert!(c.stride_alignment() >= spec.copy.required_alignment(spec.operand), "{problem}");
+                let [of_operands, of_d] = spec.required_alignment();
+                assert!(c.a.stride_alignment().min(c.b.stride_alignment()) >= of_operands, "{problem}");
+                assert!(c.d.stride_alignment() >= of_d, "{problem}");
                 assert!(!spec.even_k || c.reduction.is_multiple_of(spec.tile.k as usize), "{problem}");
                 assert_eq!(groups.len(), problem.groups);
                 let fits = |v: &i64| problem.group_index == IndexType::I64 || i32::try_from(*v).is_ok();

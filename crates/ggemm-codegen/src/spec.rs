@@ -201,6 +201,9 @@ pub struct KernelSpec {
     /// Where the last tiles are too few for all CTAs, their reductions are divided among them, in whole parts of each:
     /// stream-K, for the remainder alone. Who has the last part of a tile adds up the sums of those before.
     pub stream_k: bool,
+    /// Threads write D, whose rows may start anywhere, where TMA copies operands; else TMA writes it as well. Other copies
+    /// always leave it to threads.
+    pub d_by_threads: bool,
 }
 
 impl KernelSpec {
@@ -212,6 +215,12 @@ impl KernelSpec {
     /// CTAs of a cluster, whether they have neighbouring tiles or parts of one.
     pub const fn cluster_ctas(&self) -> u32 {
         self.cluster.ctas().saturating_mul(self.split)
+    }
+
+    /// The alignment in bytes that every row of A and B must have, and that every row of D must have.
+    pub const fn required_alignment(&self) -> [u32; 2] {
+        let operands = self.copy.required_alignment(self.operand);
+        [operands, if self.d_by_threads { self.output.size_bytes() } else { operands }]
     }
 }
 
@@ -266,6 +275,9 @@ impl fmt::Display for KernelSpec {
         }
         if self.stream_k {
             write!(f, "_streamk")?;
+        }
+        if self.d_by_threads {
+            write!(f, "_dthreads")?;
         }
         Ok(())
     }
@@ -341,15 +353,17 @@ impl FromStr for KernelSpec {
             _ => 1,
         };
         let stream_k = parts.skip("streamk");
+        let d_by_threads = parts.skip("dthreads");
         if let Some(other) = parts.peek() {
             let expected = match (even_k, dynamic, scaling, accumulation) {
-                _ if split != 1 || stream_k => "the end",
+                _ if split != 1 || d_by_threads => "the end",
+                _ if stream_k => "dthreads or the end",
                 _ if swapped => "a split or the end",
                 (.., Accumulation::Promoted) => "the end",
                 (.., Scaling::Row | Scaling::Block, _) => "promoted or the end",
-                (_, true, ..) => "row, block, swapped, streamk or the end",
+                (_, true, ..) => "row, block, swapped, streamk, dthreads or the end",
                 (true, ..) => "the end",
-                _ => "evenk, a cluster, dynamic, row, block, swapped, a split, streamk or the end",
+                _ => "evenk, a cluster, dynamic, row, block, swapped, a split, streamk, dthreads or the end",
             };
             return Err(parts.error(other, expected));
         }
@@ -375,6 +389,7 @@ impl FromStr for KernelSpec {
             swapped,
             split,
             stream_k,
+            d_by_threads,
         })
     }
 }

@@ -4,7 +4,7 @@
 use ggemm_codegen::{Arch, Generated, KernelSpec, ValidSpec, generate};
 
 /// A family and the feature that its text shows.
-const SHOWN: [&str; 15] = [
+const SHOWN: [&str; 17] = [
     "ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk",
     "ggemm_rows_ak_bn_bf16_f32_bf16_sm80_128x256x64_w2x4_s3_multistage_cpasync",
     "ggemm_rows_ak_bk_f16_f32_f32_sm80_32x128x64_w1x4_s4_multistage_cpasync",
@@ -20,6 +20,8 @@ const SHOWN: [&str; 15] = [
     "ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped",
     "ggemm_reduction_am_bn_bf16_f32_f32_sm90a_64x128x64_w4x1_s7_pingpong_tma_split2",
     "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_streamk",
+    "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s4_pingpong_tma_dynamic_dthreads",
+    "ggemm_reduction_am_bn_f16_f32_f32_sm90a_64x64x64_w4x1_s8_pingpong_tma_dthreads",
 ];
 
 fn generated(name: &str) -> Generated {

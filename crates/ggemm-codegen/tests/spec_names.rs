@@ -20,14 +20,20 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
         (
             select(vec![Schedule::Multistage, Schedule::Cooperative, Schedule::Pingpong]),
             any::<[u32; 2]>(),
-            any::<([bool; 3], u32)>(),
+            any::<([bool; 4], u32)>(),
             select(vec![Scaling::None, Scaling::Row, Scaling::Block]),
             select(vec![Accumulation::Fast, Accumulation::Promoted]),
         ),
     )
         .prop_map(
             |((ragged, a_major, b_major), (operands, accumulator, output, arch), n, (copy, even_k), walk)| {
-                let (schedule, [along_m, along_n], ([dynamic, swapped, stream_k], split), scaling, accumulation) = walk;
+                let (
+                    schedule,
+                    [along_m, along_n],
+                    ([dynamic, swapped, stream_k, d_by_threads], split),
+                    scaling,
+                    accumulation,
+                ) = walk;
                 let (operand, b_operand) = operands;
                 KernelSpec {
                     ragged,
@@ -51,6 +57,7 @@ fn spec() -> impl Strategy<Value = KernelSpec> {
                     swapped,
                     split,
                     stream_k,
+                    d_by_threads,
                 }
             },
         )
@@ -85,6 +92,7 @@ fn likely_spec() -> impl Strategy<Value = KernelSpec> {
                 swapped: false,
                 split: 1,
                 stream_k: false,
+                d_by_threads: false,
             }
         },
     )
@@ -96,8 +104,14 @@ fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
     let ragged = select(vec![Ragged::Rows, Ragged::Reduction]);
     let cluster = select(vec![(1, 1), (1, 2), (1, 4), (2, 1), (4, 1)]);
     let split = select(vec![1u32, 1, 2, 4]);
-    (shape, ragged, (cluster, split), any::<[bool; 5]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
-        |((m, n, stages, warpgroups), ragged, (cluster, split), [pingpong, b_k, dynamic, swapped, streams], output)| {
+    (shape, ragged, (cluster, split), any::<[bool; 6]>(), select(vec![Dtype::Bf16, Dtype::F32])).prop_map(
+        |(
+            (m, n, stages, warpgroups),
+            ragged,
+            (cluster, split),
+            [pingpong, b_k, dynamic, swapped, streams, d_by_threads],
+            output,
+        )| {
             let rows = ragged == Ragged::Rows;
             let swapped = swapped && rows && cluster == (1, 1);
             let along = if pingpong { 4 } else { 4 * warpgroups };
@@ -117,12 +131,13 @@ fn likely_hopper_spec() -> impl Strategy<Value = KernelSpec> {
                 copy: CopyPath::Tma,
                 even_k: false,
                 cluster: Cluster { m: cluster.0, n: cluster.1 },
-                dynamic: dynamic && cluster == (1, 1) && split == 1,
+                dynamic: dynamic && cluster == (1, 1) && (split == 1 || d_by_threads),
                 scaling: Scaling::None,
                 accumulation: Accumulation::Fast,
                 swapped,
-                split: if cluster == (1, 1) { split } else { 1 },
-                stream_k: streams && cluster == (1, 1) && split == 1 && !swapped,
+                split: if cluster == (1, 1) && !d_by_threads { split } else { 1 },
+                stream_k: streams && cluster == (1, 1) && split == 1 && !swapped && !d_by_threads,
+                d_by_threads: d_by_threads && cluster == (1, 1) && !swapped,
             }
         },
     )
@@ -142,6 +157,7 @@ fn likely_fp8_spec() -> impl Strategy<Value = KernelSpec> {
             tile: Tile { k: 128, ..spec.tile },
             scaling,
             accumulation: if fast { Accumulation::Fast } else { Accumulation::Promoted },
+            d_by_threads: false,
             ..spec
         }
     })

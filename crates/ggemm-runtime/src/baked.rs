@@ -7,7 +7,8 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 use ggemm_codegen::kernels::quantize::QuantizeNameError;
-use ggemm_codegen::{Arch, Contract, KernelSpec, QuantizeSpec, SpecNameError};
+use ggemm_codegen::kernels::realign::RealignNameError;
+use ggemm_codegen::{Arch, Contract, KernelSpec, QuantizeSpec, RealignSpec, SpecNameError};
 
 #[doc(hidden)]
 pub mod __private {
@@ -43,6 +44,7 @@ pub mod __private {
 /// | `tiles` | optional; `auto` (the default: from the catalogue, what suits the shape), `shipped` (from the catalogue, all that can run), or a list such as `[128x256x64]` (rows x columns x depth) |
 /// | `specs` | instead of all but `arch`: a list of whole spec names, as `ggemm list` prints them, or `shipped`: all that ship, those of fp8 among them |
 /// | `quantizers` | instead of all but `arch`: `all`, the kernels that quantize to fp8 |
+/// | `realigners` | instead of all but `arch`: `all`, the kernels that copy operands to aligned rows |
 /// | `table` | instead of all but `arch`: a file that `ggemm tune --table` wrote, relative to the folder of `Cargo.toml`. The fastest variants of its entries for `arch` are baked, and the entries with them, so that [`Planner::with`](crate::Planner::with) chooses by them on the machine that they were measured on |
 ///
 /// Source and contract of each variant are always baked. With the environment variable `GGEMM_BAKE=cubin` the compiler
@@ -160,6 +162,14 @@ impl BakedKernel {
     /// # Errors
     /// The name is none of a kernel that quantizes.
     pub fn quantize_spec(&self) -> Result<QuantizeSpec, QuantizeNameError> {
+        self.name.parse()
+    }
+
+    /// What it copies to aligned rows, read from the name.
+    ///
+    /// # Errors
+    /// The name is none of a kernel that realigns.
+    pub fn realign_spec(&self) -> Result<RealignSpec, RealignNameError> {
         self.name.parse()
     }
 

@@ -19,14 +19,24 @@ crate::kernels! {
     }
 }
 
+crate::kernels! {
+    /// Every kernel that copies operands to aligned rows.
+    mod realigners {
+        realigners: all,
+        arch: all,
+    }
+}
+
 pub use quantizers::KERNELS as QUANTIZERS;
+pub use realigners::KERNELS as REALIGNERS;
 pub use shipped::KERNELS;
 
 /// What tells these kernels from those of another version, or of a change: a hash of their texts.
 pub fn fingerprint() -> &'static str {
     static FINGERPRINT: OnceLock<String> = OnceLock::new();
     FINGERPRINT.get_or_init(|| {
-        let texts = KERNELS.iter().flat_map(|kernel| [kernel.name].into_iter().chain(kernel.source.iter().copied()));
+        let kernels = KERNELS.iter().chain(REALIGNERS.iter());
+        let texts = kernels.flat_map(|kernel| [kernel.name].into_iter().chain(kernel.source.iter().copied()));
         ggemm_table::fingerprint(texts)
     })
 }
@@ -35,9 +45,12 @@ pub fn fingerprint() -> &'static str {
 mod tests {
     use std::collections::HashSet;
 
-    use ggemm_codegen::{Arch, Contract, KernelSpec, QuantizeSpec, ValidSpec, catalogue, generate, generate_quantizer};
+    use ggemm_codegen::{
+        Arch, Contract, KernelSpec, QuantizeSpec, RealignSpec, ValidSpec, catalogue, generate, generate_quantizer,
+        generate_realigner,
+    };
 
-    use super::{KERNELS, QUANTIZERS};
+    use super::{KERNELS, QUANTIZERS, REALIGNERS};
 
     #[test]
     fn it_holds_every_shipped_variant_and_no_other() {
@@ -57,6 +70,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn it_holds_every_kernel_that_realigns_as_the_generator_writes_it() {
+        assert_eq!(REALIGNERS.kernels.len(), RealignSpec::all().count());
+        for (kernel, spec) in REALIGNERS.iter().zip(RealignSpec::all()) {
+            assert_eq!(kernel.realign_spec(), Ok(spec));
+            let written = generate_realigner(&spec);
+            assert!(kernel.source() == written.source(), "{spec}");
+            assert_eq!(kernel.contract().unwrap(), written.contract, "{spec}");
+        }
+    }
+
     /// Cargo bakes anew when the generator changes.
     #[test]
     fn it_is_what_the_generator_writes_today() {
@@ -67,7 +91,7 @@ mod tests {
             assert!(kernel.source() == written.source(), "{}", kernel.name);
             let contract: Contract = serde_json::from_str(kernel.contract).unwrap();
             assert_eq!(contract, written.contract);
-            assert_eq!(contract.alignment, spec.copy.required_alignment(spec.operand), "{spec}");
+            assert_eq!(contract.alignments(), spec.required_alignment(), "{spec}");
         }
     }
 }

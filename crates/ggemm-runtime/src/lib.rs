@@ -54,6 +54,7 @@ pub use select::{
 };
 
 pub use ggemm_codegen::cost::{Bound, Prediction};
+pub use ggemm_codegen::kernels::realign::Realigned;
 pub use ggemm_codegen::{
     Arch, Contract, CopyPath, Dtype, GroupForm, IndexType, KernelSpec, Operation, Problem, ProblemError, ScaleShape,
     Scaling, Tail, TensorShape, WeightLayout, WeightSharing,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "cuda")]
+use ggemm_codegen::kernels::realign::Realigned;
 use ggemm_codegen::{Arch, KernelSpec, Problem};
 use ggemm_table::{Machine, Routing, Table};
 
@@ -35,6 +37,7 @@ pub struct Planner {
     pin: Option<KernelSpec>,
     batch_invariant: bool,
     checked: bool,
+    copy_limit: usize,
     /// What was chosen before, in this state: whatever changes a choice starts another.
     memo: Arc<Memo>,
     #[cfg(feature = "interpret")]
@@ -42,6 +45,9 @@ pub struct Planner {
 }
 
 impl Planner {
+    /// See [`Planner::copy_limit`]: 2 GiB.
+    pub const DEFAULT_COPY_LIMIT: usize = 2 << 30;
+
     /// A planner that chooses freely from the runtime's own [`catalogue`](crate::catalogue): what was measured to be
     /// fastest on this machine, where somebody tuned the problem, else what is predicted to be, corrected by what was
     /// measured of problems nearby.
@@ -53,6 +59,7 @@ impl Planner {
             pin: None,
             batch_invariant: false,
             checked: false,
+            copy_limit: Self::DEFAULT_COPY_LIMIT,
             memo: Arc::default(),
             #[cfg(feature = "interpret")]
             interpretation: None,
@@ -125,6 +132,22 @@ impl Planner {
     /// that are no multiples of 16 bytes take another variant than those that are: keep them alike.
     pub fn batch_invariant(mut self, on: bool) -> Self {
         self.batch_invariant = on;
+        self.forgetful()
+    }
+
+    /// The most bytes that copies of a problem's operands may take, [`Planner::DEFAULT_COPY_LIMIT`] unless it is said; 0:
+    /// none are made.
+    ///
+    /// Where rows of an operand do not start at multiples of 16 bytes, Hopper's copy engine cannot address it. A plan then
+    /// copies it before each product, or its kernel loads it by threads, whichever is predicted to be faster: copies are
+    /// where groups have many rows. Memory for them is allocated when the plan is made, and shared by all plans of a GPU,
+    /// whose runs wait for each other, on whatever stream they are. In a capture of another framework no copies are made.
+    ///
+    /// Where the memory is not to be had, none are made either, unless the plan is pinned or batch-invariant.
+    ///
+    /// A batch-invariant plan decides by the batch that it assumes, and makes copies of the one that it gets.
+    pub fn copy_limit(mut self, bytes: usize) -> Self {
+        self.copy_limit = bytes;
         self.forgetful()
     }
 
@@ -206,7 +229,7 @@ impl Planner {
             return Ok(selection);
         }
         problem.validate()?;
-        let selection = Selection::new(&self.sets, &self.tuned, problem, arch, self.rule())?;
+        let selection = Selection::new(&self.sets, &self.tuned, problem, arch, self.rule(), self.copy_limit)?;
         self.memo.keep(problem, arch, selection);
         Ok(selection)
     }
@@ -226,7 +249,7 @@ impl Planner {
     /// Those of [`Planner::select`].
     pub fn explain(&self, problem: &Problem, arch: Arch) -> Result<Explanation, Error> {
         problem.validate()?;
-        Explanation::new(&self.sets, &self.tuned, problem, arch, self.rule())
+        Explanation::new(&self.sets, &self.tuned, problem, arch, self.rule(), self.copy_limit)
     }
 
     fn rule(&self) -> Rule {
@@ -263,7 +286,7 @@ impl Planner {
     #[cfg(feature = "interpret")]
     fn plan_interpreted(&self, problem: &Problem, interpretation: Interpretation) -> Result<(Choice, Backend), Error> {
         let selection = self.select_and_log(problem, interpretation.arch)?;
-        let plan = InterpretedPlan::new(problem, selection.preferred().variant, interpretation, self.checked)?;
+        let plan = InterpretedPlan::new(problem, selection.preferred(), interpretation, self.checked)?;
         let choice = selection.choice();
         let reason = format!("interpreted for {}: {}", interpretation.arch, choice.reason());
         Ok((Choice::new(choice.name(), reason), Backend::Interpreter(Box::new(plan))))
@@ -274,7 +297,16 @@ impl Planner {
     fn plan_cuda(&self, problem: &Problem) -> Result<(Choice, Backend), Error> {
         let arch = self.device.arch().ok_or_else(|| Error::NoBackend { device: self.device.to_string() })?;
         let selection = self.select_and_log(problem, arch)?;
-        let plan = CudaPlan::new(self.device.gpu()?, problem, selection, self.checked)?;
+        let (selection, plan) = match CudaPlan::new(self.device.gpu()?, problem, selection, self.checked) {
+            // Copies are never needed; but without them a sum has other bits.
+            Err(Error::OutOfMemory { .. })
+                if selection.preferred().realigned != Realigned::NONE && self.rule() == Rule::Fastest =>
+            {
+                let without = Selection::new(&self.sets, &self.tuned, problem, arch, self.rule(), 0)?;
+                (without, CudaPlan::new(self.device.gpu()?, problem, without, self.checked)?)
+            }
+            plan => (selection, plan?),
+        };
         Ok((selection.choice(), Backend::Cuda(Box::new(plan))))
     }
 

@@ -29,6 +29,32 @@ fn every_operation_has_the_bits_of_the_cpu_backend() -> Result<(), Error> {
     Ok(())
 }
 
+/// The kernels that copy operands to aligned rows run as well, and threads write a D whose rows start anywhere.
+#[test]
+fn operands_whose_rows_start_anywhere_are_copied_first() -> Result<(), Error> {
+    let sizes = [5, 0, 17, 1];
+    for (operation, policy) in Operation::ALL.into_iter().zip(Policy::ALL) {
+        let problem = Problem::new(operation, 4, 26, 25, 39).output(Dtype::F32).tail(Tail::Zero).x_row_stride(41);
+        let family = match operation {
+            Operation::Forward => "rows_ak_bk",
+            Operation::GradX => "rows_ak_bn",
+            Operation::GradW => "reduction_am_bn",
+        };
+        let variant = format!("ggemm_{family}_bf16_f32_f32_sm90a_128x192x64_w4x1_s4_pingpong_tma_dynamic_dthreads");
+        let pinned = interpreter(policy).pin(variant.parse().unwrap());
+        let tensors = Tensors::random(&problem, &sizes, Values::SmallIntegers, 7)?;
+        let (mut computed, mut interpreted) = (tensors.out.try_clone().unwrap(), tensors.out.try_clone().unwrap());
+        Planner::new(Device::cpu()).plan(&problem)?.run(tensors.args(&mut computed))?;
+        let plan = pinned.plan(&problem)?;
+        assert!(plan.variant().reason().contains("on copies of A and B"), "{}", plan.variant());
+        plan.interpret(tensors.args(&mut interpreted))?;
+        let bits = |v: Vec<f32>| v.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        assert_eq!(bits(interpreted.to_vec()?), bits(computed.to_vec()?), "{operation}");
+        assert!(matches!(pinned.copy_limit(0).plan(&problem), Err(Error::Pin(_))));
+    }
+    Ok(())
+}
+
 #[test]
 fn groups_are_clamped_unless_they_are_to_be_checked() -> Result<(), Error> {
     let problem = Problem::forward(2, 3, 8, 8);

@@ -2,8 +2,8 @@
 
 use ggemm_runtime::verify::{Extent, Scenario};
 use ggemm_runtime::{
-    Arch, CopyPath, Device, Dtype, Error, KernelSpec, Operation, Planner, Problem, Selection, Unmet, WeightLayout,
-    WeightSharing,
+    Arch, Candidate, CopyPath, Device, Dtype, Error, KernelSpec, Operation, Planner, Problem, Realigned, Selection,
+    Unmet, WeightLayout, WeightSharing,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -99,14 +99,22 @@ proptest! {
             prop_assert_eq!((spec.ragged, spec.a_major, spec.b_major), (c.ragged, c.a_major, c.b_major));
             prop_assert_eq!((spec.operand, spec.output), (c.operand, c.output));
             prop_assert!(variant.runs_on(arch) && ggemm_codegen::ValidSpec::new(spec, arch).is_ok());
-            prop_assert!(c.stride_alignment() >= variant.contract().alignment);
+            // Of what it multiplies: copies have aligned rows.
+            let product = candidate.realigned.product(&c);
+            let [operands, d] = variant.contract().alignments();
+            prop_assert!(product.a.stride_alignment().min(product.b.stride_alignment()) >= operands);
+            prop_assert!(c.d.stride_alignment() >= d);
             prop_assert!(!spec.even_k || c.reduction.is_multiple_of(spec.tile.k as usize));
             prop_assert!(candidate.prediction.seconds.is_finite());
         }
-        // Single elements are moved where nothing else will do, and only there.
+        // Single elements are moved, and operands copied before, where nothing else will do, and only there.
         let explanation = planner().batch_invariant(invariant).explain(&p, arch)?;
-        let another = explanation.candidates().iter().any(|c| c.variant.spec().copy != CopyPath::Plain);
-        prop_assert_eq!(spec(&selection).copy != CopyPath::Plain, another);
+        let is_ordinary = |c: &Candidate| {
+            let spec = c.variant.spec();
+            spec.copy != CopyPath::Plain && !spec.d_by_threads && c.realigned == Realigned::NONE
+        };
+        let another = explanation.candidates().iter().any(is_ordinary);
+        prop_assert_eq!(is_ordinary(&selection.preferred()), another);
         prop_assert!(!another || c.stride_alignment() >= 16);
     }
 
@@ -116,7 +124,8 @@ proptest! {
         let name = |addresses: &[u64]| selection.for_addresses(addresses).map(|c| c.variant.name());
         prop_assert_eq!(name(&[0, 16, 4096]), Some(selection.preferred().variant.name()));
         let chosen = selection.for_addresses(&[4096, 2 * address, 16]).expect("no pin");
-        prop_assert!((2 * address).is_multiple_of(u64::from(chosen.variant.contract().alignment)));
+        let is_copied = chosen.realigned.b && chosen.variant.name() == selection.preferred().variant.name();
+        prop_assert!(is_copied || (2 * address).is_multiple_of(u64::from(chosen.variant.contract().alignment)));
     }
 
     #[test]
@@ -146,7 +155,7 @@ proptest! {
                 prop_assert_eq!(spec(&selection), pinned);
                 prop_assert!(selection.to_string().starts_with("pinned; "));
                 let any_address = selection.for_addresses(&[2]).is_some();
-                prop_assert_eq!(any_address, pinned.copy == CopyPath::Plain);
+                prop_assert_eq!(any_address, pinned.copy == CopyPath::Plain || selection.preferred().realigned.a);
             }
             Err(Error::Pin(error)) => {
                 prop_assert!(!able);
@@ -202,6 +211,30 @@ fn the_choice_follows_the_batch_unless_it_must_not() {
     assert!(tile(&planner(), &small) < tile(&planner(), &large));
     let invariant = planner().batch_invariant(true);
     assert_eq!(tile(&invariant, &small), tile(&invariant, &large));
+}
+
+/// Copies pay where groups have many rows; and where they may take no memory none are made.
+#[test]
+fn operands_are_copied_for_many_rows_within_the_limit() {
+    let chosen = |planner: Planner, p: &Problem| planner.select(p, Arch::Sm90a).unwrap().preferred();
+    let many = Problem::forward(64, 65536, 2047, 2047);
+    let both = Realigned { a: true, b: true };
+    assert_eq!(chosen(planner(), &many).realigned, both);
+    assert!(chosen(planner(), &many).variant.spec().d_by_threads);
+    assert_eq!(chosen(planner().copy_limit(0), &many).variant.spec().copy, CopyPath::Plain);
+    let few = Problem::forward(128, 512, 1535, 2047);
+    assert_eq!(chosen(planner(), &few).realigned, Realigned::NONE);
+    // Where D can be addressed the ordinary variants serve, and an operand that can be is not copied.
+    let aligned = chosen(planner(), &Problem::forward(64, 65536, 2048, 2047));
+    assert_eq!((aligned.realigned, aligned.variant.spec().d_by_threads), (both, false));
+    let only_x = chosen(planner(), &Problem::forward(64, 65536, 2048, 2048).x_row_stride(2049));
+    assert_eq!(only_x.realigned, Realigned { a: true, b: false });
+    // D alone starts anywhere.
+    let d = chosen(planner(), &Problem::forward(64, 65536, 2047, 2048));
+    assert_eq!((d.realigned, d.variant.spec().d_by_threads), (Realigned::NONE, true));
+    // Elsewhere nothing reads copies.
+    let elsewhere = planner().select(&many, Arch::Sm80).unwrap().preferred();
+    assert_eq!((elsewhere.realigned, elsewhere.variant.spec().copy), (Realigned::NONE, CopyPath::Plain));
 }
 
 fn message(planner: &Planner, p: &Problem, arch: Arch) -> String {
@@ -265,14 +298,14 @@ fn a_pin_that_cannot_be_says_why_and_what_could() {
             Arch::Sm90a,
             "forward bf16->bf16 G=8 M=4096 N=1536 K=2048 w=[G,N,K] y_row_stride=1540 sizes:i32",
             "it needs every row at a multiple of 16 bytes, and the row stride of y is 1540 elements, 3080 bytes",
-            "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain_dynamic".to_owned(),
+            "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s4_pingpong_tma_dynamic_dthreads".to_owned(),
         ),
         (
             forward.clone().w_group_stride(1536 * 2048 + 1),
             Arch::Sm90a,
             "forward bf16->bf16 G=8 M=4096 N=1536 K=2048 w=[G,N,K] w_group_stride=3145729 sizes:i32",
             "it needs every row at a multiple of 16 bytes, and the group stride of w is 3145729 elements, 6291458 bytes",
-            "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain_dynamic".to_owned(),
+            hopper("rows_ak_bk_bf16_f32_bf16"),
         ),
         (
             Problem::forward(8, 4096, 1536, 2056),
@@ -333,7 +366,7 @@ fn an_explanation_reads_well() {
     assert_eq!(lines[0], "forward bf16->f32 G=4 M=300 N=104 K=72 w=[G,N,K] sizes:i32 on sm_90a");
     assert!(
         lines[1].starts_with("chosen: ggemm_rows_ak_bk_bf16_f32_f32_sm90a_")
-            && lines[1].contains("best of 4 candidates; next: "),
+            && lines[1].contains("best of 5 candidates; next: "),
         "{text}"
     );
     assert_eq!(
@@ -341,8 +374,8 @@ fn an_explanation_reads_well() {
         "where a tensor's address is no multiple of 16 bytes: ggemm_rows_ak_bk_bf16_f32_f32_sm80_64x64x32_w2x2_s2_multistage_plain"
     );
     assert_eq!(lines[3], "candidates:");
-    assert!(lines[4..8].iter().all(|line| line.starts_with("  shipped::ggemm_rows_ak_bk_bf16_f32_f32_sm")), "{text}");
-    assert_eq!(lines[8], "left out:", "{text}");
-    assert!(lines[9..].iter().all(|line| line.ends_with("on sm_90a, others do all that it does, faster")), "{text}");
-    assert_eq!(lines.len(), 11, "{text}");
+    assert!(lines[4..9].iter().all(|line| line.starts_with("  shipped::ggemm_rows_ak_bk_bf16_f32_f32_sm")), "{text}");
+    assert_eq!(lines[9], "left out:", "{text}");
+    assert!(lines[10..].iter().all(|line| line.ends_with("on sm_90a, others do all that it does, faster")), "{text}");
+    assert_eq!(lines.len(), 12, "{text}");
 }

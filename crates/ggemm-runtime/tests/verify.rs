@@ -1,7 +1,7 @@
 //! Verification passes what is right, and names what is not.
 #![cfg(feature = "interpret")]
 
-use ggemm_codegen::catalogue;
+use ggemm_codegen::{RealignSpec, catalogue};
 use ggemm_runtime::verify::{Case, Extent, Fault, Ground};
 use ggemm_runtime::{Arch, Device, Error, KernelSpec};
 
@@ -21,6 +21,20 @@ fn shipped_variants_pass_in_the_interpreter() {
         }
     }
     assert!(0.0 < worst && worst <= 1.0, "{worst}");
+}
+
+/// Kernels that copy operands to aligned rows are verified by products of their copies.
+#[test]
+fn copies_to_aligned_rows_pass_in_the_interpreter() {
+    for spec in RealignSpec::all() {
+        let mut copied = 0;
+        for seed in 0..6 {
+            let case = Case::realigned(&spec, seed, Extent::Tiles).expect("products of copies ship");
+            copied += usize::from(ggemm_runtime::Realigned::needed(&case.problem().contraction()).is_some());
+            case.check(&Ground::Interpreter(Arch::Sm90a)).unwrap_or_else(|failure| panic!("{failure}"));
+        }
+        assert!(copied > 3, "{copied} of 6");
+    }
 }
 
 /// Sums of integers that the output's type cannot hold are rounded, and right to the bit; no share of a bound tells it.

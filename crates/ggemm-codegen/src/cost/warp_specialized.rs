@@ -27,6 +27,10 @@ const SWAPPED_FACTOR: f64 = 1.08;
 const EXPOSED_STORE_CLOCKS: f64 = 0.061;
 /// Clocks to write out one byte of a pingpong's tile, while the other warpgroup multiplies.
 const HIDDEN_STORE_CLOCKS: f64 = 0.209;
+/// The same where threads write D, whose rows start anywhere.
+const THREADS_STORE_CLOCKS: f64 = 0.36;
+/// How much longer a tile takes then all in all: threads that write ask for instructions beside those that multiply.
+const THREADS_STORE_FACTOR: f64 = 1.05;
 /// Clocks between a tile's sums and the next one's, where both warpgroups share tiles.
 const TILE_CLOCKS: f64 = 300.0;
 /// Clocks between one warpgroup's products and the other's.
@@ -87,7 +91,8 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let products = blocks / split * iteration;
     let tile = match spec.schedule {
         Schedule::Pingpong => {
-            let in_turns = (products + TURN_CLOCKS).max((products + tile_bytes * HIDDEN_STORE_CLOCKS) / 2.0);
+            let store = if spec.d_by_threads { THREADS_STORE_CLOCKS } else { HIDDEN_STORE_CLOCKS };
+            let in_turns = (products + TURN_CLOCKS).max((products + tile_bytes * store) / 2.0);
             if spec.dynamic { in_turns * APART_FACTOR } else { in_turns }
         }
         Schedule::Cooperative | Schedule::Multistage => products + tile_bytes * EXPOSED_STORE_CLOCKS + TILE_CLOCKS,
@@ -96,6 +101,7 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let sums_bytes = height * f64::from(spec.tile.m) * f64::from(spec.tile.n) * 4.0;
     let tile = tile + (split - 1.0) * sums_bytes * EXCHANGE_CLOCKS;
     let tile = if spec.swapped { tile * SWAPPED_FACTOR } else { tile };
+    let tile = if spec.d_by_threads { tile * THREADS_STORE_FACTOR } else { tile };
     let sms = f64::from(limits.sms) / split;
     let waves = (tiles / sms).max(f64::MIN_POSITIVE);
     // Where each group has tiles for all CTAs, all have their share of the long ones.

@@ -23,6 +23,7 @@ pub struct KernelBuilder<'k> {
     summary: String,
     threads: u32,
     alignment: u32,
+    d_alignment: Option<u32>,
     params: Vec<Param>,
     vars: Vec<ScalarVar>,
     shared: Vec<SharedTile>,
@@ -61,6 +62,7 @@ impl KernelBuilder<'_> {
                 summary: summary.to_owned(),
                 threads,
                 alignment,
+                d_alignment: None,
                 params: Vec::new(),
                 vars: Vec::new(),
                 shared: Vec::new(),
@@ -90,6 +92,7 @@ impl KernelBuilder<'_> {
                 workspace_bytes: u64::from(k.workspace_words) * 4,
                 partial_sums: k.partial_sums,
                 alignment,
+                d_alignment: k.d_alignment,
                 registers: 0,
                 work: LoopWork::default(),
                 dependent_launch: k.dependent_launch,
@@ -128,6 +131,11 @@ impl<'k> KernelBuilder<'k> {
     /// Threads of a CTA.
     pub fn threads(&self) -> u32 {
         self.threads
+    }
+
+    /// Rows of D are aligned to `bytes` alone.
+    pub fn rows_of_d_aligned_to(&mut self, bytes: u32) {
+        self.d_alignment = Some(bytes);
     }
 
     /// The alignment in bytes of every row of the operands.

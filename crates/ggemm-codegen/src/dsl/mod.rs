@@ -14,6 +14,7 @@ mod products;
 mod prune;
 mod quantize;
 mod roles;
+mod rows;
 mod scalar;
 mod tiles;
 pub mod verify;

@@ -35,6 +35,17 @@ pub struct GlobalBlock<'k> {
 }
 
 impl GlobalBlock<'_> {
+    /// The block from a row and a column of it on.
+    pub fn from(&self, row: u32, col: u32) -> Self {
+        let origin = if row == 0 { self.origin } else { self.origin + self.row_stride * i64::from(row) };
+        GlobalBlock {
+            origin: if col == 0 { origin } else { origin + i64::from(col) },
+            rows: self.rows.map(|rows| if row == 0 { rows } else { rows - row as i32 }),
+            cols: self.cols.map(|cols| if col == 0 { cols } else { cols - col as i32 }),
+            ..*self
+        }
+    }
+
     pub(super) fn lower(&self) -> GlobalTile {
         GlobalTile {
             pointer: self.pointer.0,

@@ -8,8 +8,8 @@ use super::Site;
 use crate::dtype::Dtype;
 use crate::geometry::{MMA_N, columns_stored_together};
 use crate::ir::{
-    AddSaved, AwaitWord, Builtin, ExprId, ExprKind, Fragment, FragmentId, Kernel, Op, ParamId, ParamType, SaveSums,
-    Stmt, VarId,
+    AddSaved, AwaitWord, Builtin, ExprId, ExprKind, Fragment, FragmentId, Kernel, Op, ParamId, ParamType, Rows,
+    SaveSums, Stmt, VarId,
 };
 use crate::layout::{CHUNK_BYTES, ThreadValueMap};
 
@@ -86,6 +86,11 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<DeviceAc
                 let direction = if accumulate.is_some() { Direction::WriteOrAdd } else { Direction::Write };
                 let (instruction, request) = stored(fragment(*from), dtype, *paired);
                 (to.pointer, direction, instruction, request)
+            }
+            Op::Rows(Rows::StorePanel { to, accumulate, .. }) => {
+                let direction = if accumulate.is_some() { Direction::WriteOrAdd } else { Direction::Write };
+                let row = (0..32).map(|lane| Touch { row: 0, byte: 4 * lane, width: 4 }).collect();
+                (to.pointer, direction, "st.global 4 (at a row's ends: 2)", row)
             }
             Op::LoadIndex { pointer, index, .. } => {
                 (*pointer, Direction::Read, "ld.global 4 (of i64: 8)", lets.entries(*index))

@@ -2,7 +2,7 @@
 
 use super::finding::FindingKind;
 use super::machine::{Machine, Step};
-use crate::ir::{ExprId, ExprKind, Kernel, Op, Stmt};
+use crate::ir::{ExprId, ExprKind, Kernel, Op, Rows, Stmt};
 
 impl Machine<'_, '_> {
     /// Holds what a warp computed against what the others of its CTA did at the same visit of the statement.
@@ -41,6 +41,9 @@ fn expressions_of(op: &Op) -> [Option<ExprId>; 3] {
         Op::For { end, .. } => [Some(*end), None, None],
         Op::CopyTile { from, .. } | Op::BeginStaging { from, .. } => [Some(from.origin), from.rows, from.cols],
         Op::StoreTile { to, .. } => [Some(to.origin), to.rows, to.cols],
+        Op::Rows(Rows::Realign { from: block, .. } | Rows::StorePanel { to: block, .. }) => {
+            [Some(block.origin), block.rows, block.cols]
+        }
         _ => [None; 3],
     }
 }

@@ -220,6 +220,7 @@ impl Machine<'_, '_> {
                 | Op::StoreTile { .. }
                 | Op::LoadScales(_)
                 | Op::Quantize(Quantize::LoadPatch { .. })
+                | Op::Rows(_)
                 | Op::BulkLoad(_)
                 | Op::BulkStore(_)
                 | Op::FetchAdd(_)

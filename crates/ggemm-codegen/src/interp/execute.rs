@@ -250,6 +250,7 @@ impl<'k> Machine<'k, '_> {
             Op::AwaitWord(word) => self.await_word(cta, warp, stmt, word, mask)?,
             Op::FetchAdd(add) => self.fetch_add(cta, warp, stmt.id, add, mask)?,
             Op::Quantize(step) => self.quantize(cta, warp, stmt, step)?,
+            Op::Rows(step) => self.rows(cta, warp, stmt, step)?,
             Op::AwaitGrid => self.await_grid(cta, warp),
             // What a prefetch brings and who starts early changes no result.
             Op::PrefetchMap { .. } | Op::LaunchDependents => {}

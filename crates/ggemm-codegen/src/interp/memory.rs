@@ -111,8 +111,17 @@ impl Buffer {
 
     /// Rounds and writes an element; `None` if there is no such element, else whether it had been written before.
     pub(super) fn write(&mut self, index: i64, value: f32) -> Option<bool> {
+        let bits = match self.kind {
+            ElementKind::Float(dtype) => encode(dtype, value),
+            ElementKind::Integer(_) => *self.bits.get(usize::try_from(index).ok()?)?,
+        };
+        self.write_bits(index, bits)
+    }
+
+    /// The same of an element's bits.
+    pub(super) fn write_bits(&mut self, index: i64, bits: u64) -> Option<bool> {
         let index = usize::try_from(index).ok().filter(|i| *i < self.bits.len())?;
-        self.set(index, value);
+        self.bits[index] = bits;
         let before = std::mem::replace(&mut self.written[index], true);
         self.writes += usize::from(!before);
         Some(before)

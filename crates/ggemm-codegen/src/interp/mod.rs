@@ -39,6 +39,7 @@ mod observe;
 mod partial_sums;
 mod products;
 mod quantize;
+mod rows;
 mod scalars;
 mod scales;
 mod schedule;

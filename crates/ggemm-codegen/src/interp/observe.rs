@@ -172,6 +172,7 @@ impl Machine<'_, '_> {
             }
             Op::BulkStore(store) => about([tile(&store.from), None]),
             Op::Quantize(step) => about([step.tile().and_then(tile), None]),
+            Op::Rows(step) => about([step.tile().and_then(tile), None]),
             Op::WarpgroupMultiply(p) => about([tile(&p.a), tile(&p.b)]),
             Op::BulkLoad(load) => {
                 let at = barrier(&load.at).map(|index| self.barrier_slot(index));

@@ -369,6 +369,19 @@ impl<'k> Machine<'k, '_> {
         Ok(())
     }
 
+    /// Writes an element whose bits are those of another.
+    pub(super) fn write_bits(&mut self, pointer: ParamId, index: i64, bits: u64) -> Step {
+        let operand = self.name_of(pointer);
+        let Some(target) = self.pointers[pointer.0 as usize] else { return Ok(()) };
+        let Some(buffer) = self.memory.operand_mut(target) else { return Ok(()) };
+        let len = buffer.len();
+        match buffer.write_bits(index, bits) {
+            None => Err(FindingKind::OutOfBounds { access: "writes", operand, index, len }),
+            Some(true) => Err(FindingKind::WrittenTwice { operand, index }),
+            Some(false) => Ok(()),
+        }
+    }
+
     /// Writes an element, or adds to it.
     pub(super) fn write_global(&mut self, pointer: ParamId, index: i64, value: f32, add: bool) -> Step {
         let operand = self.name_of(pointer);

@@ -30,8 +30,11 @@ pub struct Contract {
     /// Device memory for sums of parts of tiles, and the words that say which are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial_sums: Option<PartialSums>,
-    /// The alignment in bytes that every row of A, B and D must have.
+    /// The alignment in bytes that every row of A and B must have, and of D where it needs no other.
     pub alignment: u32,
+    /// The alignment in bytes that every row of D must have, where it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub d_alignment: Option<u32>,
     /// Registers of a thread, estimated.
     pub registers: u32,
     /// What one iteration of the main loop does.
@@ -43,6 +46,11 @@ pub struct Contract {
 }
 
 impl Contract {
+    /// The alignments in bytes that every row of A and B, and every row of D, must have.
+    pub fn alignments(&self) -> [u32; 2] {
+        [self.alignment, self.d_alignment.unwrap_or(self.alignment)]
+    }
+
     /// The tensor maps of the parameters, in their order, each with the tensor of `problem` that it is over.
     pub fn maps<'a>(&'a self, problem: &'a Contraction) -> impl Iterator<Item = MappedTensor<'a>> {
         self.params.iter().filter_map(|param| {
@@ -204,6 +212,31 @@ pub enum ParamRole {
     PartialSumsReady,
     /// One of quantization's own.
     Quantize(QuantizeRole),
+    /// One of a copy's whose rows are aligned.
+    Realign(RealignRole),
+}
+
+/// What the host puts into a parameter of a kernel that copies to aligned rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RealignRole {
+    /// The source's first element.
+    Source,
+    /// The copy's first element.
+    Copy,
+    /// Matrices of the source.
+    Matrices,
+    /// Each group has a matrix, which is not copied where the group has no rows.
+    SkipEmpty,
+    /// Elements between rows of the source.
+    SourceRowStride,
+    /// Elements between matrices of the source.
+    SourceGroupStride,
+    /// Elements between rows of the copy.
+    CopyRowStride,
+    /// Elements between matrices of the copy.
+    CopyGroupStride,
 }
 
 /// What the host puts into a parameter of a kernel that quantizes. Copies are numbered from 0.

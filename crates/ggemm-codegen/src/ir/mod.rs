@@ -15,6 +15,7 @@ pub mod expr;
 pub mod partial;
 pub mod quantize;
 pub mod role;
+pub mod rows;
 pub mod scale;
 pub mod stmt;
 pub mod tensor_map;
@@ -26,13 +27,14 @@ pub use atomic::{AtomicScope, FetchAdd, MemoryOrder};
 pub use barrier::{Arrive, BARRIER_BYTES, Barrier, BarrierId, BarrierRef};
 pub use bulk::{BulkLoad, BulkStore};
 pub use contract::{
-    Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType, PartialSums, QuantizeRole,
+    Contract, GridRule, LoopWork, MappedTensor, Param, ParamRole, ParamType, PartialSums, QuantizeRole, RealignRole,
 };
 pub use exchange::{AddSums, SendSums, SumsPart};
 pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
 pub use partial::{AddSaved, AwaitWord, SaveSums};
 pub use quantize::{Quantize, SharedBy};
 pub use role::{RegisterBudget, Role};
+pub use rows::Rows;
 pub use scale::{LoadScales, OuterScales, Promote};
 pub use stmt::{
     Block, Fragment, FragmentId, FragmentRole, GlobalTile, Location, Op, ParamId, ScalarVar, SharedId, SharedTile,

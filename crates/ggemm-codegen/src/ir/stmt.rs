@@ -11,6 +11,7 @@ use super::expr::{ExprId, Scope, Type};
 use super::partial::{AddSaved, AwaitWord, SaveSums};
 use super::quantize::{Quantize, SharedBy};
 use super::role::Role;
+use super::rows::Rows;
 use super::scale::{LoadScales, OuterScales, Promote};
 use super::wgmma::WarpgroupMultiply;
 use crate::dtype::Dtype;
@@ -436,6 +437,8 @@ pub enum Op {
     FetchAdd(FetchAdd),
     /// A step of quantization.
     Quantize(Quantize),
+    /// Something about rows that start anywhere.
+    Rows(Rows),
     /// Waits until the grids that this one depends on have ended; before, none of their memory may be touched.
     AwaitGrid,
     /// Lets the grids that depend on this one start.
@@ -506,6 +509,8 @@ impl Op {
             Op::Elect { .. } | Op::NamedBarrier { .. } => Scope::Warp,
             // The threads of a CTA share the rows of a shared tile.
             Op::Quantize(Quantize::StoreTransposed { .. }) => Scope::Cta,
+            Op::Rows(Rows::Realign { .. }) => Scope::Cta,
+            Op::Rows(Rows::StorePanel { .. }) => Scope::Warpgroup,
             Op::Quantize(_) => Scope::Warp,
             _ => Scope::Lane,
         }
@@ -571,6 +576,7 @@ impl Op {
             Op::ReadWord { .. } => "read_word",
             Op::FetchAdd(_) => "fetch_add",
             Op::Quantize(step) => step.name(),
+            Op::Rows(step) => step.name(),
             Op::AwaitGrid => "await_grid",
             Op::LaunchDependents => "launch_dependents",
         }

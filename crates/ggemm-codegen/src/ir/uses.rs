@@ -48,6 +48,7 @@ impl Op {
             Op::WriteWord { to, value } => vec![slot(to), *value],
             Op::ReadWord { from, .. } => vec![slot(from)],
             Op::Quantize(step) => step.expressions(),
+            Op::Rows(step) => step.expressions(),
             Op::FetchAdd(add) => vec![add.index, add.amount, add.guard],
             Op::Comment(_)
             | Op::Loop { .. }

@@ -1,17 +1,20 @@
 //! The kernels, one family a folder, and what they share.
 //!
-//! [`build`] is the only way from a spec to a kernel, and [`quantize::build`] to one that quantizes.
+//! [`build`] is the only way from a spec to a kernel, [`quantize::build`] to one that quantizes, and [`realign::build`] to
+//! one that copies operands to aligned rows.
 
 mod groups;
 mod multistage;
 mod operands;
 mod parameters;
 pub mod quantize;
+pub mod realign;
 mod stream_k;
 mod walk;
 mod warp_specialized;
 
 pub use quantize::QuantizeSpec;
+pub use realign::RealignSpec;
 pub(crate) use stream_k::{EXCHANGE_BLOCKS, MOST_UNITS};
 pub(crate) use walk::band;
 
@@ -28,7 +31,7 @@ use crate::spec::{KernelSpec, Major, Ragged};
 /// build them all.
 pub fn build(spec: &ValidSpec) -> Kernel {
     let write = if spec.schedule.is_warp_specialized() { warp_specialized::write } else { multistage::write };
-    let alignment = spec.copy.required_alignment(spec.operand);
+    let [alignment, _] = spec.required_alignment();
     let built = KernelBuilder::build(&spec.to_string(), &summary(spec), geometry::threads(spec), alignment, |k| {
         write(k, spec);
     });

@@ -1,8 +1,9 @@
 //! Where a tile's operands and its part of D lie in memory, for threads that address them.
 
-use super::parameters::Parameters;
+use super::parameters::{Extents, Parameters};
 use super::walk::Tile;
 use crate::dsl::{Cta, Expr, GlobalBlock, Grid, I32, I64, KernelBuilder, Pointer};
+use crate::ir::ParamRole;
 use crate::spec::{KernelSpec, Major, Ragged};
 
 /// One operand of a tile, of which a loop takes one block of the reduction after another.
@@ -33,6 +34,63 @@ impl<'k> OperandWalk<'k> {
     }
 }
 
+/// Where D is.
+#[derive(Clone, Copy)]
+pub(super) struct Destination<'k> {
+    pub(super) pointer: Pointer,
+    pub(super) extents: Extents<'k>,
+    pub(super) row_stride: Expr<'k, I64, Grid>,
+    /// Between the matrices of groups, where the groups divide the reduction.
+    pub(super) group_stride: Option<Expr<'k, I64, Grid>>,
+}
+
+/// A tile's part of D, and what of it exists.
+struct Part<'k> {
+    block: GlobalBlock<'k>,
+    rows: Expr<'k, I32, Cta>,
+    cols: Expr<'k, I32, Cta>,
+    /// The tile's first row in the token matrix, where the groups divide its rows.
+    first_row: Option<Expr<'k, I64, Cta>>,
+}
+
+impl<'k> Destination<'k> {
+    /// Of a pointer that is declared already: extents and strides.
+    pub(super) fn declare(k: &mut KernelBuilder<'k>, s: &KernelSpec, pointer: Pointer) -> Self {
+        k.rows_of_d_aligned_to(s.required_alignment()[1]);
+        Destination {
+            pointer,
+            extents: Extents::declare(k),
+            row_stride: k.stride("d_row_stride", ParamRole::DRowStride),
+            group_stride: (s.ragged == Ragged::Reduction).then(|| k.stride("d_group_stride", ParamRole::DGroupStride)),
+        }
+    }
+
+    /// A tile's part of it.
+    pub(super) fn of(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> GlobalBlock<'k> {
+        self.part(k, tile).block
+    }
+
+    fn part(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> Part<'k> {
+        let total_rows = if self.group_stride.is_some() { self.extents.rows.within() } else { tile.group_rows };
+        let rows = k.let_("rows_left", total_rows - tile.row);
+        let cols = k.let_("cols_left", self.extents.cols - tile.col);
+        let col = tile.col.cast::<I64>();
+        let (first_row, origin) = match self.group_stride {
+            None => {
+                let first_row = k.let_("first_row", (tile.group_start + tile.row).cast::<I64>());
+                (Some(first_row), first_row * self.row_stride + col)
+            }
+            Some(group_stride) => {
+                let of_group = tile.group.cast::<I64>() * group_stride;
+                (None, of_group + tile.row.cast::<I64>() * self.row_stride + col)
+            }
+        };
+        let (pointer, row_stride) = (self.pointer, self.row_stride);
+        let block = GlobalBlock { pointer, origin, row_stride, rows: Some(rows), cols: Some(cols) };
+        Part { block, rows, cols, first_row }
+    }
+}
+
 /// All three of a tile.
 #[derive(Clone, Copy)]
 pub(super) struct Operands<'k> {
@@ -51,9 +109,8 @@ impl<'k> Operands<'k> {
     }
 
     fn of_rows(k: &mut KernelBuilder<'k>, s: &KernelSpec, p: &Parameters<'k>, tile: &Tile<'k>) -> Self {
-        let rows_left = k.let_("rows_left", tile.group_rows - tile.row);
-        let cols_left = k.let_("cols_left", p.extents.cols - tile.col);
-        let first_row = k.let_("first_row", (tile.group_start + tile.row).cast::<I64>());
+        let Part { block: d, rows: rows_left, cols: cols_left, first_row } = p.destination(s.ragged).part(k, tile);
+        let first_row = first_row.unwrap_or_else(|| k.long(0).within());
         let group_of_b = tile.group.cast::<I64>() * p.group_stride;
         let col = tile.col.cast::<I64>();
         Operands {
@@ -74,22 +131,14 @@ impl<'k> Operands<'k> {
                 major: s.b_major,
                 side: cols_left,
             },
-            d: GlobalBlock {
-                pointer: p.d,
-                origin: first_row * p.d_row_stride + col,
-                row_stride: p.d_row_stride,
-                rows: Some(rows_left),
-                cols: Some(cols_left),
-            },
+            d,
         }
     }
 
     fn of_reduction(k: &mut KernelBuilder<'k>, s: &KernelSpec, p: &Parameters<'k>, tile: &Tile<'k>) -> Self {
-        let rows_left = k.let_("rows_left", p.extents.rows - tile.row);
-        let cols_left = k.let_("cols_left", p.extents.cols - tile.col);
+        let Part { block: d, rows: rows_left, cols: cols_left, .. } = p.destination(s.ragged).part(k, tile);
         let first_token = tile.group_start.cast::<I64>();
         let (row, col) = (tile.row.cast::<I64>(), tile.col.cast::<I64>());
-        let of_group = tile.group.cast::<I64>() * p.group_stride;
         Operands {
             a: OperandWalk {
                 pointer: p.a,
@@ -105,13 +154,7 @@ impl<'k> Operands<'k> {
                 major: s.b_major,
                 side: cols_left,
             },
-            d: GlobalBlock {
-                pointer: p.d,
-                origin: of_group + row * p.d_row_stride + col,
-                row_stride: p.d_row_stride,
-                rows: Some(rows_left),
-                cols: Some(cols_left),
-            },
+            d,
         }
     }
 }

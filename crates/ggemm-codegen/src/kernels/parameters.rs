@@ -1,6 +1,7 @@
 //! The parameters that kernels share.
 
 use super::groups::Groups;
+use super::operands::Destination;
 use crate::dsl::{Expr, Grid, I32, I64, KernelBuilder, Pointer};
 use crate::ir::ParamRole;
 use crate::spec::{KernelSpec, Ragged};
@@ -54,6 +55,16 @@ impl<'k> Parameters<'k> {
             b_row_stride: k.stride("b_row_stride", ParamRole::BRowStride),
             d_row_stride: k.stride("d_row_stride", ParamRole::DRowStride),
             group_stride: k.stride(name, role),
+        }
+    }
+
+    /// D of them.
+    pub(super) fn destination(&self, ragged: Ragged) -> Destination<'k> {
+        Destination {
+            pointer: self.d,
+            extents: self.extents,
+            row_stride: self.d_row_stride,
+            group_stride: (ragged == Ragged::Reduction).then_some(self.group_stride),
         }
     }
 }

@@ -202,6 +202,11 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         // So many tiles along a side of D that one column more to each would lose one.
         Plan::sizes(&[2], 0).widths(8 * wide * along_first + 8, narrow),
     ];
+    if spec.d_by_threads {
+        // A panel that ends in its midst, whatever its elements, in the rows of all warpgroups.
+        let side = if spec.ragged == Ragged::Rows { 45 } else { m - 3 };
+        plans.push(Plan::sizes(&[3, step - 7], 1).widths(side, 45).accumulate());
+    }
     if spec.swapped {
         // Tiles of every number of rows for either of two warpgroups, each with one row in its last step: several columns
         // of them, of one block each, and so many blocks that they begin at every slot and come round.
@@ -407,17 +412,19 @@ impl Plan {
             problem = problem.accumulate(self.accumulate);
         }
         // Padding after every row and every matrix, so that what is read past them is NaN.
-        let pad = |length: usize| match spec.copy {
+        let pad = |length: usize, is_d: bool| match spec.copy {
+            CopyPath::Tma if is_d && spec.d_by_threads => length + 1,
             CopyPath::CpAsync | CopyPath::Tma => (length + 1).next_multiple_of(16 / spec.operand.size_bytes() as usize),
             CopyPath::Plain => length + 1,
         };
+        let is_weight = spec.ragged == Ragged::Reduction;
         let weight_rows = problem.weight_shape();
-        let w = pad(weight_rows.1);
+        let w = pad(weight_rows.1, is_weight);
         let [first, second, _] = problem.tensors();
         // Copies that lie along the reduction have rows of their own.
         let (x, y) = if problem.reduction_blocks { (second.cols, first.cols) } else { (self.k, self.n) };
-        let problem = problem.x_row_stride(pad(x)).y_row_stride(pad(y)).w_row_stride(w);
-        let problem = problem.w_group_stride(pad(weight_rows.0 * w));
+        let problem = problem.x_row_stride(pad(x, false)).y_row_stride(pad(y, !is_weight)).w_row_stride(w);
+        let problem = problem.w_group_stride(pad(weight_rows.0 * w, is_weight));
         Case::new(problem, &groups, seed, Data::Integers)
     }
 

@@ -2,9 +2,8 @@
 
 use super::expressions;
 use super::hopper;
-use super::quantize;
 use super::site::{self, Site};
-use super::{Mutant, MutationKind};
+use super::{Mutant, MutationKind, quantize, rows};
 use crate::ir::{BinaryOp, ExprId, GlobalTile, Kernel, Op, ShuffleFrom, Stmt, StmtId, Type};
 
 /// Plants into copies of one kernel at one place.
@@ -65,7 +64,7 @@ impl Planter<'_> {
         let name = self.stmt.op.name();
         let (drops, doubles, moves) = match self.stmt.op {
             Op::Barrier | Op::CommitCopies | Op::AwaitCopies { .. } => (true, false, true),
-            Op::Multiply { .. } | Op::StoreTile { .. } => (true, true, false),
+            Op::Multiply { .. } | Op::StoreTile { .. } | Op::Rows(_) => (true, true, false),
             Op::CopyTile { .. }
             | Op::LoadMatrix { .. }
             | Op::Zero { .. }
@@ -150,6 +149,7 @@ impl Planter<'_> {
                 self.bounds(to);
                 self.store(accumulate);
             }
+            Op::Rows(step) => self.rows(step),
             Op::Quantize(ref step) => {
                 if let Some(block) = step.clone().block_mut() {
                     self.bounds(*block);
@@ -193,7 +193,7 @@ impl Planter<'_> {
         }
     }
 
-    fn bounds(&mut self, block: GlobalTile) {
+    pub(super) fn bounds(&mut self, block: GlobalTile) {
         for (what, rows, bound) in [("rows", true, block.rows), ("cols", false, block.cols)] {
             let Some(bound) = bound else { continue };
             let set = move |op: &mut Op, new| {
@@ -318,6 +318,7 @@ fn slots_of(op: &mut Op) -> Vec<&mut ExprId> {
             vec![&mut tile.slot]
         }
         Op::Quantize(step) => quantize::slots_of(step),
+        Op::Rows(step) => rows::slots_of(step),
         op => hopper::slots_of(op),
     }
 }
@@ -328,6 +329,7 @@ fn block_of(op: &mut Op) -> Option<&mut GlobalTile> {
             Some(block)
         }
         Op::Quantize(step) => step.block_mut(),
+        Op::Rows(step) => Some(step.bounded_mut()),
         _ => None,
     }
 }
@@ -353,6 +355,7 @@ fn uses(op: &mut Op) -> Vec<(&'static str, &mut ExprId)> {
             all
         }
         Op::Quantize(step) => quantize::uses(step),
+        Op::Rows(step) => rows::uses(step),
         op => hopper::uses(op),
     }
 }

@@ -82,6 +82,7 @@ fn label(body: &Body, stmt: &Stmt) -> String {
         | Op::Zero { fragment: f } => {
             format!("{name} {}", fragment(f))
         }
+        Op::Rows(step) => step.tile().map_or(name.to_owned(), |t| format!("{name} {}", tile(t))),
         Op::Quantize(step) => step.fragment().map_or(name.to_owned(), |f| format!("{name} {}", fragment(&f))),
         _ => name.to_owned(),
     }

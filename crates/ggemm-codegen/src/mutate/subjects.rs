@@ -23,7 +23,7 @@ impl Subject {
 }
 
 /// Two warps each, so that a warp can overtake another; four k16 steps where the order of steps is the feature.
-const SUBJECTS: [(&str, &str); 35] = [
+const SUBJECTS: [(&str, &str); 39] = [
     ("cp.async, 2 stages", "rows_ak_bk_bf16_f32_bf16_sm80_16x64x32_w1x2_s2_multistage_cpasync"),
     ("cp.async, 3 stages", "rows_ak_bk_f16_f32_f32_sm80_16x32x32_w1x2_s3_multistage_cpasync"),
     ("cp.async, 4 steps", "rows_ak_bk_bf16_f32_bf16_sm80_32x32x64_w2x1_s2_multistage_cpasync"),
@@ -45,6 +45,16 @@ const SUBJECTS: [(&str, &str); 35] = [
     ("TMA, swapped, in turns by number", "rows_ak_bn_f16_f32_f32_sm90a_32x64x64_w1x4_s3_pingpong_tma_dynamic_swapped"),
     ("TMA, split, in turns", "rows_ak_bk_bf16_f32_f32_sm90a_64x64x64_w4x1_s2_pingpong_tma_split2"),
     ("TMA, stream-K, in turns", "rows_ak_bk_bf16_f32_f32_sm90a_64x64x64_w4x1_s2_pingpong_tma_dynamic_streamk"),
+    ("TMA, D by threads, in turns", "rows_ak_bk_bf16_f32_bf16_sm90a_64x64x64_w4x1_s2_pingpong_tma_dthreads"),
+    (
+        "TMA, D by threads, together by number",
+        "rows_ak_bn_f16_f32_f32_sm90a_128x64x64_w8x1_s3_cooperative_tma_dynamic_dthreads",
+    ),
+    ("TMA, D by threads, in turns", "reduction_am_bn_bf16_f32_f32_sm90a_64x64x64_w4x1_s2_pingpong_tma_dthreads"),
+    (
+        "TMA, D by threads, together by number",
+        "reduction_am_bn_f16_f32_f16_sm90a_128x64x64_w8x1_s2_cooperative_tma_dynamic_dthreads",
+    ),
     ("threads, in turns", "rows_ak_bn_f16_f32_f16_sm90a_64x64x64_w4x1_s2_pingpong_plain"),
     ("threads, together by number", "rows_ak_bk_bf16_f32_f32_sm90a_128x64x64_w8x1_s3_cooperative_plain_dynamic"),
     ("TMA, in turns", "reduction_am_bn_bf16_f32_f32_sm90a_64x64x64_w4x1_s3_pingpong_tma"),

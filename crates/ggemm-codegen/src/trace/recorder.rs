@@ -94,6 +94,7 @@ impl Class {
             | Op::FenceProxy
             | Op::BulkStore(_)
             | Op::CommitStores => Class::Stores,
+            Op::Rows(_) => Class::Stores,
             Op::Quantize(
                 Quantize::StorePatch { .. } | Quantize::StoreScales { .. } | Quantize::StoreTransposed { .. },
             ) => Class::Stores,

@@ -11,7 +11,7 @@ mod fields;
 mod invocation;
 mod module;
 mod parallel;
-mod quantizers;
+mod passes;
 mod request;
 mod select;
 mod suggest;
@@ -35,14 +35,16 @@ pub(crate) fn expand(input: TokenStream, environment: &dyn Fn(&str) -> Option<Os
     let request = request::read(&invocation, environment, &mut errors);
     let span = invocation.name.span();
     let kernels = match (&bake, &request) {
-        (bake, Some(request)) if request.is_of_quantizers() => {
-            let quantizers = quantizers::for_targets(&request.targets);
-            bake.as_ref().filter(|_| errors.count() == 0).and_then(|b| b.kernels(&quantizers, span, &mut errors))
-        }
-        (bake, Some(request)) => {
-            let variants = select::select(request, &mut errors);
-            bake.as_ref().filter(|_| errors.count() == 0).and_then(|b| b.kernels(&variants, span, &mut errors))
-        }
+        (bake, Some(request)) => match request.passes() {
+            Some(passes) => {
+                let passes = passes::for_targets(passes, &request.targets);
+                bake.as_ref().filter(|_| errors.count() == 0).and_then(|b| b.kernels(&passes, span, &mut errors))
+            }
+            None => {
+                let variants = select::select(request, &mut errors);
+                bake.as_ref().filter(|_| errors.count() == 0).and_then(|b| b.kernels(&variants, span, &mut errors))
+            }
+        },
         (_, None) => None,
     };
     let variables = bake.as_ref().map_or(&["GGEMM_BAKE"][..], Bake::variables);

@@ -10,6 +10,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use super::errors::Errors;
 use super::fields::{Field, Fields, Spanned};
 use super::invocation::Invocation;
+use super::passes::Passes;
 use super::suggest;
 use super::table::{self, Tuned};
 use super::tile;
@@ -30,16 +31,19 @@ pub(super) enum Kernels {
     Shipped,
     /// By a table that says which are fastest.
     Tuned(Tuned),
-    /// All that quantize.
-    Quantizers,
+    /// All of a pass before products.
+    Passes(Passes),
     /// By what they are for.
     For(Purpose),
 }
 
 impl Request {
-    /// Whether it asks for kernels that quantize, and for no others.
-    pub(super) fn is_of_quantizers(&self) -> bool {
-        matches!(self.kernels, Kernels::Quantizers)
+    /// The passes before products that it asks for, and for nothing else.
+    pub(super) fn passes(&self) -> Option<Passes> {
+        match self.kernels {
+            Kernels::Passes(passes) => Some(passes),
+            _ => None,
+        }
     }
 
     /// The table, if it is one that says which kernels.
@@ -80,7 +84,7 @@ pub(super) enum Tiles {
 }
 
 const KEYS: &[&str] =
-    &["ops", "dtypes", "outputs", "arch", "weights", "shape", "tiles", "specs", "table", "quantizers"];
+    &["ops", "dtypes", "outputs", "arch", "weights", "shape", "tiles", "specs", "table", "quantizers", "realigners"];
 
 /// Reads the body. After errors what is left of the request is returned if it has a meaning, so that its own mistakes
 /// are found too.
@@ -93,13 +97,15 @@ pub(super) fn read(
     let targets = fields
         .require("arch", "[sm_80, sm_90a]", errors)
         .and_then(|field| read_words(field, &Arch::ALL, "architectures", Ok, errors));
-    let kernels = match (fields.get("specs"), fields.get("table"), fields.get("quantizers")) {
+    let passes = [("quantizers", Passes::Quantizers), ("realigners", Passes::Realigners)];
+    let passes = passes.into_iter().find_map(|(key, passes)| Some((fields.get(key)?, key, passes)));
+    let kernels = match (fields.get("specs"), fields.get("table"), passes) {
         (Some(field), ..) => read_specs(field, &fields, errors),
         (None, Some(field), _) => {
             let targets = targets.as_deref().unwrap_or_default();
             read_table(field, &fields, targets, environment, errors).map(Kernels::Tuned)
         }
-        (None, None, Some(field)) => read_quantizers(field, &fields, errors),
+        (None, None, Some(passes)) => read_passes(passes, &fields, errors),
         (None, None, None) => read_purpose(&fields, errors).map(Kernels::For),
     };
     Some(Request { targets: targets?, kernels: kernels? })
@@ -144,17 +150,14 @@ fn read_table(
     }
 }
 
-fn read_quantizers(field: &Field, fields: &Fields, errors: &mut Errors) -> Option<Kernels> {
-    for other in fields.other_than(&["quantizers", "arch"]) {
-        errors.at(
-            other.key.span(),
-            format!("`quantizers` are kernels of their own: remove `{}`, or `quantizers`", other.key),
-        );
+fn read_passes((field, key, passes): (&Field, &str, Passes), fields: &Fields, errors: &mut Errors) -> Option<Kernels> {
+    for other in fields.other_than(&[key, "arch"]) {
+        errors.at(other.key.span(), format!("`{key}` are kernels of their own: remove `{}`, or `{key}`", other.key));
     }
     if field.word().as_deref() == Some("all") {
-        return Some(Kernels::Quantizers);
+        return Some(Kernels::Passes(passes));
     }
-    errors.at(field.span(), "`quantizers` takes `all`: they are few and small");
+    errors.at(field.span(), format!("`{key}` takes `all`: they are few and small"));
     None
 }
 

@@ -54,7 +54,7 @@ pub(super) fn select(request: &Request, errors: &mut Errors) -> Vec<Variant> {
             catalogue::shipped().into_iter().filter_map(|spec| Variant::shipped(spec, &request.targets)).collect()
         }
         Kernels::Tuned(table) => tuned(&table.variants, &request.targets, errors),
-        Kernels::Quantizers => Vec::new(),
+        Kernels::Passes(_) => Vec::new(),
         Kernels::For(purpose) => for_purpose(purpose, &request.targets, errors),
     }
 }
@@ -131,7 +131,7 @@ impl Extent {
     }
 
     fn aligned(&self, spec: &KernelSpec) -> bool {
-        spec.copy.required_alignment(spec.operand) <= self.alignment
+        spec.required_alignment().into_iter().all(|needed| needed <= self.alignment)
     }
 
     fn is_even(&self, tile: Tile) -> bool {

@@ -12,6 +12,7 @@ use super::attributes;
 use super::context::{Context, Current};
 use super::failure::{Failure, code};
 use super::kernel::LoadedKernel;
+use super::realign::CopyMemory;
 use super::stream::Stream;
 use super::sum_slots::SumSlots;
 use super::workspace::Workspaces;
@@ -30,6 +31,7 @@ pub(crate) struct Gpu {
     last_launched: Mutex<Option<&'static str>>,
     workspaces: Mutex<Workspaces>,
     sum_slots: Mutex<SumSlots>,
+    copy_memory: CopyMemory,
 }
 
 /// A kernel that is loaded, or is being loaded by whoever holds the lock.
@@ -60,6 +62,7 @@ impl Gpu {
             last_launched: Mutex::default(),
             workspaces: Mutex::default(),
             sum_slots: Mutex::default(),
+            copy_memory: CopyMemory::default(),
         }));
         open.insert(ordinal, gpu);
         Ok(gpu)
@@ -109,6 +112,11 @@ impl Gpu {
     /// Sees to it that the next launch need not allocate.
     pub(super) fn reserve_workspaces(&self) -> Result<(), Failure> {
         self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).reserve(self)
+    }
+
+    /// What plans share for copies of operands.
+    pub(super) fn copy_memory(&self) -> &CopyMemory {
+        &self.copy_memory
     }
 
     pub(super) fn arch(&self) -> Arch {

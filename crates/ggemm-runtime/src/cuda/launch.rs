@@ -14,6 +14,7 @@ use super::code::CodeOrigin;
 use super::gpu::Gpu;
 use super::kernel::LoadedKernel;
 use super::memory::{self, Access, DeviceSlice};
+use super::realign::Copies;
 use super::stream::Stream;
 use super::sum_slots::READY_BYTES;
 use super::tensor_map::TensorMap;
@@ -48,6 +49,8 @@ pub(crate) struct CudaPlan {
     contraction: Contraction,
     selection: Selection,
     preferred: Launch,
+    /// What the preferred variant multiplies in place of operands whose rows it cannot address.
+    copies: Option<Copies>,
     /// For tensors at addresses that the preferred variant does not take; loaded when such a tensor first comes.
     fallback: Arc<Mutex<Option<Launch>>>,
     checked: bool,
@@ -62,9 +65,11 @@ impl CudaPlan {
         checked: bool,
     ) -> Result<Self, Error> {
         let contraction = problem.contraction();
-        let preferred = Launch::new(gpu, selection.preferred().variant, &contraction)?;
-        let problem = problem.clone();
-        Ok(CudaPlan { gpu, problem, contraction, selection, preferred, fallback: Arc::default(), checked })
+        let Candidate { variant, realigned, .. } = selection.preferred();
+        let preferred = Launch::new(gpu, variant, &realigned.product(&contraction))?;
+        let copies = Copies::new(gpu, realigned, &contraction)?;
+        let (problem, fallback) = (problem.clone(), Arc::default());
+        Ok(CudaPlan { gpu, problem, contraction, selection, preferred, copies, fallback, checked })
     }
 
     /// Where the preferred kernel's machine code came from.
@@ -139,8 +144,6 @@ impl CudaPlan {
     /// # Safety
     /// The addresses are valid as [`Plan::run_raw`](crate::Plan::run_raw) says.
     unsafe fn launch(&self, stream: &Stream, args: RawArgs) -> Result<(), Error> {
-        let addresses = [args.lhs, args.rhs, args.out];
-        let candidate = self.selection.for_addresses(&addresses).ok_or_else(|| self.misaligned(args))?;
         let (mut operands, mut scales) = ([args.lhs, args.rhs], args.scales);
         if self.contraction.operands_exchanged {
             operands.reverse();
@@ -148,13 +151,31 @@ impl CudaPlan {
         }
         let [a, b] = operands;
         let pointers = Pointers { a, b, d: args.out, groups: args.groups, scales };
+        let candidate = self.candidate(stream, pointers)?.ok_or_else(|| self.misaligned(args))?;
         if ptr::eq(candidate.variant, self.selection.preferred().variant) {
-            // SAFETY: the caller's promise, and the variant takes these addresses.
-            return unsafe { self.preferred.enqueue(self.gpu, stream, |operand| pointers.of(operand)) };
+            let Some(copies) = &self.copies else {
+                // SAFETY: the caller's promise, and the variant takes these addresses.
+                return unsafe { self.preferred.enqueue(self.gpu, stream, |operand| pointers.of(operand)) };
+            };
+            return memory::ordered(stream, [copies.used()], || {
+                // SAFETY: the caller's promise, and the stream is ordered with all that use the copies' memory.
+                let pointers = unsafe { copies.enqueue(self.gpu, stream, pointers)? };
+                // SAFETY: as above.
+                unsafe { self.preferred.enqueue(self.gpu, stream, |operand| pointers.of(operand)) }
+            });
         }
         let fallback = self.fallback(candidate)?;
         // SAFETY: as above.
         unsafe { fallback.enqueue(self.gpu, stream, |operand| pointers.of(operand)) }
+    }
+
+    /// The variant for these addresses on this stream. Another framework's capture may be replayed whenever that likes, and
+    /// nothing orders it with the other users of the copies' memory: there none are made.
+    fn candidate(&self, stream: &Stream, pointers: Pointers) -> Result<Option<Candidate>, Error> {
+        if self.copies.is_some() && stream.is_foreign() && stream.is_capturing()? {
+            return self.selection.fallback().map(Some).ok_or(Error::ForeignCapture);
+        }
+        Ok(self.selection.for_addresses(&[pointers.a, pointers.b, pointers.d]))
     }
 
     fn fallback(&self, candidate: Candidate) -> Result<Launch, Error> {
@@ -168,12 +189,16 @@ impl CudaPlan {
 
     /// The only variant there is was given tensors at addresses that it does not take.
     fn misaligned(&self, args: RawArgs) -> Error {
-        let variant = self.selection.preferred().variant;
-        let needed = variant.contract().alignment;
+        let preferred = self.selection.preferred();
+        let (variant, [mut lhs_needed, mut rhs_needed, out_needed]) = (preferred.variant, preferred.alignments());
+        if self.contraction.operands_exchanged {
+            std::mem::swap(&mut lhs_needed, &mut rhs_needed);
+        }
         let [lhs, rhs, out] = self.problem.tensors();
-        let named = [(lhs.name, args.lhs), (rhs.name, args.rhs), (out.name, args.out)];
-        let off = named.into_iter().find(|(_, address)| !address.is_multiple_of(u64::from(needed.max(1))));
-        let (argument, address) = off.unwrap_or((out.name, args.out));
+        let named =
+            [(lhs.name, args.lhs, lhs_needed), (rhs.name, args.rhs, rhs_needed), (out.name, args.out, out_needed)];
+        let off = named.into_iter().find(|(_, address, needed)| !address.is_multiple_of(u64::from((*needed).max(1))));
+        let (argument, address, needed) = off.unwrap_or((out.name, args.out, out_needed));
         Error::AddressAlignment { variant: variant.name(), argument, address, needed }
     }
 }
@@ -209,12 +234,13 @@ struct MapArgument {
     map: TensorMap,
 }
 
+/// Where a contraction's tensors are.
 #[derive(Clone, Copy, Debug)]
-struct Pointers {
-    a: u64,
-    b: u64,
+pub(super) struct Pointers {
+    pub(super) a: u64,
+    pub(super) b: u64,
     d: u64,
-    groups: u64,
+    pub(super) groups: u64,
     scales: [u64; 2],
 }
 

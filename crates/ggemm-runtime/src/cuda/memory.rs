@@ -102,6 +102,10 @@ impl DeviceMemory {
         self.address
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Overwrites elements from the start, and waits for it.
     pub(crate) fn write<T: Element>(self: &Arc<Self>, elements: &[T]) -> Result<(), Error> {
         let stream = self.gpu.own_stream()?;

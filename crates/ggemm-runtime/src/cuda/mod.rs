@@ -9,6 +9,9 @@
 //! that used it, and whatever uses it next waits for them where it must: a reader for the last writer, a writer for all.
 //! So several streams and threads may share buffers, and what a copy to the host returns is what the last call wrote.
 //! Memory that is not ggemm's own ([`View::from_device`](crate::View::from_device)) is the caller's to order.
+//!
+//! Plans that copy operands first ([`Planner::copy_limit`](crate::Planner::copy_limit)) share memory for the copies, and
+//! their runs are ordered as users of one buffer are.
 
 mod attributes;
 mod capturing;
@@ -23,6 +26,7 @@ mod launch;
 mod memory;
 pub(crate) mod probe;
 mod quantize;
+mod realign;
 mod stream;
 mod sum_slots;
 mod tensor_map;

@@ -1,6 +1,8 @@
 //! Between the caller's memory and the interpreter's, bit for bit.
 
 use ggemm_codegen::interp::{Buffer, ElementKind, Memory};
+use ggemm_codegen::kernels::realign::{RealignTask, Which};
+use ggemm_codegen::launch;
 use ggemm_codegen::{Contraction, Dtype, TensorShape};
 use half::{bf16, f16};
 
@@ -89,6 +91,21 @@ fn copy(view: &View<'_>, len: usize) -> Result<Vec<u64>, Error> {
         bits.extend(view.as_slice::<T>().unwrap_or_default().iter().take(len).map(|element| element.into_bits()));
     });
     Ok(bits)
+}
+
+/// What a launch that copies an operand works on: the operand, and its copy of NaN.
+pub(super) fn of_copy(task: &RealignTask, memory: &Memory) -> Memory {
+    let source = if task.which() == Which::A { &memory.a } else { &memory.b };
+    let elements = task.copy_bytes() / task.copy().dtype.size_bytes() as usize;
+    let copy = Buffer::poisoned(ElementKind::Float(task.copy().dtype), elements);
+    let others = vec![(launch::Operand::Source, source.clone()), (launch::Operand::Elements(0), copy)];
+    Memory::of(others, memory.groups.clone())
+}
+
+/// The copy that it left, as a product's operand.
+pub(super) fn copied(pass: Memory) -> Buffer {
+    let copy = pass.others.into_iter().find(|(operand, _)| *operand == launch::Operand::Elements(0));
+    copy.map_or_else(|| Buffer::from_bits(ElementKind::Float(Dtype::F32), Vec::new()), |(_, copy)| copy)
 }
 
 /// Copies back the elements that the kernel wrote, and no other.

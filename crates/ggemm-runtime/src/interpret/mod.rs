@@ -3,6 +3,7 @@
 //!
 //! The kernel works on copies of the tensors that hold exactly what the problem spans. So an access outside is a finding
 //! even where the caller's memory goes on, and the caller's output changes only once the kernel has come to a good end.
+//! Where the plan copies operands to aligned rows first, the kernels that do so are interpreted as well.
 //! Copies lie at addresses as aligned as a GPU's allocations are, whatever the alignment of the caller's slices.
 
 mod memory;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use ggemm_codegen::interp;
 use ggemm_codegen::ir::Kernel;
+use ggemm_codegen::kernels::realign::{self, RealignTask, Which};
 use ggemm_codegen::{Arch, Contraction, Problem, ValidSpec, kernels};
 
 pub use ggemm_codegen::interp::{Finding, FindingKind, Policy, Settings, Statistics};
@@ -18,7 +20,7 @@ pub use ggemm_codegen::interp::{Finding, FindingKind, Policy, Settings, Statisti
 use crate::args::Args;
 use crate::error::Error;
 use crate::groups::{self, Runs};
-use crate::select::Variant;
+use crate::select::Candidate;
 
 /// Which GPU's kernels are interpreted, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +44,19 @@ impl Default for Interpretation {
 pub(crate) struct InterpretedPlan {
     problem: Problem,
     contraction: Contraction,
+    /// Copies that are made before, and what is multiplied then.
+    copies: Vec<(RealignTask, Arc<Kernel>)>,
+    product: Contraction,
     kernel: Arc<Kernel>,
     settings: Settings,
     checked: bool,
 }
 
 impl InterpretedPlan {
-    /// Builds the kernel of `variant`, which was selected for the interpretation's architecture.
+    /// Builds the kernels of `candidate`, which was selected for the interpretation's architecture.
     pub(crate) fn new(
         problem: &Problem,
-        variant: &Variant,
+        Candidate { variant, realigned, .. }: Candidate,
         interpretation: Interpretation,
         checked: bool,
     ) -> Result<Self, Error> {
@@ -60,9 +65,16 @@ impl InterpretedPlan {
             let rules: Vec<String> = violations.iter().map(ToString::to_string).collect();
             Error::UnreadableKernel { set: variant.set(), kernel: variant.name(), reason: rules.join("; ") }
         })?;
+        let contraction = problem.contraction();
+        let with_kernel = |task: RealignTask| {
+            let kernel = Arc::new(realign::build(task.spec()));
+            (task, kernel)
+        };
         Ok(InterpretedPlan {
             problem: problem.clone(),
-            contraction: problem.contraction(),
+            copies: realigned.tasks(&contraction).map(with_kernel).collect(),
+            product: realigned.product(&contraction),
+            contraction,
             kernel: Arc::new(kernels::build(&spec)),
             settings,
             checked,
@@ -76,13 +88,39 @@ impl InterpretedPlan {
             Runs::checked(&self.problem, groups::values(&args.groups))?;
         }
         let mut memory = memory::load(&self.contraction, &args)?;
+        let mut before = Statistics::default();
+        for (task, kernel) in &self.copies {
+            before = sum(before, self.copy(task, kernel, &mut memory)?);
+        }
         let d = &self.contraction.d;
         let elements = (d.groups * d.rows * d.cols).max(1) as f64;
         let mut watch = Progress { report: progress, elements };
-        let statistics = interp::run_observed(&self.kernel, &self.contraction, &mut memory, self.settings, &mut watch)
+        let statistics = interp::run_observed(&self.kernel, &self.product, &mut memory, self.settings, &mut watch)
             .map_err(Error::Finding)?;
         memory::store(&memory.d, args.out);
+        Ok(sum(before, statistics))
+    }
+
+    /// Copies an operand to aligned rows, which take its place.
+    fn copy(&self, task: &RealignTask, kernel: &Kernel, memory: &mut interp::Memory) -> Result<Statistics, Error> {
+        let arguments = kernel.contract.params.iter().map(|p| task.argument(p.role)).collect();
+        let mut pass = memory::of_copy(task, memory);
+        let statistics = interp::run_with(kernel, arguments, &mut pass, self.settings).map_err(Error::Finding)?;
+        let copy = memory::copied(pass);
+        match task.which() {
+            Which::A => memory.a = copy,
+            Which::B => memory.b = copy,
+        }
         Ok(statistics)
+    }
+}
+
+/// What two launches did.
+fn sum(a: Statistics, b: Statistics) -> Statistics {
+    Statistics {
+        statements: a.statements + b.statements,
+        landed: a.landed + b.landed,
+        barriers: a.barriers + b.barriers,
     }
 }
 

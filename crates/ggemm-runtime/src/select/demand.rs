@@ -190,17 +190,20 @@ pub(super) struct Demand {
     pub(super) contraction: Contraction,
     operation: Operation,
     scaling: Scaling,
-    alignment: u32,
     batch_invariant: bool,
 }
 
 impl Demand {
     pub(super) fn new(problem: &Problem, arch: Arch, rule: Rule) -> Self {
         let contraction = problem.contraction();
-        let alignment = contraction.stride_alignment();
         let batch_invariant = rule == Rule::BatchInvariant;
         let Problem { operation, scaling, .. } = *problem;
-        Demand { arch, contraction, operation, scaling, alignment, batch_invariant }
+        Demand { arch, contraction, operation, scaling, batch_invariant }
+    }
+
+    /// The same of other tensors.
+    pub(super) fn of(&self, contraction: Contraction) -> Self {
+        Demand { contraction, ..*self }
     }
 
     /// The variants that are for this kind of product.
@@ -212,7 +215,7 @@ impl Demand {
     /// Whether `variant`, which is of the family, can compute the problem.
     pub(super) fn met_by(&self, variant: &Variant) -> bool {
         variant.runs_on(self.arch)
-            && self.strides_unmet(variant.contract().alignment).is_none()
+            && self.strides_unmet(variant.contract().alignments()).is_none()
             && self.maps_unmet(variant.contract()).is_none()
             && self.is_even(variant.spec())
             && self.is_exact(variant.spec())
@@ -243,7 +246,7 @@ impl Demand {
 
     /// The first demand that a kernel of this spec does not meet; of one that is not baked, there is no contract.
     pub(super) fn unmet(&self, spec: &KernelSpec, contract: Option<&Contract>) -> Option<Unmet> {
-        let alignment = contract.map_or_else(|| spec.copy.required_alignment(spec.operand), |c| c.alignment);
+        let alignment = contract.map_or_else(|| spec.required_alignment(), Contract::alignments);
         let uneven = || {
             let (dimension, value) = self.reduction();
             (!self.is_even(spec)).then_some(Unmet::EvenReduction { block: spec.tile.k, dimension, value })
@@ -300,12 +303,11 @@ impl Demand {
         Some(Unmet::Target { arch: self.arch, violations })
     }
 
-    fn strides_unmet(&self, needed: u32) -> Option<Unmet> {
-        if self.alignment >= needed {
-            return None;
-        }
+    /// `needed`: of rows of operands, and of rows of D.
+    fn strides_unmet(&self, [operands, d]: [u32; 2]) -> Option<Unmet> {
         let c = &self.contraction;
-        let shape = [&c.a, &c.b, &c.d].into_iter().find(|t| t.stride_alignment() < needed)?;
+        let tensors = [(&c.a, operands), (&c.b, operands), (&c.d, d)];
+        let (shape, needed) = tensors.into_iter().find(|(t, needed)| t.stride_alignment() < *needed)?;
         let TensorShape { name: tensor, dtype, groups, row_stride, group_stride, .. } = *shape;
         let alone = TensorShape { groups: 1, ..*shape };
         let (what, stride) = if groups > 1 && alone.stride_alignment() >= needed {

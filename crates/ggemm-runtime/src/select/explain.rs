@@ -4,8 +4,9 @@ use std::fmt;
 
 use ggemm_codegen::{Arch, Problem};
 
-use super::demand::{Demand, Unmet};
+use super::demand::Unmet;
 use super::variant::{self, ReadSet, Variant};
+use super::ways::Ways;
 use super::{Candidate, Rule, Selection, Tuned};
 use crate::error::Error;
 
@@ -29,17 +30,20 @@ impl Explanation {
         problem: &Problem,
         arch: Arch,
         rule: Rule,
+        copy_limit: usize,
     ) -> Result<Self, Error> {
-        let selection = Selection::new(sets, tuned, problem, arch, rule)?;
+        let selection = Selection::new(sets, tuned, problem, arch, rule, copy_limit)?;
         let weighed = rule.weighed(problem);
-        let demand = Demand::new(&weighed, arch, rule);
-        let calibration = tuned.calibration(sets, &weighed, &demand)?;
+        let ways = Ways::new(&weighed, arch, rule, copy_limit);
+        let calibration = tuned.calibration(sets, &weighed, &ways.direct)?;
         let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
-        for variant in variant::of_family(sets, demand.family())? {
-            let outdone = || (!variant.runs_on(arch)).then_some(Unmet::Outdone { arch });
-            match demand.unmet(variant.spec(), Some(variant.contract())).or_else(outdone) {
-                None => candidates.push(Candidate::new(variant, &demand, calibration.as_ref())),
-                Some(unmet) => left_out.push((variant, unmet)),
+        for variant in variant::of_family(sets, ways.direct.family())? {
+            match ways.candidate(variant) {
+                Some(candidate) => candidates.push(candidate.corrected(calibration.as_ref())),
+                None => {
+                    let unmet = ways.unmet(variant.spec(), Some(variant.contract()));
+                    left_out.push((variant, unmet.unwrap_or(Unmet::Outdone { arch })));
+                }
             }
         }
         // Stable, so that ties stand as the selection decides them.
@@ -78,7 +82,7 @@ impl fmt::Display for Explanation {
         let Explanation { problem, arch, selection, candidates, left_out } = self;
         writeln!(f, "{problem} on {arch}")?;
         write!(f, "chosen: {}", selection.choice())?;
-        let needed = selection.preferred().variant.contract().alignment;
+        let needed = selection.preferred().alignments().into_iter().max().unwrap_or(1);
         match selection.fallback() {
             Some(other) if !std::ptr::eq(other.variant, selection.preferred().variant) => {
                 write!(f, "\nwhere a tensor's address is no multiple of {needed} bytes: {}", other.variant.name())?;
@@ -88,8 +92,7 @@ impl fmt::Display for Explanation {
         }
         write!(f, "\ncandidates:")?;
         for candidate in candidates {
-            let Candidate { variant, prediction, .. } = candidate;
-            write!(f, "\n  {}::{}: {prediction}", variant.set(), variant.name())?;
+            write!(f, "\n  {}::{}: {candidate}", candidate.variant.set(), candidate.variant.name())?;
             if selection.calibrated().is_some() {
                 write!(f, ", {:.1} us corrected", candidate.seconds() * 1e6)?;
             }

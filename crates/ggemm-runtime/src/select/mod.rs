@@ -12,17 +12,18 @@ mod pin;
 mod shipped;
 mod tuned;
 mod variant;
+mod ways;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
-use ggemm_codegen::cost::{self, Prediction};
+use ggemm_codegen::cost::Prediction;
+use ggemm_codegen::kernels::realign::Realigned;
 use ggemm_codegen::{Arch, CopyPath, KernelSpec, Problem};
 
 use crate::error::Error;
 use crate::plan::Choice;
-use demand::Demand;
 
 pub use calibration::Calibrated;
 use calibration::Calibration;
@@ -34,6 +35,7 @@ pub(crate) use tuned::Tuned;
 pub use tuned::Tuning;
 pub(crate) use variant::ReadSet;
 pub use variant::Variant;
+use ways::Ways;
 
 /// What decides beside the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,17 +73,32 @@ impl Rule {
 pub struct Candidate {
     /// The variant.
     pub variant: &'static Variant,
-    /// Its time by the cost model.
+    /// Its time by the cost model, with that of copies.
     pub prediction: Prediction,
     /// What that is to be multiplied by, as measurements of problems nearby say; 1 without any.
     pub correction: f64,
+    /// The operands that it computes on copies of, whose rows are aligned.
+    pub realigned: Realigned,
+}
+
+/// The time by the cost model, and what it is the time of.
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.prediction)?;
+        match self.realigned {
+            Realigned { a: false, b: false } => Ok(()),
+            Realigned { a: true, b: true } => write!(f, ", on copies of A and B"),
+            Realigned { a: true, b: false } => write!(f, ", on a copy of A"),
+            Realigned { a: false, b: true } => write!(f, ", on a copy of B"),
+        }
+    }
 }
 
 impl Candidate {
-    fn new(variant: &'static Variant, demand: &Demand, calibration: Option<&Calibration>) -> Self {
-        let prediction = cost::predict(variant.spec(), variant.contract(), &demand.contraction, demand.arch);
-        let correction = calibration.map_or(1.0, |calibration| calibration.of(variant.spec()));
-        Candidate { variant, prediction, correction }
+    /// With the correction that measurements nearby say.
+    fn corrected(self, calibration: Option<&Calibration>) -> Self {
+        let correction = calibration.map_or(1.0, |calibration| calibration.of(self.variant.spec()));
+        Candidate { correction, ..self }
     }
 
     /// The time that is expected of one launch, in seconds: the prediction, corrected.
@@ -89,15 +106,26 @@ impl Candidate {
         self.prediction.seconds * self.correction
     }
 
+    /// The alignments in bytes that the addresses of A, B and D must have: none of what is copied.
+    pub(crate) fn alignments(&self) -> [u32; 3] {
+        let [operands, d] = self.variant.contract().alignments();
+        let of = |is_copied: bool| if is_copied { self.variant.spec().operand.size_bytes() } else { operands };
+        [of(self.realigned.a), of(self.realigned.b), d]
+    }
+
     /// Whether it comes before another. Ties stay with what was there first: an earlier set, an earlier place.
     fn beats(&self, other: &Option<Candidate>) -> bool {
         other.as_ref().is_none_or(|other| self.order(other).is_lt())
     }
 
-    /// The fastest first; a plain variant only where no other will do, whatever is expected.
+    /// The fastest first; one whose threads move operands or D, or that needs copies, only where no other will do, whatever
+    /// is expected.
     fn order(&self, other: &Candidate) -> Ordering {
-        let plain = |c: &Candidate| c.variant.spec().copy == CopyPath::Plain;
-        plain(self).cmp(&plain(other)).then(self.seconds().total_cmp(&other.seconds()))
+        let for_any_rows = |c: &Candidate| {
+            let spec = c.variant.spec();
+            spec.copy == CopyPath::Plain || spec.d_by_threads || c.realigned != Realigned::NONE
+        };
+        for_any_rows(self).cmp(&for_any_rows(other)).then(self.seconds().total_cmp(&other.seconds()))
     }
 }
 
@@ -126,22 +154,24 @@ impl Selection {
         problem: &Problem,
         arch: Arch,
         rule: Rule,
+        copy_limit: usize,
     ) -> Result<Self, Error> {
         let weighed = rule.weighed(problem);
-        let demand = Demand::new(&weighed, arch, rule);
+        let ways = Ways::new(&weighed, arch, rule, copy_limit);
+        let demand = &ways.direct;
         if let Rule::Pinned(spec) = rule {
-            let preferred = Candidate::new(pin::find(sets, spec, problem, &demand)?, &demand, None);
+            let preferred = pin::find(sets, spec, problem, &ways)?;
             let (tuning, calibrated) = (None, None);
             return Ok(Selection { rule, preferred, tuning, calibrated, next: None, fallback: None, candidates: 1 });
         }
-        let calibration = tuned.calibration(sets, &weighed, &demand)?;
+        let calibration = tuned.calibration(sets, &weighed, demand)?;
         let calibrated = calibration.as_ref().map(Calibration::said);
         let (mut best, mut next, mut fallback) = (None, None, None);
         let mut candidates = 0;
-        for variant in variant::of_family(sets, demand.family())?.filter(|v| demand.met_by(v)) {
-            let candidate = Candidate::new(variant, &demand, calibration.as_ref());
+        let able = variant::of_family(sets, demand.family())?.filter_map(|v| ways.candidate(v));
+        for candidate in able.map(|candidate| candidate.corrected(calibration.as_ref())) {
             candidates += 1;
-            if takes_any_alignment(variant) && candidate.beats(&fallback) {
+            if takes_any_alignment(&candidate) && candidate.beats(&fallback) {
                 fallback = Some(candidate);
             }
             if candidate.beats(&best) {
@@ -160,15 +190,15 @@ impl Selection {
                 false => Error::NoVariant { problem: problem_text, arch },
             });
         };
-        let Some((measured, tuning)) = tuned.choose(sets, &weighed, &demand)? else {
+        let Some((measured, tuning)) = tuned.choose(sets, &weighed, &ways)? else {
             let (preferred, tuning) = (predicted, None);
             return Ok(Selection { rule, preferred, tuning, calibrated, next, fallback, candidates });
         };
-        if !std::ptr::eq(measured, predicted.variant) {
+        if !std::ptr::eq(measured.variant, predicted.variant) {
             next = Some(predicted);
         }
-        let preferred = Candidate::new(measured, &demand, calibration.as_ref());
-        Ok(Selection { rule, preferred, tuning: Some(tuning), calibrated, next, fallback, candidates })
+        let (preferred, tuning) = (measured.corrected(calibration.as_ref()), Some(tuning));
+        Ok(Selection { rule, preferred, tuning, calibrated, next, fallback, candidates })
     }
 
     /// The best variant, for tensors whose addresses are as aligned as it needs.
@@ -188,14 +218,14 @@ impl Selection {
 
     /// The best variant that takes tensors at any address; `None` where a variant is pinned that does not.
     pub fn fallback(&self) -> Option<Candidate> {
-        self.fallback.or_else(|| takes_any_alignment(self.preferred.variant).then_some(self.preferred))
+        self.fallback.or_else(|| takes_any_alignment(&self.preferred).then_some(self.preferred))
     }
 
-    /// The variant for tensors at these addresses (the operands' and the output's); `None` where the pinned variant
+    /// The variant for tensors at these addresses (those of the contraction: A, B and D); `None` where the pinned variant
     /// needs more alignment than they have.
     pub fn for_addresses(&self, addresses: &[u64]) -> Option<Candidate> {
-        let needed = u64::from(self.preferred.variant.contract().alignment.max(1));
-        let aligned = addresses.iter().all(|address| address.is_multiple_of(needed));
+        let needed = self.preferred.alignments().map(|needed| u64::from(needed.max(1)));
+        let aligned = addresses.iter().zip(needed).all(|(address, needed)| address.is_multiple_of(needed));
         if aligned { Some(self.preferred) } else { self.fallback() }
     }
 
@@ -205,9 +235,12 @@ impl Selection {
     }
 }
 
-/// No more than the elements' own.
-fn takes_any_alignment(variant: &Variant) -> bool {
-    variant.contract().alignment <= variant.spec().operand.size_bytes()
+/// No more than the elements' own, without copies.
+fn takes_any_alignment(candidate: &Candidate) -> bool {
+    let spec = candidate.variant.spec();
+    let [operands, d] = candidate.variant.contract().alignments();
+    let is_any = operands <= spec.operand.size_bytes() && d <= spec.output.size_bytes();
+    is_any && candidate.realigned == Realigned::NONE
 }
 
 /// The reason in a phrase.
@@ -217,12 +250,12 @@ impl fmt::Display for Selection {
         match rule {
             Rule::Fastest => {}
             Rule::BatchInvariant => write!(f, "batch-invariant, as for G={TYPICAL_GROUPS} M={TYPICAL_ROWS}: ")?,
-            Rule::Pinned(_) => return write!(f, "pinned; {}", preferred.prediction),
+            Rule::Pinned(_) => return write!(f, "pinned; {preferred}"),
         }
         if let Some(tuning) = tuning {
             write!(f, "{tuning}; ")?;
         }
-        write!(f, "{}", preferred.prediction)?;
+        write!(f, "{preferred}")?;
         if let Some(calibrated) = calibrated {
             write!(f, ", {:.1} us when {calibrated}", preferred.seconds() * 1e6)?;
         }

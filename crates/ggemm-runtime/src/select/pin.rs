@@ -4,8 +4,10 @@ use std::fmt;
 
 use ggemm_codegen::{Arch, KernelSpec, Problem};
 
-use super::demand::{Demand, Unmet};
+use super::Candidate;
+use super::demand::Unmet;
 use super::variant::{self, Family, ReadSet, Variant};
+use super::ways::Ways;
 use crate::error::Error;
 
 /// Why a pinned variant cannot compute a problem.
@@ -36,26 +38,25 @@ impl fmt::Display for Instead {
     }
 }
 
-/// The kernel of `spec`, baked or made now, if it can compute the problem.
+/// The kernel of `spec`, baked or made now, if it can compute the problem; on copies of operands where it must.
 pub(super) fn find(
     sets: &[&'static ReadSet],
     spec: KernelSpec,
     problem: &Problem,
-    demand: &Demand,
-) -> Result<&'static Variant, Error> {
+    ways: &Ways,
+) -> Result<Candidate, Error> {
     let baked = variant::of_family(sets, Family::of(&spec))?.find(|v| *v.spec() == spec);
     let baked = match baked {
-        None => made(&spec, demand.arch)?,
+        None => made(&spec, ways.direct.arch)?,
         found => found,
     };
-    let unmet = match (demand.unmet(&spec, baked.map(Variant::contract)), baked) {
-        (None, Some(variant)) => return Ok(variant),
-        (None, None) => Unmet::NotBaked,
-        (Some(unmet), _) => unmet,
-    };
-    let able = variant::of_family(sets, demand.family())?.filter(|v| demand.met_by(v));
+    if let Some(candidate) = baked.and_then(|variant| ways.pinned(variant)) {
+        return Ok(candidate);
+    }
+    let unmet = ways.unmet(&spec, baked.map(Variant::contract)).unwrap_or(Unmet::NotBaked);
+    let able = variant::of_family(sets, ways.direct.family())?.filter(|v| ways.candidate(v).is_some());
     let nearest = able.map(Variant::spec).min_by_key(|able| distance(&spec, able)).copied();
-    Err(Error::Pin(Box::new(PinError { spec, problem: problem.clone(), arch: demand.arch, unmet, nearest })))
+    Err(Error::Pin(Box::new(PinError { spec, problem: problem.clone(), arch: ways.direct.arch, unmet, nearest })))
 }
 
 /// The kernel of a spec that no set holds, where this program can make one and the architecture can run it.

@@ -8,8 +8,9 @@ use ggemm_table::{Entry, Found, Key, Machine, Routing, Store, Table, TableError,
 
 use super::calibration::Calibration;
 use super::demand::Demand;
-use super::shipped;
-use super::variant::{self, ReadSet, Variant};
+use super::variant::{self, ReadSet};
+use super::ways::Ways;
+use super::{Candidate, shipped};
 use crate::error::Error;
 
 /// Where a planner's measured choices come from, and the machine that they must have been measured on.
@@ -51,12 +52,12 @@ impl Tuned {
         &self,
         sets: &[&'static ReadSet],
         problem: &Problem,
-        demand: &Demand,
-    ) -> Result<Option<(&'static Variant, Tuning)>, Error> {
-        let Some(machine) = self.machine(demand) else { return Ok(None) };
+        ways: &Ways,
+    ) -> Result<Option<(Candidate, Tuning)>, Error> {
+        let Some(machine) = self.machine(&ways.direct) else { return Ok(None) };
         let key = Key::new(problem, self.routing);
         for entry in self.tables().filter_map(|table| table.get(machine, &key)) {
-            if let Some(choice) = fitting(sets, demand, entry)? {
+            if let Some(choice) = fitting(sets, ways, entry)? {
                 return Ok(Some(choice));
             }
         }
@@ -87,15 +88,11 @@ impl Tuned {
 }
 
 /// The fastest of an entry's variants that a set holds and that can compute the problem, with what was measured.
-fn fitting(
-    sets: &[&'static ReadSet],
-    demand: &Demand,
-    entry: &Entry,
-) -> Result<Option<(&'static Variant, Tuning)>, Error> {
+fn fitting(sets: &[&'static ReadSet], ways: &Ways, entry: &Entry) -> Result<Option<(Candidate, Tuning)>, Error> {
     for &Timing { variant: spec, microseconds } in entry.timings() {
-        let able = |v: &&'static Variant| *v.spec() == spec && demand.met_by(v);
-        if let Some(variant) = variant::of_family(sets, demand.family())?.find(able) {
-            return Ok(Some((variant, Tuning { microseconds, m: entry.problem.m, routing: entry.routing })));
+        let mut named = variant::of_family(sets, ways.direct.family())?.filter(|v| *v.spec() == spec);
+        if let Some(candidate) = named.find_map(|v| ways.candidate(v)) {
+            return Ok(Some((candidate, Tuning { microseconds, m: entry.problem.m, routing: entry.routing })));
         }
     }
     Ok(None)

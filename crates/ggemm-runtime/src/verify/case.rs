@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use ggemm_codegen::scenario::{Extent, Scenario};
-use ggemm_codegen::{KernelSpec, Operation, Problem, WeightSharing};
+use ggemm_codegen::{KernelSpec, Operation, Problem, RealignSpec, WeightSharing, catalogue};
 
 use crate::buffer::Buffer;
 use crate::error::Error;
@@ -38,7 +38,21 @@ impl Case {
     /// The case of this seed.
     pub fn random(spec: &KernelSpec, seed: u64, extent: Extent) -> Self {
         let drawn = drawn(spec, seed);
-        let scenario = Scenario::any(spec, drawn, extent);
+        Self::of(spec, seed, drawn, Scenario::any(spec, drawn, extent))
+    }
+
+    /// The case of this seed of a kernel that copies operands to aligned rows: a product of such copies, by a variant whose
+    /// D may start anywhere too. `None` where no such product ships.
+    pub fn realigned(spec: &RealignSpec, seed: u64, extent: Extent) -> Option<Self> {
+        let reads = |product: &KernelSpec| product.d_by_threads && product.operand == spec.element();
+        let products: Vec<KernelSpec> = catalogue::shipped().into_iter().filter(reads).collect();
+        let product = products.get(seed as usize % products.len().max(1))?;
+        let drawn = drawn(product, seed ^ 0x0dd0);
+        let scenario = Scenario::any(product, drawn, extent).unaligned(drawn);
+        Some(Self::of(product, seed, drawn, scenario))
+    }
+
+    fn of(spec: &KernelSpec, seed: u64, drawn: u64, scenario: Scenario) -> Self {
         let mut rng = Rng::new(drawn ^ 0x7e57);
         let mut poisoned = (rng.below(4) == 0).then(|| rng.below(scenario.problem.groups));
         // What all groups share would be NaN throughout, and hide everything else.

@@ -29,15 +29,17 @@ pub(super) fn all(arches: &[Arch]) -> Result<Vec<Wanted>, CacheError> {
     for &arch in arches {
         let runs = |kernel: &&BakedKernel| kernel.spec().is_ok_and(|spec| catalogue::for_target(spec, arch).is_some());
         let quantizes = |kernel: &&BakedKernel| kernel.quantize_spec().is_ok_and(|spec| arch.executes(spec.arch()));
-        for kernel in baked::KERNELS.iter().filter(runs).chain(baked::QUANTIZERS.iter().filter(quantizes)) {
+        let realigns = |kernel: &&BakedKernel| kernel.realign_spec().is_ok_and(|spec| arch.executes(spec.arch()));
+        let passes = baked::QUANTIZERS.iter().filter(quantizes).chain(baked::REALIGNERS.iter().filter(realigns));
+        for kernel in baked::KERNELS.iter().filter(runs).chain(passes) {
             wanted.push(Wanted::new(kernel, arch)?);
         }
     }
     Ok(wanted)
 }
 
-/// The kernels that these problems would be computed with on these architectures: for each the one that is chosen, and
-/// the one that takes over where a tensor's address is not aligned enough. Each is there once.
+/// The kernels that these problems would be computed with on these architectures: for each the one that is chosen, those
+/// that make the copies that it reads, and the one that takes over where a tensor's address is not aligned enough. Each is there once.
 pub(super) fn of(problems: &[Problem], arches: &[Arch]) -> Result<Vec<Wanted>, CliError> {
     let planner = Planner::new(Device::cpu());
     let mut wanted: Vec<Wanted> = Vec::new();
@@ -45,10 +47,14 @@ pub(super) fn of(problems: &[Problem], arches: &[Arch]) -> Result<Vec<Wanted>, C
         for problem in problems {
             let selection = planner.select(problem, arch)?;
             for candidate in [Some(selection.preferred()), selection.fallback()].into_iter().flatten() {
-                let kernel = candidate.variant.kernel();
-                let known = |wanted: &Wanted| wanted.arch == arch && std::ptr::eq(wanted.kernel, kernel);
-                if !wanted.iter().any(known) {
-                    wanted.push(Wanted::new(kernel, arch)?);
+                let contraction = problem.contraction();
+                let copies = candidate.realigned.tasks(&contraction);
+                let copying = copies.filter_map(|task| baked::REALIGNERS.find(&task.spec().to_string()));
+                for kernel in copying.chain([candidate.variant.kernel()]) {
+                    let known = |wanted: &Wanted| wanted.arch == arch && std::ptr::eq(wanted.kernel, kernel);
+                    if !wanted.iter().any(known) {
+                        wanted.push(Wanted::new(kernel, arch)?);
+                    }
                 }
             }
         }
@@ -58,7 +64,7 @@ pub(super) fn of(problems: &[Problem], arches: &[Arch]) -> Result<Vec<Wanted>, C
 
 #[cfg(test)]
 mod tests {
-    use ggemm_codegen::QuantizeSpec;
+    use ggemm_codegen::{QuantizeSpec, RealignSpec};
 
     use super::*;
 
@@ -66,7 +72,8 @@ mod tests {
     fn all_is_what_ships_for_an_architecture() {
         for arch in Arch::ALL {
             let quantizers = QuantizeSpec::all().filter(|spec| arch.executes(spec.arch())).count();
-            let shipped = catalogue::shipped_for(arch).len() + quantizers;
+            let realigners = RealignSpec::all().filter(|spec| arch.executes(spec.arch())).count();
+            let shipped = catalogue::shipped_for(arch).len() + quantizers + realigners;
             assert_eq!(all(&[arch]).unwrap().len(), shipped, "{arch}");
         }
     }

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use clap::Args;
 use ggemm_codegen::explain::explain;
 use ggemm_codegen::{
-    Arch, KernelSpec, QuantizeSpec, SpecNameError, ValidSpec, Violation, catalogue, generate, generate_quantizer,
+    Arch, KernelSpec, QuantizeSpec, RealignSpec, SpecNameError, ValidSpec, Violation, catalogue, generate,
+    generate_quantizer, generate_realigner,
 };
 use serde::Serialize;
 
@@ -56,7 +57,7 @@ pub(crate) enum EmitError {
         near: Vec<String>,
     },
     /// A kernel that multiplies nothing.
-    #[error("{name} quantizes, and only products are explained: print its text or its --contract")]
+    #[error("{name} is no product, and only products are explained: print its text or its --contract")]
     NotExplained {
         /// The kernel's name.
         name: String,
@@ -112,15 +113,21 @@ impl EmitArgs {
     /// Prints the kernel.
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
         let quantizer = self.spec.parse::<QuantizeSpec>().ok();
+        let realigner = self.spec.parse::<RealignSpec>().ok();
+        if self.explain && (quantizer.is_some() || realigner.is_some()) {
+            return Err(EmitError::NotExplained { name: self.spec }.into());
+        }
         let kernel = match &quantizer {
-            Some(_) if self.explain => return Err(EmitError::NotExplained { name: self.spec }.into()),
             Some(spec) => match self.target {
                 Some(target) if !target.executes(spec.arch()) => {
                     return Err(EmitError::NoConversion { name: self.spec, target }.into());
                 }
                 _ => generate_quantizer(spec),
             },
-            None => generate(&valid(&self.spec, self.target)?),
+            None => match &realigner {
+                Some(spec) => generate_realigner(spec),
+                None => generate(&valid(&self.spec, self.target)?),
+            },
         };
         let text = if self.contract {
             json(&kernel.contract)?

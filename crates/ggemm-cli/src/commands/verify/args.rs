@@ -28,6 +28,7 @@ pub(super) mod defaults {
 /// may change.
 ///
 /// Kernels that quantize make copies of random sources, which must be the CPU's to the bit.
+/// Kernels that copy operands to aligned rows do so for products of random problems, which must be right.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Only this variant; `*` stands for any letters. May be given more than once

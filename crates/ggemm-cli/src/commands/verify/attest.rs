@@ -78,7 +78,8 @@ impl Provenance {
 /// compiler's version.
 fn baked(spec: &Verified, arch: Arch) -> Result<(CubinHash, (&'static str, String)), VerifyError> {
     let name = spec.to_string();
-    let Some(kernel) = catalogue::KERNELS.find(&name).or_else(|| catalogue::QUANTIZERS.find(&name)) else {
+    let sets = [catalogue::KERNELS, catalogue::QUANTIZERS, catalogue::REALIGNERS];
+    let Some(kernel) = sets.iter().find_map(|set| set.find(&name)) else {
         return Err(VerifyError::NotShipped { name, arch });
     };
     let variant = kernel.name;

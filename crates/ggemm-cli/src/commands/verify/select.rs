@@ -1,6 +1,6 @@
 //! Which variants patterns name.
 
-use ggemm_codegen::{Arch, KernelSpec, QuantizeSpec, catalogue};
+use ggemm_codegen::{Arch, KernelSpec, QuantizeSpec, RealignSpec, catalogue};
 
 use super::error::VerifyError;
 use super::verified::Verified;
@@ -13,7 +13,8 @@ use crate::names::matches;
 pub(super) fn variants(patterns: &[String], arch: Arch) -> Result<Vec<Verified>, CliError> {
     let products = shipped_products(arch).map(Verified::Product);
     let quantizers = QuantizeSpec::all().filter(|s| arch.executes(s.arch())).map(Verified::Quantizer);
-    named(patterns, arch, products.chain(quantizers), Verified::Product)
+    let realigners = RealignSpec::all().filter(|s| arch.executes(s.arch())).map(Verified::Realigner);
+    named(patterns, arch, products.chain(quantizers).chain(realigners), Verified::Product)
 }
 
 /// Those of them that multiply.
@@ -36,8 +37,9 @@ fn named<T: ToString>(
         if variants.iter().any(|(name, _)| matches(pattern, name)) {
             continue;
         }
-        // All quantizers ship: a name of one that is not there is no product's either.
-        if pattern.contains('*') || pattern.parse::<QuantizeSpec>().is_ok() {
+        // All kernels of passes ship: a name of one that is not there is no product's either.
+        let is_pass = pattern.parse::<QuantizeSpec>().is_ok() || pattern.parse::<RealignSpec>().is_ok();
+        if pattern.contains('*') || is_pass {
             return Err(VerifyError::NoMatch { pattern: pattern.clone(), arch }.into());
         }
         let spec = *emit::valid(pattern, Some(arch))?.spec();

@@ -1,8 +1,8 @@
-//! What is verified: a variant that multiplies, or a kernel that quantizes.
+//! What is verified: a variant that multiplies, or a kernel of a pass before products.
 
 use std::fmt;
 
-use ggemm_codegen::{KernelSpec, QuantizeSpec};
+use ggemm_codegen::{KernelSpec, QuantizeSpec, RealignSpec};
 use ggemm_runtime::verify::{Case, Extent, Failure, Fault, Ground, Passed, QuantizeCase, QuantizeFailure};
 use ggemm_runtime::{Error, Mode};
 
@@ -13,6 +13,8 @@ pub(super) enum Verified {
     Product(KernelSpec),
     /// One that quantizes.
     Quantizer(QuantizeSpec),
+    /// One that copies operands to aligned rows, in products of its copies.
+    Realigner(RealignSpec),
 }
 
 impl fmt::Display for Verified {
@@ -20,6 +22,7 @@ impl fmt::Display for Verified {
         match self {
             Verified::Product(spec) => spec.fmt(f),
             Verified::Quantizer(spec) => spec.fmt(f),
+            Verified::Realigner(spec) => spec.fmt(f),
         }
     }
 }
@@ -48,6 +51,10 @@ impl Verified {
             Verified::Product(spec) => {
                 Case::random(spec, seed, extent).check(ground).map_err(|f| Box::new(Failed::from(f)))
             }
+            Verified::Realigner(spec) => match Case::realigned(spec, seed, extent) {
+                Some(case) => case.check(ground).map_err(|f| Box::new(Failed::from(f))),
+                None => Ok(Passed::default()),
+            },
             Verified::Quantizer(spec) => {
                 QuantizeCase::random(spec, seed, extent).check(ground).map_err(|f| Box::new(Failed::from(f)))
             }

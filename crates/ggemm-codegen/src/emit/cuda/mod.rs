@@ -9,6 +9,7 @@ mod hopper;
 mod partial_sums;
 mod prelude;
 mod quantize;
+mod rows;
 mod scalars;
 mod scales;
 mod staging;

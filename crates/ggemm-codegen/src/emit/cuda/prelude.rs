@@ -4,12 +4,13 @@
 use crate::dtype::Dtype;
 use crate::geometry;
 use crate::ir::{
-    Arrive, BulkLoad, BulkStore, ExprKind, FragmentId, FragmentRole, GlobalTile, Kernel, Op, ParamType, Quantize,
+    Arrive, BulkLoad, BulkStore, ExprKind, FragmentId, FragmentRole, GlobalTile, Kernel, Op, ParamType, Quantize, Rows,
 };
 
 const TYPES: &str = include_str!("prelude/types.cuh");
 const WARP: &str = include_str!("prelude/warp.cuh");
 const CP_ASYNC: &str = include_str!("prelude/cp_async.cuh");
+const ALIGNED: &str = include_str!("prelude/aligned.cuh");
 const STAGING: &str = include_str!("prelude/staging.cuh");
 const LDMATRIX: &str = include_str!("prelude/ldmatrix.cuh");
 const MMA_BF16: &str = include_str!("prelude/mma_bf16.cuh");
@@ -20,6 +21,9 @@ const STORE_F32: &str = include_str!("prelude/store_f32.cuh");
 const STORE: &str = include_str!("prelude/store.cuh");
 const STORE_WIDE: &str = include_str!("prelude/store_wide.cuh");
 const ADD: &str = include_str!("prelude/add.cuh");
+const REALIGN: &str = include_str!("prelude/realign.cuh");
+const STORE_ROWS_16BIT: &str = include_str!("prelude/store_rows_16bit.cuh");
+const STORE_ROWS_F32: &str = include_str!("prelude/store_rows_f32.cuh");
 
 /// The files of Hopper's statements, in the order in which they need each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,6 +125,11 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
         Op::CopyTile { .. } | Op::CommitCopies | Op::AwaitCopies { .. } => uses.cp_async = true,
         Op::BeginStaging { .. } | Op::LoadStaging { .. } | Op::StoreStaging { .. } => uses.staging = true,
         Op::LoadMatrix { .. } => uses.ldmatrix = true,
+        Op::Rows(Rows::Realign { .. }) => uses.realign = true,
+        Op::Rows(Rows::StorePanel { from, .. }) => {
+            uses.warp = true;
+            uses.store_rows = Some(kernel.body.shared[from.tile.0 as usize].dtype);
+        }
         Op::StoreTile { from, to, accumulate, paired } => {
             uses.add |= accumulate.is_some();
             uses.store_wide |= stores_eight(kernel, *from, to, *paired);
@@ -151,9 +160,14 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
     hopper.dedup();
 
     let mut files = vec![TYPES];
-    for (used, file) in
-        [(uses.warp, WARP), (uses.cp_async, CP_ASYNC), (uses.staging, STAGING), (uses.ldmatrix, LDMATRIX)]
-    {
+    for (used, file) in [
+        (uses.warp, WARP),
+        (uses.cp_async, CP_ASYNC),
+        (uses.staging || uses.realign, ALIGNED),
+        (uses.staging, STAGING),
+        (uses.realign, REALIGN),
+        (uses.ldmatrix, LDMATRIX),
+    ] {
         if used {
             files.push(file);
         }
@@ -177,6 +191,9 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
     }
     if uses.add {
         files.push(ADD);
+    }
+    if let Some(dtype) = uses.store_rows {
+        files.push(if dtype == Dtype::F32 { STORE_ROWS_F32 } else { STORE_ROWS_16BIT });
     }
     files
 }
@@ -217,6 +234,8 @@ struct Uses {
     warp: bool,
     cp_async: bool,
     staging: bool,
+    realign: bool,
+    store_rows: Option<Dtype>,
     ldmatrix: bool,
     store: Option<Dtype>,
     store_wide: bool,

@@ -4,7 +4,7 @@ use super::addresses::{self, Arithmetic};
 use super::prelude::stores_eight;
 use super::scalars::type_name;
 use super::writer::Writer;
-use super::{hopper, prelude, quantize, scales, staging};
+use super::{hopper, prelude, quantize, rows, scales, staging};
 use crate::geometry::{MMA_K, MMA_M, MMA_N};
 use crate::ir::{
     BinaryOp, Block, Builtin, ExprId, ExprKind, Fragment, FragmentId, FragmentRole, GlobalTile, Node, Op, ParamType,
@@ -166,6 +166,7 @@ fn write_stmt(w: &mut Writer<'_>, stmt: &Stmt) {
         Op::Multiply { accumulator, a, b, slot } => write_multiply(w, *accumulator, *a, *b, *slot),
         Op::StoreTile { from, to, accumulate, paired } => write_store(w, *from, to, *accumulate, *paired),
         Op::Quantize(step) => quantize::write_step(w, step),
+        Op::Rows(step) => rows::write_step(w, step),
         _ => hopper::write_stmt(w, &stmt.op),
     }
 }

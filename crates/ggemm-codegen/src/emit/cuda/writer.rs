@@ -27,6 +27,8 @@ const RESERVED: &[&str] = &[
     "shared_memory",
     "x0",
     "x1",
+    "words",
+    "parts",
     "bool",
     "int",
     "float",

@@ -1,21 +1,20 @@
-//! The copy engine moves tiles: one warp asks it for operands, and each warpgroup for the stores of its panels of D.
+//! The copy engine moves operands: one warp asks it for their tiles.
 
+use super::super::operands::Destination;
 use super::super::walk::Tile;
 use super::exchange::part_of;
 use super::feed::Feed;
-use super::output::Output;
 use super::pipeline::Pipeline;
-use super::roles::{Family, Stage, Transport};
-use super::scales::TileScales;
+use super::roles::{Family, Loads, Stage};
 use super::share::Share;
-use crate::dsl::{Cta, Expr, I32, KernelBuilder, Map, Slot, WarpgroupSums};
+use crate::dsl::{Cta, Expr, I32, KernelBuilder, Map};
 use crate::geometry;
 use crate::spec::KernelSpec;
 
 /// What a family says of its tiles where the copy engine moves them.
 pub(super) trait Mapped<'k>: Family<'k> {
     /// The tensor maps.
-    fn maps(&self) -> [Map; 3];
+    fn maps(&self) -> Vec<Map>;
 
     /// Boxes of A that hold rows of a tile, and the bytes of one, where only those are loaded.
     fn boxes(&self, _k: &mut KernelBuilder<'k>, _tile: &Tile<'k>) -> Option<(Expr<'k, I32, Cta>, u32)> {
@@ -24,39 +23,53 @@ pub(super) trait Mapped<'k>: Family<'k> {
 
     /// Starts the loads of a stage.
     fn load(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, stage: &Stage<'k>);
-
-    /// Starts the store of a panel of D, whose first row and column in the tile are these.
-    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, at: [Expr<'k, I32, Cta>; 2]);
 }
 
-/// Operands as tensor maps, and the parts of their tiles that each CTA of a cluster loads.
-pub(super) struct Maps {
+/// Operands as tensor maps, the parts of their tiles that each CTA of a cluster loads, and where D is.
+pub(super) struct Maps<D> {
     pub(super) a: Map,
     pub(super) b: Map,
-    pub(super) d: Map,
+    pub(super) d: D,
     pub(super) a_share: Share,
     pub(super) b_share: Share,
 }
 
-impl Maps {
-    pub(super) fn all(&self) -> [Map; 3] {
-        [self.a, self.b, self.d]
+/// Where D is: a tensor map, or what threads address.
+pub(super) trait PlaceOfD {
+    /// The map, if it is one.
+    fn map(&self) -> Option<Map>;
+}
+
+impl PlaceOfD for Map {
+    fn map(&self) -> Option<Map> {
+        Some(*self)
     }
 }
 
-/// A ring of stages, and the panels of D.
-pub(super) struct ByCopyEngine {
-    pipeline: Pipeline,
-    output: Output,
+impl PlaceOfD for Destination<'_> {
+    fn map(&self) -> Option<Map> {
+        None
+    }
 }
 
-impl<'k, F: Mapped<'k>> Transport<'k, F> for ByCopyEngine {
+impl<D: PlaceOfD> Maps<D> {
+    pub(super) fn all(&self) -> Vec<Map> {
+        [self.a, self.b].into_iter().chain(self.d.map()).collect()
+    }
+}
+
+/// Who asks the copy engine for a ring of stages.
+pub(super) struct ByCopyEngine {
+    pipeline: Pipeline,
+}
+
+impl<'k, F: Mapped<'k>> Loads<'k, F> for ByCopyEngine {
     fn pipeline(k: &mut KernelBuilder<'k>, spec: &KernelSpec) -> Pipeline {
         Pipeline::filled_by_bytes(k, spec)
     }
 
-    fn declare(k: &mut KernelBuilder<'k>, spec: &KernelSpec, pipeline: &Pipeline) -> Self {
-        ByCopyEngine { pipeline: pipeline.clone(), output: Output::declare(k, spec) }
+    fn declare(_k: &mut KernelBuilder<'k>, _spec: &KernelSpec, pipeline: &Pipeline) -> Self {
+        ByCopyEngine { pipeline: pipeline.clone() }
     }
 
     fn load(&self, k: &mut KernelBuilder<'k>, spec: &KernelSpec, family: &F, feed: &Feed) {
@@ -87,25 +100,5 @@ impl<'k, F: Mapped<'k>> Transport<'k, F> for ByCopyEngine {
             k.comment("The other CTAs may still say that they have read what was loaded for them.");
             ring.drain(k);
         }
-    }
-
-    fn write_out(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        spec: &KernelSpec,
-        family: &F,
-        tile: &Tile<'k>,
-        sums: (WarpgroupSums, Option<&TileScales<'k>>),
-        of: (u32, u32),
-    ) {
-        let store = |k: &mut KernelBuilder<'k>, panel: &Slot, at| family.store(k, tile, panel, at);
-        match spec.swapped {
-            false => self.output.write(k, spec, sums, of, store),
-            true => self.output.write_transposed(k, spec, sums.0, of, tile.group_rows - tile.row, store),
-        }
-    }
-
-    fn finish(&self, k: &mut KernelBuilder<'k>) {
-        self.output.finish(k);
     }
 }

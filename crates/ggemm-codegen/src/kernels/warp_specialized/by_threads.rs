@@ -1,5 +1,5 @@
-//! Threads move tiles, where rows start anywhere and the copy engine cannot address them: a warpgroup reads operands
-//! through its registers, and those that multiply write D themselves.
+//! Threads move operands, where rows start anywhere and the copy engine cannot address them: a warpgroup reads them through
+//! its registers.
 //!
 //! A stage is read in parts of a few pieces a thread. Some parts are always on their way while another is written to
 //! shared memory, across stages too: registers are what hides the latency here.
@@ -8,12 +8,10 @@ use std::ops::Range;
 
 use super::super::operands::Operands;
 use super::super::parameters::Parameters;
-use super::super::walk::Tile;
 use super::feed::Feed;
 use super::pipeline::Pipeline;
-use super::roles::{Family, Transport};
-use super::scales::TileScales;
-use crate::dsl::{Bool, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, StagingFragment, WarpgroupSums};
+use super::roles::{Family, Loads};
+use crate::dsl::{Cta, Expr, GlobalBlock, I32, KernelBuilder, StagingFragment};
 use crate::geometry::{self, THREADS_OF_WARPGROUP};
 use crate::spec::KernelSpec;
 
@@ -21,9 +19,6 @@ use crate::spec::KernelSpec;
 pub(super) trait Addressed<'k>: Family<'k> {
     /// Where operands are.
     fn parameters(&self) -> &Parameters<'k>;
-
-    /// Whether D is added to.
-    fn accumulate(&self) -> Option<Expr<'k, Bool, Grid>>;
 }
 
 /// A ring of stages, and registers for what is on its way there.
@@ -77,7 +72,7 @@ impl ByThreads {
     }
 }
 
-impl<'k, F: Addressed<'k>> Transport<'k, F> for ByThreads {
+impl<'k, F: Addressed<'k>> Loads<'k, F> for ByThreads {
     fn pipeline(k: &mut KernelBuilder<'k>, spec: &KernelSpec) -> Pipeline {
         Pipeline::filled_by_warps(k, spec)
     }
@@ -128,20 +123,4 @@ impl<'k, F: Addressed<'k>> Transport<'k, F> for ByThreads {
             });
         });
     }
-
-    fn write_out(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        spec: &KernelSpec,
-        family: &F,
-        tile: &Tile<'k>,
-        // fp8 operands go by the copy engine alone.
-        (sums, _): (WarpgroupSums, Option<&TileScales<'k>>),
-        _of: (u32, u32),
-    ) {
-        let of_tile = Operands::of(k, spec, family.parameters(), tile);
-        k.store_sums(sums, &of_tile.d, family.accumulate());
-    }
-
-    fn finish(&self, _k: &mut KernelBuilder<'k>) {}
 }

@@ -2,8 +2,8 @@
 //!
 //! [`roles`] says who does what, [`pipeline`] what they hand each other, [`scales`] where those of fp8 operands lie;
 //! [`ragged_rows`] and [`ragged_reduction`] say what is loaded and where it goes ([`swapped_rows`] where operands are
-//! swapped), [`by_copy_engine`] and [`by_threads`] how it gets there; [`exchange`] adds up what the CTAs of a
-//! cluster summed apart, [`partial_sums`] what those of the grid did.
+//! swapped), [`by_copy_engine`] and [`by_threads`] how it gets there, [`output`] and [`output_by_threads`] how sums leave;
+//! [`exchange`] adds up what the CTAs of a cluster summed apart, [`partial_sums`] what those of the grid did.
 
 mod by_copy_engine;
 mod by_threads;
@@ -11,6 +11,7 @@ mod exchange;
 mod feed;
 mod main_loop;
 mod output;
+mod output_by_threads;
 mod partial_sums;
 mod pipeline;
 mod ragged_reduction;

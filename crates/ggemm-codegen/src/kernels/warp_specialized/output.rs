@@ -1,6 +1,8 @@
 //! The way of a warpgroup's sums to D: a panel at a time through shared memory, and from there by the copy engine,
 //! which goes on while the warpgroup is at its next panel or tile.
 
+use super::super::walk::Tile;
+use super::roles::{Family, Writes};
 use super::scales::{ScaleRegisters, TileScales};
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{Cta, Expr, I32, KernelBuilder, SharedTiles, Slot, WarpgroupSums};
@@ -10,6 +12,12 @@ use crate::spec::KernelSpec;
 /// Named barrier of the first warpgroup that writes; the others' follow.
 pub(super) const FIRST_BARRIER: i32 = 1;
 
+/// What a family says of its tiles where the copy engine writes them.
+pub(super) trait MappedOutput<'k>: Family<'k> {
+    /// Starts the store of a panel of D, whose first row and column in the tile are these.
+    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, at: [Expr<'k, I32, Cta>; 2]);
+}
+
 /// The buffers of all warpgroups.
 pub(super) struct Output {
     panels: SharedTiles,
@@ -18,8 +26,8 @@ pub(super) struct Output {
     scales: Option<ScaleRegisters>,
 }
 
-impl Output {
-    pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
+impl<'k, F: MappedOutput<'k>> Writes<'k, F> for Output {
+    fn declare(k: &mut KernelBuilder<'k>, s: &KernelSpec) -> Self {
         let buffers = geometry::output_buffers(s);
         let slots = buffers * geometry::consumers(s);
         let panel = geometry::output_panel(s);
@@ -27,9 +35,33 @@ impl Output {
         Output { panels: k.bulk_tiles("d_panels", s.output, &panel, slots), buffers, scales }
     }
 
+    fn write_out(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        spec: &KernelSpec,
+        family: &F,
+        tile: &Tile<'k>,
+        sums: (WarpgroupSums, Option<&TileScales<'k>>),
+        of: (u32, u32),
+    ) {
+        let store = |k: &mut KernelBuilder<'k>, panel: &Slot, at| family.store(k, tile, panel, at);
+        match spec.swapped {
+            false => self.write(k, spec, sums, of, store),
+            true => self.write_transposed(k, spec, sums.0, of, tile.group_rows - tile.row, store),
+        }
+    }
+
+    /// Nothing may end while its panels are still read.
+    fn finish(&self, k: &mut KernelBuilder<'k>) {
+        let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);
+        k.when(leader, |k| k.elect(|k| k.await_store_reads(0)));
+    }
+}
+
+impl Output {
     /// Writes out what the warpgroup with this index has of the tile, from `row` on.
     /// `store` starts the copy of 64 rows of a panel, whose first row and column in the tile it is told.
-    pub(super) fn write<'k>(
+    fn write<'k>(
         &self,
         k: &mut KernelBuilder<'k>,
         s: &KernelSpec,
@@ -72,7 +104,7 @@ impl Output {
     /// The same where operands are swapped: from a column of the tile on, of which so many `rows` exist.
     ///
     /// Panels without rows are passed over. Each still ends a group of stores, so that groups stay in step with buffers.
-    pub(super) fn write_transposed<'k>(
+    fn write_transposed<'k>(
         &self,
         k: &mut KernelBuilder<'k>,
         s: &KernelSpec,
@@ -112,11 +144,5 @@ impl Output {
                 k.when_else(has_rows, write, |k| k.when(leader, |k| k.elect(|k| k.commit_stores())));
             }
         }
-    }
-
-    /// Nothing may end while its panels are still read.
-    pub(super) fn finish(&self, k: &mut KernelBuilder<'_>) {
-        let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);
-        k.when(leader, |k| k.elect(|k| k.await_store_reads(0)));
     }
 }

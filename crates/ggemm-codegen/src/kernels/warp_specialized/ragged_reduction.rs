@@ -4,19 +4,22 @@
 //! a block of 128, and end in zeros.
 
 use super::super::groups::Groups;
+use super::super::operands::Destination;
 use super::super::parameters::{Extents, Parameters};
 use super::super::walk::{GroupsDivide, Tile, Tiling, Walk};
-use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
+use super::by_copy_engine::{ByCopyEngine, Mapped, Maps, PlaceOfD};
 use super::by_threads::{Addressed, ByThreads};
-use super::roles::{Family, Roles, Stage, Transport};
+use super::output::{MappedOutput, Output};
+use super::output_by_threads::{AddressedOutput, PanelsByThreads, SumsByThreads};
+use super::roles::{Family, Loads, Roles, Stage, Writes};
 use super::scales::{ScaleParameters, first_block};
 use super::share::Share;
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{Bool, Cta, Expr, Grid, I32, KernelBuilder, Map, Slot};
+use crate::dsl::{Bool, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, Map, Slot};
 use crate::dtype::Dtype;
 use crate::ir::{ParamRole, TensorMap};
 use crate::scaling::SCALE_BLOCK;
-use crate::spec::{CopyPath, KernelSpec, Major};
+use crate::spec::{CopyPath, KernelSpec, Major, Ragged};
 
 /// Parameters of the family; `T` says where operands are.
 struct RaggedReduction<'k, T> {
@@ -36,25 +39,34 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     match s.copy {
         CopyPath::Plain => {
             let parameters = Parameters::declare(k, s);
-            write_with::<_, ByThreads>(k, s, parameters, parameters.extents);
+            write_with::<_, ByThreads, SumsByThreads>(k, s, parameters, parameters.extents);
+        }
+        CopyPath::Tma | CopyPath::CpAsync if s.d_by_threads => {
+            let maps = declare_maps(k, s, |k| k.output("d", s.output, ParamRole::D));
+            let d = Destination::declare(k, s, maps.d);
+            let Maps { a, b, a_share, b_share, .. } = maps;
+            write_with::<_, ByCopyEngine, PanelsByThreads>(k, s, Maps { a, b, d, a_share, b_share }, d.extents);
         }
         CopyPath::Tma | CopyPath::CpAsync => {
-            let maps = declare_maps(k, s);
+            let d_cols = 128 / s.output.size_bytes();
+            let d = TensorMap::matrix(s.output, WGMMA_M, d_cols, true);
+            let maps = declare_maps(k, s, |k| k.tensor_map("d", d, ParamRole::D));
             let extents = Extents::declare(k);
-            write_with::<_, ByCopyEngine>(k, s, maps, extents);
+            write_with::<_, ByCopyEngine, Output>(k, s, maps, extents);
         }
     }
 }
 
-fn write_with<'k, T, M>(k: &mut KernelBuilder<'k>, s: &KernelSpec, tensors: T, extents: Extents<'k>)
+fn write_with<'k, T, L, W>(k: &mut KernelBuilder<'k>, s: &KernelSpec, tensors: T, extents: Extents<'k>)
 where
     RaggedReduction<'k, T>: Family<'k>,
-    M: Transport<'k, RaggedReduction<'k, T>>,
+    L: Loads<'k, RaggedReduction<'k, T>>,
+    W: Writes<'k, RaggedReduction<'k, T>>,
 {
     let merge = k.flag("merge_groups", ParamRole::MergeGroups);
     let accumulate = (s.output == Dtype::F32).then(|| k.flag("accumulate", ParamRole::Accumulate));
     let scales = ScaleParameters::declare(k, s, extents);
-    let roles = Roles::<M>::declare(k, s);
+    let roles = Roles::<L, W>::declare(k, s);
     let row_tiles = k.let_("row_tiles_of_each", extents.rows.ceil_div(s.tile.m * s.cluster.m));
     let walk = Walk {
         token_rows: extents.reduction,
@@ -68,7 +80,11 @@ where
     roles.write(k, &RaggedReduction { tensors, groups, accumulate, scales, rows_of_each, walk, major });
 }
 
-fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
+fn declare_maps<'k, D>(
+    k: &mut KernelBuilder<'k>,
+    s: &KernelSpec,
+    d: impl FnOnce(&mut KernelBuilder<'k>) -> D,
+) -> Maps<D> {
     let panel = 128 / s.operand.size_bytes();
     let (a_rows, b_rows) = match s.a_major {
         Major::K => (s.tile.m, s.tile.n),
@@ -79,11 +95,10 @@ fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
         Major::K => TensorMap::matrix(dtype, rows, s.tile.k, false),
         Major::Mn => TensorMap::ragged(dtype, rows, panel),
     };
-    let d_cols = 128 / s.output.size_bytes();
     Maps {
         a: k.tensor_map("a", of_operand(s.operand, a_share.rows), ParamRole::A),
         b: k.tensor_map("b", of_operand(s.b_operand, b_share.rows), ParamRole::B),
-        d: k.tensor_map("d", TensorMap::matrix(s.output, WGMMA_M, d_cols, true), ParamRole::D),
+        d: d(k),
         a_share,
         b_share,
     }
@@ -107,8 +122,8 @@ impl<'k, T> Family<'k> for RaggedReduction<'k, T> {
     }
 }
 
-impl<'k> Mapped<'k> for RaggedReduction<'k, Maps> {
-    fn maps(&self) -> [Map; 3] {
+impl<'k, D: PlaceOfD> Mapped<'k> for RaggedReduction<'k, Maps<D>> {
+    fn maps(&self) -> Vec<Map> {
         self.tensors.all()
     }
 
@@ -128,7 +143,9 @@ impl<'k> Mapped<'k> for RaggedReduction<'k, Maps> {
             }
         }
     }
+}
 
+impl<'k> MappedOutput<'k> for RaggedReduction<'k, Maps<Map>> {
     fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: [Expr<'k, I32, Cta>; 2]) {
         let at = [(tile.col + col).coordinate(), (tile.row + row).coordinate(), tile.group.coordinate()];
         let d = self.tensors.d;
@@ -142,6 +159,22 @@ impl<'k> Mapped<'k> for RaggedReduction<'k, Maps> {
 impl<'k> Addressed<'k> for RaggedReduction<'k, Parameters<'k>> {
     fn parameters(&self) -> &Parameters<'k> {
         &self.tensors
+    }
+}
+
+impl<'k> AddressedOutput<'k> for RaggedReduction<'k, Parameters<'k>> {
+    fn d(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> GlobalBlock<'k> {
+        self.tensors.destination(Ragged::Reduction).of(k, tile)
+    }
+
+    fn accumulate(&self) -> Option<Expr<'k, Bool, Grid>> {
+        self.accumulate
+    }
+}
+
+impl<'k> AddressedOutput<'k> for RaggedReduction<'k, Maps<Destination<'k>>> {
+    fn d(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> GlobalBlock<'k> {
+        self.tensors.d.of(k, tile)
     }
 
     fn accumulate(&self) -> Option<Expr<'k, Bool, Grid>> {

@@ -1,18 +1,21 @@
 //! Ragged rows: forward and grad_x. The groups divide the rows of A and D; each has its own B.
 
 use super::super::groups::Groups;
+use super::super::operands::Destination;
 use super::super::parameters::{Extents, Parameters};
 use super::super::walk::{GroupsDivide, Tile, Tiling, Walk};
-use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
+use super::by_copy_engine::{ByCopyEngine, Mapped, Maps, PlaceOfD};
 use super::by_threads::{Addressed, ByThreads};
-use super::roles::{Family, Roles, Stage, Transport};
+use super::output::{MappedOutput, Output};
+use super::output_by_threads::{AddressedOutput, PanelsByThreads, SumsByThreads};
+use super::roles::{Family, Loads, Roles, Stage, Writes};
 use super::scales::ScaleParameters;
 use super::share::Share;
 use super::swapped_rows::SwappedMaps;
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{Bool, Coordinate, Cta, Expr, Grid, I32, KernelBuilder, Map, Slot};
+use crate::dsl::{Bool, Coordinate, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, Map, Slot};
 use crate::ir::{ParamRole, TensorMap};
-use crate::spec::{CopyPath, KernelSpec, Major};
+use crate::spec::{CopyPath, KernelSpec, Major, Ragged};
 
 /// Parameters of the family; `T` says where operands are.
 pub(super) struct RaggedRows<'k, T> {
@@ -28,29 +31,38 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     match s.copy {
         CopyPath::Plain => {
             let parameters = Parameters::declare(k, s);
-            write_with::<_, ByThreads>(k, s, parameters, parameters.extents);
+            write_with::<_, ByThreads, SumsByThreads>(k, s, parameters, parameters.extents);
         }
         CopyPath::Tma | CopyPath::CpAsync if s.swapped => {
             let maps = SwappedMaps::declare(k, s);
             let extents = Extents::declare(k);
-            write_with::<_, ByCopyEngine>(k, s, maps, extents);
+            write_with::<_, ByCopyEngine, Output>(k, s, maps, extents);
+        }
+        CopyPath::Tma | CopyPath::CpAsync if s.d_by_threads => {
+            let maps = declare_maps(k, s, |k| k.output("d", s.output, ParamRole::D));
+            let d = Destination::declare(k, s, maps.d);
+            let Maps { a, b, a_share, b_share, .. } = maps;
+            write_with::<_, ByCopyEngine, PanelsByThreads>(k, s, Maps { a, b, d, a_share, b_share }, d.extents);
         }
         CopyPath::Tma | CopyPath::CpAsync => {
-            let maps = declare_maps(k, s);
+            let d_cols = 128 / s.output.size_bytes();
+            let d = TensorMap::ragged(s.output, WGMMA_M, d_cols);
+            let maps = declare_maps(k, s, |k| k.tensor_map("d", d, ParamRole::D));
             let extents = Extents::declare(k);
-            write_with::<_, ByCopyEngine>(k, s, maps, extents);
+            write_with::<_, ByCopyEngine, Output>(k, s, maps, extents);
         }
     }
 }
 
-fn write_with<'k, T, M>(k: &mut KernelBuilder<'k>, s: &KernelSpec, tensors: T, extents: Extents<'k>)
+fn write_with<'k, T, L, W>(k: &mut KernelBuilder<'k>, s: &KernelSpec, tensors: T, extents: Extents<'k>)
 where
     RaggedRows<'k, T>: Family<'k>,
-    M: Transport<'k, RaggedRows<'k, T>>,
+    L: Loads<'k, RaggedRows<'k, T>>,
+    W: Writes<'k, RaggedRows<'k, T>>,
 {
     let zero_tail = k.flag("zero_tail", ParamRole::ZeroTail);
     let scales = ScaleParameters::declare(k, s, extents);
-    let roles = Roles::<M>::declare(k, s);
+    let roles = Roles::<L, W>::declare(k, s);
     let walk = Walk {
         token_rows: extents.rows,
         tiling: Tiling::of(s),
@@ -81,15 +93,18 @@ pub(super) fn weights_at<'k>(
     }
 }
 
-fn declare_maps(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Maps {
+fn declare_maps<'k, D>(
+    k: &mut KernelBuilder<'k>,
+    s: &KernelSpec,
+    d: impl FnOnce(&mut KernelBuilder<'k>) -> D,
+) -> Maps<D> {
     let a_share = Share::of(s.tile.m, s.cluster.n);
     let (b_rows, b_cols) = weights_box(s);
     let b_share = Share::of(b_rows, s.cluster.m);
-    let d_cols = 128 / s.output.size_bytes();
     Maps {
         a: k.tensor_map("a", TensorMap::ragged(s.operand, a_share.rows, s.tile.k), ParamRole::A),
         b: k.tensor_map("b", TensorMap::matrix(s.b_operand, b_share.rows, b_cols, true), ParamRole::B),
-        d: k.tensor_map("d", TensorMap::ragged(s.output, WGMMA_M, d_cols), ParamRole::D),
+        d: d(k),
         a_share,
         b_share,
     }
@@ -115,8 +130,8 @@ impl<'k, T> Family<'k> for RaggedRows<'k, T> {
     }
 }
 
-impl<'k> Mapped<'k> for RaggedRows<'k, Maps> {
-    fn maps(&self) -> [Map; 3] {
+impl<'k, D: PlaceOfD> Mapped<'k> for RaggedRows<'k, Maps<D>> {
+    fn maps(&self) -> Vec<Map> {
         self.tensors.all()
     }
 
@@ -127,7 +142,9 @@ impl<'k> Mapped<'k> for RaggedRows<'k, Maps> {
         });
         b_share.load(k, (*b, &stage.b), stage, |_, part| weights_at(self.b_major, tile, stage, part));
     }
+}
 
+impl<'k> MappedOutput<'k> for RaggedRows<'k, Maps<Map>> {
     fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: [Expr<'k, I32, Cta>; 2]) {
         let at = k.ragged(tile.col + col, tile.row + row, tile.group_start, tile.group_rows);
         k.bulk_store(panel, self.tensors.d, &at);
@@ -137,6 +154,22 @@ impl<'k> Mapped<'k> for RaggedRows<'k, Maps> {
 impl<'k> Addressed<'k> for RaggedRows<'k, Parameters<'k>> {
     fn parameters(&self) -> &Parameters<'k> {
         &self.tensors
+    }
+}
+
+impl<'k> AddressedOutput<'k> for RaggedRows<'k, Parameters<'k>> {
+    fn d(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> GlobalBlock<'k> {
+        self.tensors.destination(Ragged::Rows).of(k, tile)
+    }
+
+    fn accumulate(&self) -> Option<Expr<'k, Bool, Grid>> {
+        None
+    }
+}
+
+impl<'k> AddressedOutput<'k> for RaggedRows<'k, Maps<Destination<'k>>> {
+    fn d(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> GlobalBlock<'k> {
+        self.tensors.d.of(k, tile)
     }
 
     fn accumulate(&self) -> Option<Expr<'k, Bool, Grid>> {

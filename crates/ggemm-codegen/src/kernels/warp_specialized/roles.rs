@@ -44,8 +44,8 @@ pub(super) trait Family<'k> {
     fn scales(&self) -> Option<ScaleParameters<'k>>;
 }
 
-/// What moves a family's operands to the ring of stages, and its sums to D.
-pub(super) trait Transport<'k, F>: Sized {
+/// What moves a family's operands to the ring of stages.
+pub(super) trait Loads<'k, F>: Sized {
     /// The ring, and who fills it.
     fn pipeline(k: &mut KernelBuilder<'k>, spec: &KernelSpec) -> Pipeline;
 
@@ -54,6 +54,12 @@ pub(super) trait Transport<'k, F>: Sized {
 
     /// Fills the ring with the operands of each tile that this role is told of.
     fn load(&self, k: &mut KernelBuilder<'k>, spec: &KernelSpec, family: &F, feed: &Feed);
+}
+
+/// What moves a warpgroup's sums to D.
+pub(super) trait Writes<'k, F>: Sized {
+    /// What it needs.
+    fn declare(k: &mut KernelBuilder<'k>, spec: &KernelSpec) -> Self;
 
     /// Writes out what a warpgroup, of this index, has of a tile: from a row of it on, or a column where operands are
     /// swapped.
@@ -68,33 +74,36 @@ pub(super) trait Transport<'k, F>: Sized {
     );
 
     /// Nothing may end while it is still used.
-    fn finish(&self, k: &mut KernelBuilder<'k>);
+    fn finish(&self, _k: &mut KernelBuilder<'k>) {}
 }
 
 /// The roles of a CTA.
-pub(super) struct Roles<'s, T> {
+pub(super) struct Roles<'s, L, W> {
     spec: &'s KernelSpec,
     pipeline: Pipeline,
     main_loop: MainLoop,
-    transport: T,
+    loads: L,
+    writes: W,
     exchange: Option<Exchange>,
     partial_sums: Option<PartialSums>,
     feed: Feed,
 }
 
-impl<'s, T> Roles<'s, T> {
+impl<'s, L, W> Roles<'s, L, W> {
     pub(super) fn declare<'k, F>(k: &mut KernelBuilder<'k>, spec: &'s KernelSpec) -> Self
     where
-        T: Transport<'k, F>,
+        L: Loads<'k, F>,
+        W: Writes<'k, F>,
     {
         k.clusters_of(spec.cluster_ctas());
-        let pipeline = T::pipeline(k, spec);
+        let pipeline = L::pipeline(k, spec);
         let main_loop = MainLoop::declare(k, spec);
         Roles {
             spec,
             partial_sums: PartialSums::declare(k, spec, main_loop.sums()),
             main_loop,
-            transport: T::declare(k, spec, &pipeline),
+            loads: L::declare(k, spec, &pipeline),
+            writes: W::declare(k, spec),
             exchange: Exchange::declare(k, spec),
             feed: Feed::declare(k, spec),
             pipeline,
@@ -105,7 +114,8 @@ impl<'s, T> Roles<'s, T> {
     pub(super) fn write<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F)
     where
         F: Family<'k>,
-        T: Transport<'k, F>,
+        L: Loads<'k, F>,
+        W: Writes<'k, F>,
     {
         self.pipeline.begin(k, self.spec);
         k.comment("What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.");
@@ -120,7 +130,7 @@ impl<'s, T> Roles<'s, T> {
     fn consumer<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, warpgroup: u32)
     where
         F: Family<'k>,
-        T: Transport<'k, F>,
+        W: Writes<'k, F>,
     {
         let first = WARPS_OF_WARPGROUP * warpgroup;
         let budget = geometry::register_budget(self.spec);
@@ -134,7 +144,7 @@ impl<'s, T> Roles<'s, T> {
                     self.together(k, family, &ring, (warpgroup, exchange.as_ref()));
                 }
             }
-            self.transport.finish(k);
+            self.writes.finish(k);
             if let Some(exchange) = exchange {
                 exchange.finish(k);
             }
@@ -153,7 +163,7 @@ impl<'s, T> Roles<'s, T> {
         (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
     ) where
         F: Family<'k>,
-        T: Transport<'k, F>,
+        W: Writes<'k, F>,
     {
         let first = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
         self.feed.each(k, |k, tile| {
@@ -175,7 +185,7 @@ impl<'s, T> Roles<'s, T> {
         (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
     ) where
         F: Family<'k>,
-        T: Transport<'k, F>,
+        W: Writes<'k, F>,
     {
         let turn = warpgroup as i32;
         let next = k.var::<I32, Cta, _>("next", 0);
@@ -213,11 +223,10 @@ impl<'s, T> Roles<'s, T> {
         of: (u32, u32),
         exchange: Option<&ExchangeEnd<'k>>,
     ) where
-        T: Transport<'k, F>,
+        W: Writes<'k, F>,
     {
         let sums = self.main_loop.sums();
-        let write =
-            |k: &mut KernelBuilder<'k>| self.transport.write_out(k, self.spec, family, tile, (sums, scales), of);
+        let write = |k: &mut KernelBuilder<'k>| self.writes.write_out(k, self.spec, family, tile, (sums, scales), of);
         match (exchange, self.partial_sums, tile.piece) {
             (Some(exchange), ..) => exchange.combine(k, self.spec, sums, write),
             (None, Some(partial), Some(piece)) => partial.combine(k, sums, of.0, &piece, write),
@@ -229,7 +238,7 @@ impl<'s, T> Roles<'s, T> {
     fn producers<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F)
     where
         F: Family<'k>,
-        T: Transport<'k, F>,
+        L: Loads<'k, F>,
     {
         let spec = self.spec;
         let [finder, loader] = geometry::producers(spec);
@@ -239,7 +248,7 @@ impl<'s, T> Roles<'s, T> {
             k.role("finder", finder.clone(), RegisterBudget::Launch, |k| self.feed.find(k, spec, family));
         };
         let load = |k: &mut KernelBuilder<'k>, registers: RegisterBudget| {
-            k.role("loader", loader.clone(), registers, |k| self.transport.load(k, spec, family, &self.feed));
+            k.role("loader", loader.clone(), registers, |k| self.loads.load(k, spec, family, &self.feed));
         };
         match geometry::register_budget(spec) {
             None => {

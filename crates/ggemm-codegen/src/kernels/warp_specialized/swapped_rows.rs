@@ -3,6 +3,7 @@
 
 use super::super::walk::Tile;
 use super::by_copy_engine::Mapped;
+use super::output::MappedOutput;
 use super::ragged_rows::{RaggedRows, weights_at, weights_box};
 use super::roles::Stage;
 use crate::dsl::{Cta, Expr, I32, KernelBuilder, Map, Slot};
@@ -35,9 +36,9 @@ impl SwappedMaps {
 }
 
 impl<'k> Mapped<'k> for RaggedRows<'k, SwappedMaps> {
-    fn maps(&self) -> [Map; 3] {
+    fn maps(&self) -> Vec<Map> {
         let SwappedMaps { a, b, d, .. } = self.tensors;
-        [a, b, d]
+        vec![a, b, d]
     }
 
     fn boxes(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>) -> Option<(Expr<'k, I32, Cta>, u32)> {
@@ -57,7 +58,9 @@ impl<'k> Mapped<'k> for RaggedRows<'k, SwappedMaps> {
             });
         }
     }
+}
 
+impl<'k> MappedOutput<'k> for RaggedRows<'k, SwappedMaps> {
     fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: [Expr<'k, I32, Cta>; 2]) {
         let at = k.ragged(tile.col + col, tile.row + row, tile.group_start, tile.group_rows);
         k.bulk_store(panel, self.tensors.d, &at);

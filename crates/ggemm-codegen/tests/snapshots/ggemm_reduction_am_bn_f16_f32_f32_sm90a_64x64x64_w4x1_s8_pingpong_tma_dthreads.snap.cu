@@ -1,0 +1,834 @@
+// ggemm_reduction_am_bn_f16_f32_f32_sm90a_64x64x64_w4x1_s8_pingpong_tma_dthreads
+//
+// d[g] = a[rows of g]ᵀ · b[rows of g], with a [rows, m] and b [rows, n]
+// 384 threads a CTA, 147968 bytes of shared memory, rows aligned to 16 bytes.
+// Written by ggemm 0.1.0. Needs no header; compile with nvcc or NVRTC, C++17.
+
+// ---- types: 16-bit floats are kept as bits, so that no header is needed ----
+using uint16 = unsigned short;
+using uint32 = unsigned int;
+using int64 = long long;
+struct bf16 { uint16 bits; };
+struct f16 { uint16 bits; };
+using f32 = float;
+
+__device__ __forceinline__ int min_of(int a, int b) { return a < b ? a : b; }
+__device__ __forceinline__ int64 min_of(int64 a, int64 b) { return a < b ? a : b; }
+__device__ __forceinline__ int max_of(int a, int b) { return a > b ? a : b; }
+__device__ __forceinline__ int64 max_of(int64 a, int64 b) { return a > b ? a : b; }
+
+// Quotient of non-negative integers, rounded up, without overflow.
+__device__ __forceinline__ int ceil_div(int a, int b) { return a / b + (a % b != 0); }
+
+// ---- the warp: group sizes and lane exchange ----
+constexpr uint32 ALL_LANES = 0xffffffffu;
+
+// Entry `index` of an array of int (or of int64), read through the read-only path.
+__device__ __forceinline__ int64 load_index(const void* array, int index, bool wide) {
+    return wide ? __ldg(static_cast<const int64*>(array) + index)
+                : static_cast<int64>(__ldg(static_cast<const int*>(array) + index));
+}
+
+// The lowest lane in a mask that is not empty.
+__device__ __forceinline__ int first_lane(uint32 mask) { return __ffs(mask) - 1; }
+
+// ---- shared memory by its 32-bit address ----
+__device__ __forceinline__ uint32 shared_address(const void* p) {
+    return static_cast<uint32>(__cvta_generic_to_shared(p));
+}
+
+// ---- roles: warps that do something of their own ----
+
+// The warp's index in its CTA, known to the compiler to be the same in all lanes.
+__device__ __forceinline__ int warp_index() { return __shfl_sync(ALL_LANES, int(threadIdx.x) / 32, 0); }
+
+// True in one lane of the warp, always the same.
+__device__ __forceinline__ bool elect_one() {
+    uint32 elected;
+    asm volatile("{\n"
+                 ".reg .pred elected;\n"
+                 "elect.sync _|elected, %1;\n"
+                 "selp.u32 %0, 1, 0, elected;\n"
+                 "}"
+                 : "=r"(elected)
+                 : "r"(ALL_LANES)
+                 : "memory");
+    return elected != 0;
+}
+
+// Gives back all but N registers of each thread; waits until there are N for each.
+template <int N>
+__device__ __forceinline__ void shrink_registers() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
+}
+
+template <int N>
+__device__ __forceinline__ void grow_registers() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
+}
+
+// `threads` threads meet at the barrier `id`, or pass it without waiting.
+__device__ __forceinline__ void named_barrier_meet(int id, int threads) {
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+__device__ __forceinline__ void named_barrier_pass(int id, int threads) {
+    asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// ---- mbarrier: arrivals and bytes counted in shared memory, phase by phase ----
+__device__ __forceinline__ void mbarrier_init(uint32 barrier, uint32 arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+
+// Makes this thread's initializations visible to the cluster and to the copy engine.
+__device__ __forceinline__ void mbarrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+
+__device__ __forceinline__ void mbarrier_arrive(uint32 barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+// The phase waits for `bytes` bytes on top.
+__device__ __forceinline__ void mbarrier_arrive_expect(uint32 barrier, uint32 bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+__device__ __forceinline__ bool mbarrier_has_ended(uint32 barrier, uint32 parity) {
+    uint32 ended;
+    asm volatile("{\n"
+                 ".reg .pred ended;\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 ended, [%1], %2;\n"
+                 "selp.u32 %0, 1, 0, ended;\n"
+                 "}"
+                 : "=r"(ended)
+                 : "r"(barrier), "r"(parity)
+                 : "memory");
+    return ended != 0;
+}
+
+// Waits for the end of the phase with this parity.
+__device__ __forceinline__ void mbarrier_wait(uint32 barrier, uint32 parity) {
+    while (!mbarrier_has_ended(barrier, parity)) {
+    }
+}
+
+// ---- tensor maps: what the host encoded for the copy engine ----
+struct alignas(64) TensorMap { unsigned char bytes[128]; };
+
+__device__ __forceinline__ void prefetch_tensor_map(const TensorMap& map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
+// ---- bulk loads: a box of a tensor to shared memory, its bytes counted on a barrier ----
+__device__ __forceinline__ void tma_load(uint32 to, const TensorMap& map, uint32 barrier, int c0, int c1) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%3, %4}], [%2];" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(c0), "r"(c1)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_load(uint32 to, const TensorMap& map, uint32 barrier, int c0, int c1, int c2) {
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_load(uint32 to, const TensorMap& map, uint32 barrier, int c0, int c1, int c2, int c3) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_load(uint32 to, const TensorMap& map, uint32 barrier, int c0, int c1, int c2, int c3, int c4) {
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%3, %4, %5, %6, %7}], [%2];" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4)
+                 : "memory");
+}
+
+// ---- wgmma: products of a warpgroup, whose sums nobody may touch until they are waited for ----
+using uint64 = unsigned long long;
+
+// An operand in shared memory: where it starts, and how its panels lie.
+__device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels) {
+    return panels | (address & 0x3ffff) >> 4;
+}
+
+// Orders this thread's accesses to sums before the products that follow.
+__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+
+__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+// Waits until at most N groups are in flight.
+template <int N>
+__device__ __forceinline__ void wgmma_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
+
+// Keeps the compiler from reading sums before the wait above this.
+template <int N>
+__device__ __forceinline__ void wgmma_release(float (&sums)[N][4]) {
+    #pragma unroll
+    for (int j = 0; j < N; ++j) {
+        asm volatile("" : "+f"(sums[j][0]), "+f"(sums[j][1]), "+f"(sums[j][2]), "+f"(sums[j][3])::"memory");
+    }
+}
+
+// ---- f32 to shared memory ----
+__device__ __forceinline__ void store_shared(uint32 to, float x) {
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(x) : "memory");
+}
+
+__device__ __forceinline__ void store_shared(uint32 to, float x0, float x1) {
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(x0), "f"(x1) : "memory");
+}
+
+// ---- words of shared memory ----
+__device__ __forceinline__ void write_word(uint32 to, int value) {
+    asm volatile("st.shared.s32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
+}
+
+__device__ __forceinline__ int read_word(uint32 from) {
+    int value;
+    asm volatile("ld.shared.s32 %0, [%1];" : "=r"(value) : "r"(from) : "memory");
+    return value;
+}
+
+// ---- rows of 32 f32, written to where they may start anywhere: one a lane ----
+struct RowParts {
+    float* at;       // the lane's element in the next row
+    int64 stride;
+    bool exists;
+};
+
+// `left` (any value) elements of a row exist.
+__device__ __forceinline__ RowParts parts_of_rows(float* to, int64 stride, int lane, int left) {
+    return {to + lane, stride, lane < left};
+}
+
+// Writes so many `rows` (any value) of COUNT.
+template <int COUNT>
+__device__ __forceinline__ void store_rows(RowParts& parts, const uint32 (&words)[COUNT], int rows, int) {
+    #pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+        if (parts.exists & (i < rows)) *parts.at = __uint_as_float(words[i]);
+        parts.at += parts.stride;
+    }
+}
+
+// Adds them to what is there, without waiting for it.
+template <int COUNT>
+__device__ __forceinline__ void add_rows(RowParts& parts, const uint32 (&words)[COUNT], int rows, int) {
+    #pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+        if (parts.exists & (i < rows)) atomicAdd(parts.at, __uint_as_float(words[i]));
+        parts.at += parts.stride;
+    }
+}
+
+// Byte offset of a 16-byte piece in one of d_panels, each [64, 32]:
+// rows of 128 bytes, pieces swizzled by row.
+__device__ __forceinline__ uint32 d_panels_piece(uint32 row, uint32 piece) {
+    return row * 128 + (piece ^ row) % 8 * 16;
+}
+
+// d[64, 64] (+)= a[64, 16] · b[64, 16]ᵀ in f16, summed in f32; `keep` adds to what d holds.
+__device__ __forceinline__ void wgmma_m64n64k16_amn_bmn(float (&d)[8][4], uint64 a, uint64 b, bool keep) {
+    asm volatile("{\n"
+                 ".reg .pred keep;\n"
+                 "setp.ne.b32 keep, %34, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
+                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+                 "}, %32, %33, keep, 1, 1, 1, 1;\n"
+                 "}"
+                 : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]),
+                   "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
+                   "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]),
+                   "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]),
+                   "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]),
+                   "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),
+                   "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
+                   "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
+                 : "l"(a), "l"(b), "r"(int(keep)));
+}
+
+extern "C" __global__ void __launch_bounds__(384, 1)
+ggemm_reduction_am_bn_f16_f32_f32_sm90a_64x64x64_w4x1_s8_pingpong_tma_dthreads(
+    const __grid_constant__ TensorMap a,
+    const __grid_constant__ TensorMap b,
+    f32* __restrict__ d,
+    const void* __restrict__ groups,
+    const int group_count,
+    const bool groups_are_ends,
+    const bool groups_are_i64,
+    const int rows,
+    const int cols,
+    const int reduction,
+    const int64 d_row_stride,
+    const int64 d_group_stride,
+    const bool merge_groups,
+    const bool accumulate)
+{
+    const int thread = int(threadIdx.x);
+    const int lane = int(threadIdx.x) % 32;
+    const int warp = warp_index();
+
+    extern __shared__ __align__(1024) unsigned char shared_memory[];
+    const uint32 a_tiles = shared_address(shared_memory);  // 8 x 8192 bytes
+    const uint32 b_tiles = shared_address(shared_memory) + 65536;  // 8 x 8192 bytes
+    const uint32 d_panels = shared_address(shared_memory) + 131072;  // 2 x 8192 bytes
+    const uint32 tile_words = shared_address(shared_memory) + 147456;  // 20 x 16 bytes
+    const uint32 stage_full = shared_address(shared_memory) + 147776;  // 8 barriers of 1 arrivals
+    const uint32 stage_empty = shared_address(shared_memory) + 147840;  // 8 barriers of 4 arrivals
+    const uint32 tile_full = shared_address(shared_memory) + 147904;  // 4 barriers of 1 arrivals
+    const uint32 tile_empty = shared_address(shared_memory) + 147936;  // 4 barriers of 9 arrivals
+
+    float sums[1][8][4];
+
+    const int row_tiles_of_each = ceil_div(rows, 64);
+    const int col_tiles = ceil_div(cols, 64);
+    if (warp == 0) {
+        __syncwarp();
+        if (elect_one()) {
+            #pragma unroll
+            for (int i = 0; i < 8; ++i) {
+                mbarrier_init(stage_full + i * 8, 1);
+            }
+            #pragma unroll
+            for (int i = 0; i < 8; ++i) {
+                mbarrier_init(stage_empty + i * 8, 4);
+            }
+            #pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                mbarrier_init(tile_full + i * 8, 1);
+            }
+            #pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                mbarrier_init(tile_empty + i * 8, 9);
+            }
+            mbarrier_init_fence();
+        }
+        __syncwarp();
+    }
+    __syncthreads();
+    // consumer 0: warps 0 to 3
+    if (warp < 4) {
+        grow_registers<232>();
+        int read_slot = 0;
+        int read_parity = 0;
+        int free_slot = 0;
+        int next = 0;
+        int read_slot_2 = 0;
+        int read_parity_2 = 0;
+        int free_slot_2 = 0;
+        while (true) {
+            const int slot = read_slot_2;
+            mbarrier_wait(tile_full + slot * 8, read_parity_2);
+            read_parity_2 = read_slot_2 == 3 ? 1 - read_parity_2 : read_parity_2;
+            read_slot_2 = read_slot_2 == 3 ? 0 : read_slot_2 + 1;
+            const int group = read_word(tile_words + slot * 5 * 16);
+            const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
+            const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
+            const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
+            const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
+            __syncwarp();
+            if (elect_one()) {
+                mbarrier_arrive(tile_empty + free_slot_2 * 8);
+            }
+            __syncwarp();
+            free_slot_2 = free_slot_2 == 3 ? 0 : free_slot_2 + 1;
+            if (group == -1) break;
+            if (next == 0) {
+                #pragma unroll
+                for (int i = 0; i < 1; ++i) {
+                    #pragma unroll
+                    for (int j = 0; j < 8; ++j) {
+                        sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
+                    }
+                }
+                named_barrier_meet(4, 256);
+                const int whole_blocks = group_rows / 64;
+                const int last_steps = ceil_div(group_rows - whole_blocks * 64, 16);
+                #pragma unroll 1
+                for (int block = 0; block < whole_blocks; ++block) {
+                    const int slot_2 = read_slot;
+                    mbarrier_wait(stage_full + slot_2 * 8, read_parity);
+                    read_parity = read_slot == 7 ? 1 - read_parity : read_parity;
+                    read_slot = read_slot == 7 ? 0 : read_slot + 1;
+                    wgmma_fence();
+                    #pragma unroll
+                    for (int step = 0; step < 4; ++step) {
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            wgmma_m64n64k16_amn_bmn(sums[0], from_a, from_b, true);
+                        }
+                    }
+                    wgmma_commit();
+                    wgmma_wait<1>();
+                    if (block != 0) {
+                        __syncwarp();
+                        if (elect_one()) {
+                            mbarrier_arrive(stage_empty + free_slot * 8);
+                        }
+                        __syncwarp();
+                        free_slot = free_slot == 7 ? 0 : free_slot + 1;
+                    }
+                }
+                // Of the last block, the k16 steps that hold rows.
+                if (last_steps != 0) {
+                    const int slot_2 = read_slot;
+                    mbarrier_wait(stage_full + slot_2 * 8, read_parity);
+                    read_parity = read_slot == 7 ? 1 - read_parity : read_parity;
+                    read_slot = read_slot == 7 ? 0 : read_slot + 1;
+                    #pragma unroll 1
+                    for (int step = 0; step < last_steps; ++step) {
+                        wgmma_fence();
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            wgmma_m64n64k16_amn_bmn(sums[0], from_a, from_b, true);
+                        }
+                        wgmma_commit();
+                    }
+                }
+                named_barrier_pass(5, 256);
+                wgmma_wait<0>();
+                wgmma_release(sums[0]);
+                if (whole_blocks != 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        mbarrier_arrive(stage_empty + free_slot * 8);
+                    }
+                    __syncwarp();
+                    free_slot = free_slot == 7 ? 0 : free_slot + 1;
+                }
+                if (last_steps != 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        mbarrier_arrive(stage_empty + free_slot * 8);
+                    }
+                    __syncwarp();
+                    free_slot = free_slot == 7 ? 0 : free_slot + 1;
+                }
+                const int rows_left = rows - tile_row;
+                const int cols_left = cols - tile_col;
+                {
+                    const int row_of_warp = warp % 4 * 16;
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const float x0 = sums[0][j][2 * half];
+                            const float x1 = sums[0][j][2 * half + 1];
+                            store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        }
+                    }
+                }
+                __syncwarp();
+                {
+                    // The rows that this warp wrote to the panel.
+                    const int row = thread % 128 / 32 * 16;
+                    const int left = rows_left - row;
+                    f32* const to = d + (int64(group) * d_group_stride + int64(tile_row) * d_row_stride + int64(tile_col));
+                    RowParts parts = parts_of_rows(to + row * d_row_stride, d_row_stride, lane, cols_left);
+                    #pragma unroll
+                    for (int j = 0; j < 2; ++j) {
+                        uint32 words[8];
+                        #pragma unroll
+                        for (int i = 0; i < 8; ++i) {
+                            words[i] = read_word(d_panels + d_panels_piece(row + 8 * j + i, lane / 4) + lane % 4 * 4);
+                        }
+                        if (accumulate) {
+                            add_rows(parts, words, left - 8 * j, lane);
+                        } else {
+                            store_rows(parts, words, left - 8 * j, lane);
+                        }
+                    }
+                }
+                // The next panel's sums come where these are read.
+                __syncwarp();
+                {
+                    const int row_of_warp = warp % 4 * 16;
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const float x0 = sums[0][j + 4][2 * half];
+                            const float x1 = sums[0][j + 4][2 * half + 1];
+                            store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        }
+                    }
+                }
+                __syncwarp();
+                {
+                    // The rows that this warp wrote to the panel.
+                    const int row = thread % 128 / 32 * 16;
+                    const int left = rows_left - row;
+                    f32* const to = d + (int64(group) * d_group_stride + int64(tile_row) * d_row_stride + int64(tile_col) + 32LL);
+                    RowParts parts = parts_of_rows(to + row * d_row_stride, d_row_stride, lane, cols_left - 32);
+                    #pragma unroll
+                    for (int j = 0; j < 2; ++j) {
+                        uint32 words[8];
+                        #pragma unroll
+                        for (int i = 0; i < 8; ++i) {
+                            words[i] = read_word(d_panels + d_panels_piece(row + 8 * j + i, lane / 4) + lane % 4 * 4);
+                        }
+                        if (accumulate) {
+                            add_rows(parts, words, left - 8 * j, lane);
+                        } else {
+                            store_rows(parts, words, left - 8 * j, lane);
+                        }
+                    }
+                }
+                // The next panel's sums come where these are read.
+                __syncwarp();
+            } else {
+                const int beyond = read_slot + ceil_div(group_rows, 64);
+                read_parity = (read_parity + beyond / 8) % 2;
+                read_slot = beyond % 8;
+                free_slot = read_slot;
+            }
+            next = 1 - next;
+        }
+    }
+    // consumer 1: warps 4 to 7
+    else if (warp >= 4 && warp < 8) {
+        grow_registers<232>();
+        int read_slot = 0;
+        int read_parity = 0;
+        int free_slot = 0;
+        int next = 0;
+        // The other's turn to multiply ends before it ever began.
+        named_barrier_pass(4, 256);
+        int read_slot_2 = 0;
+        int read_parity_2 = 0;
+        int free_slot_2 = 0;
+        while (true) {
+            const int slot = read_slot_2;
+            mbarrier_wait(tile_full + slot * 8, read_parity_2);
+            read_parity_2 = read_slot_2 == 3 ? 1 - read_parity_2 : read_parity_2;
+            read_slot_2 = read_slot_2 == 3 ? 0 : read_slot_2 + 1;
+            const int group = read_word(tile_words + slot * 5 * 16);
+            const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
+            const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
+            const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
+            const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
+            __syncwarp();
+            if (elect_one()) {
+                mbarrier_arrive(tile_empty + free_slot_2 * 8);
+            }
+            __syncwarp();
+            free_slot_2 = free_slot_2 == 3 ? 0 : free_slot_2 + 1;
+            if (group == -1) break;
+            if (next == 1) {
+                #pragma unroll
+                for (int i = 0; i < 1; ++i) {
+                    #pragma unroll
+                    for (int j = 0; j < 8; ++j) {
+                        sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
+                    }
+                }
+                named_barrier_meet(5, 256);
+                const int whole_blocks = group_rows / 64;
+                const int last_steps = ceil_div(group_rows - whole_blocks * 64, 16);
+                #pragma unroll 1
+                for (int block = 0; block < whole_blocks; ++block) {
+                    const int slot_2 = read_slot;
+                    mbarrier_wait(stage_full + slot_2 * 8, read_parity);
+                    read_parity = read_slot == 7 ? 1 - read_parity : read_parity;
+                    read_slot = read_slot == 7 ? 0 : read_slot + 1;
+                    wgmma_fence();
+                    #pragma unroll
+                    for (int step = 0; step < 4; ++step) {
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            wgmma_m64n64k16_amn_bmn(sums[0], from_a, from_b, true);
+                        }
+                    }
+                    wgmma_commit();
+                    wgmma_wait<1>();
+                    if (block != 0) {
+                        __syncwarp();
+                        if (elect_one()) {
+                            mbarrier_arrive(stage_empty + free_slot * 8);
+                        }
+                        __syncwarp();
+                        free_slot = free_slot == 7 ? 0 : free_slot + 1;
+                    }
+                }
+                // Of the last block, the k16 steps that hold rows.
+                if (last_steps != 0) {
+                    const int slot_2 = read_slot;
+                    mbarrier_wait(stage_full + slot_2 * 8, read_parity);
+                    read_parity = read_slot == 7 ? 1 - read_parity : read_parity;
+                    read_slot = read_slot == 7 ? 0 : read_slot + 1;
+                    #pragma unroll 1
+                    for (int step = 0; step < last_steps; ++step) {
+                        wgmma_fence();
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            wgmma_m64n64k16_amn_bmn(sums[0], from_a, from_b, true);
+                        }
+                        wgmma_commit();
+                    }
+                }
+                named_barrier_pass(4, 256);
+                wgmma_wait<0>();
+                wgmma_release(sums[0]);
+                if (whole_blocks != 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        mbarrier_arrive(stage_empty + free_slot * 8);
+                    }
+                    __syncwarp();
+                    free_slot = free_slot == 7 ? 0 : free_slot + 1;
+                }
+                if (last_steps != 0) {
+                    __syncwarp();
+                    if (elect_one()) {
+                        mbarrier_arrive(stage_empty + free_slot * 8);
+                    }
+                    __syncwarp();
+                    free_slot = free_slot == 7 ? 0 : free_slot + 1;
+                }
+                const int rows_left = rows - tile_row;
+                const int cols_left = cols - tile_col;
+                {
+                    const int row_of_warp = warp % 4 * 16;
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const float x0 = sums[0][j][2 * half];
+                            const float x1 = sums[0][j][2 * half + 1];
+                            store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        }
+                    }
+                }
+                __syncwarp();
+                {
+                    // The rows that this warp wrote to the panel.
+                    const int row = thread % 128 / 32 * 16;
+                    const int left = rows_left - row;
+                    f32* const to = d + (int64(group) * d_group_stride + int64(tile_row) * d_row_stride + int64(tile_col));
+                    RowParts parts = parts_of_rows(to + row * d_row_stride, d_row_stride, lane, cols_left);
+                    #pragma unroll
+                    for (int j = 0; j < 2; ++j) {
+                        uint32 words[8];
+                        #pragma unroll
+                        for (int i = 0; i < 8; ++i) {
+                            words[i] = read_word(d_panels + 1 * 8192 + d_panels_piece(row + 8 * j + i, lane / 4) + lane % 4 * 4);
+                        }
+                        if (accumulate) {
+                            add_rows(parts, words, left - 8 * j, lane);
+                        } else {
+                            store_rows(parts, words, left - 8 * j, lane);
+                        }
+                    }
+                }
+                // The next panel's sums come where these are read.
+                __syncwarp();
+                {
+                    const int row_of_warp = warp % 4 * 16;
+                    #pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        #pragma unroll
+                        for (int half = 0; half < 2; ++half) {
+                            const float x0 = sums[0][j + 4][2 * half];
+                            const float x1 = sums[0][j + 4][2 * half + 1];
+                            store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        }
+                    }
+                }
+                __syncwarp();
+                {
+                    // The rows that this warp wrote to the panel.
+                    const int row = thread % 128 / 32 * 16;
+                    const int left = rows_left - row;
+                    f32* const to = d + (int64(group) * d_group_stride + int64(tile_row) * d_row_stride + int64(tile_col) + 32LL);
+                    RowParts parts = parts_of_rows(to + row * d_row_stride, d_row_stride, lane, cols_left - 32);
+                    #pragma unroll
+                    for (int j = 0; j < 2; ++j) {
+                        uint32 words[8];
+                        #pragma unroll
+                        for (int i = 0; i < 8; ++i) {
+                            words[i] = read_word(d_panels + 1 * 8192 + d_panels_piece(row + 8 * j + i, lane / 4) + lane % 4 * 4);
+                        }
+                        if (accumulate) {
+                            add_rows(parts, words, left - 8 * j, lane);
+                        } else {
+                            store_rows(parts, words, left - 8 * j, lane);
+                        }
+                    }
+                }
+                // The next panel's sums come where these are read.
+                __syncwarp();
+            } else {
+                const int beyond = read_slot + ceil_div(group_rows, 64);
+                read_parity = (read_parity + beyond / 8) % 2;
+                read_slot = beyond % 8;
+                free_slot = read_slot;
+            }
+            next = 1 - next;
+        }
+    }
+    // producers: warps 8 to 11
+    else if (warp >= 8) {
+        shrink_registers<40>();
+        // finder: warp 8
+        if (warp == 8) {
+            int fill_slot = 0;
+            int fill_parity = 1;
+            // The window: 32 consecutive groups, one a lane.
+            int first_group = -32;
+            int start = 0;
+            int end = 0;
+            int tiles_end = 0;
+            int tile = int(blockIdx.x);
+            while (true) {
+                while (true) {
+                    const uint32 past = __ballot_sync(ALL_LANES, tile < tiles_end);
+                    if (past != 0u || group_count < first_group + 32) break;
+                    first_group = first_group + 32;
+                    const int group_of_lane = first_group + lane;
+                    const int64 entry = group_of_lane < group_count ? load_index(groups, group_of_lane, groups_are_i64) : 0LL;
+                    const int clipped = int(min_of(max_of(entry, 0LL), int64(reduction)));
+                    // Ends become running maxima, sizes a running sum; both are clipped to the token matrix.
+                    int running = clipped;
+                    const int below = __shfl_up_sync(ALL_LANES, running, 1);
+                    running = lane >= 1 ? (groups_are_ends ? max_of(running, below) : running + min_of(below, reduction - running)) : running;
+                    const int below_2 = __shfl_up_sync(ALL_LANES, running, 2);
+                    running = lane >= 2 ? (groups_are_ends ? max_of(running, below_2) : running + min_of(below_2, reduction - running)) : running;
+                    const int below_3 = __shfl_up_sync(ALL_LANES, running, 4);
+                    running = lane >= 4 ? (groups_are_ends ? max_of(running, below_3) : running + min_of(below_3, reduction - running)) : running;
+                    const int below_4 = __shfl_up_sync(ALL_LANES, running, 8);
+                    running = lane >= 8 ? (groups_are_ends ? max_of(running, below_4) : running + min_of(below_4, reduction - running)) : running;
+                    const int below_5 = __shfl_up_sync(ALL_LANES, running, 16);
+                    running = lane >= 16 ? (groups_are_ends ? max_of(running, below_5) : running + min_of(below_5, reduction - running)) : running;
+                    const int rows_before = __shfl_sync(ALL_LANES, end, 31);
+                    const int end_of_lane = groups_are_ends ? max_of(rows_before, running) : rows_before + min_of(running, reduction - rows_before);
+                    const int end_below = __shfl_up_sync(ALL_LANES, end_of_lane, 1);
+                    start = lane == 0 ? rows_before : end_below;
+                    end = end_of_lane;
+                    // Merged, there is one group: lane 0 of the last window has all rows.
+                    const int rows_through = __shfl_sync(ALL_LANES, end, 31);
+                    if (merge_groups) {
+                        start = 0;
+                        end = rows_through;
+                    }
+                    const int tiles_of_lane = (merge_groups ? lane == 0 && group_count < first_group + 32 : first_group + lane < group_count) && !(accumulate && start == end) ? row_tiles_of_each * col_tiles : 0;
+                    int tiles_running = tiles_of_lane;
+                    const int below_6 = __shfl_up_sync(ALL_LANES, tiles_running, 1);
+                    tiles_running = lane >= 1 ? tiles_running + below_6 : tiles_running;
+                    const int below_7 = __shfl_up_sync(ALL_LANES, tiles_running, 2);
+                    tiles_running = lane >= 2 ? tiles_running + below_7 : tiles_running;
+                    const int below_8 = __shfl_up_sync(ALL_LANES, tiles_running, 4);
+                    tiles_running = lane >= 4 ? tiles_running + below_8 : tiles_running;
+                    const int below_9 = __shfl_up_sync(ALL_LANES, tiles_running, 8);
+                    tiles_running = lane >= 8 ? tiles_running + below_9 : tiles_running;
+                    const int below_10 = __shfl_up_sync(ALL_LANES, tiles_running, 16);
+                    tiles_running = lane >= 16 ? tiles_running + below_10 : tiles_running;
+                    const int tiles_before = __shfl_sync(ALL_LANES, tiles_end, 31);
+                    tiles_end = tiles_before + tiles_running;
+                }
+                // The first lane whose tiles end past this one has its group. Without one, no tile is left.
+                const uint32 holders = __ballot_sync(ALL_LANES, tile < tiles_end);
+                if (holders == 0u) break;
+                const int holder = first_lane(holders);
+                const int start_of_group = __shfl_sync(ALL_LANES, start, holder);
+                const int end_of_group = __shfl_sync(ALL_LANES, end, holder);
+                const int tiles_end_of_group = __shfl_sync(ALL_LANES, tiles_end, holder);
+                const int group = merge_groups ? 0 : first_group + holder;
+                const int group_start = start_of_group;
+                const int group_rows = end_of_group - start_of_group;
+                const int row_tiles = row_tiles_of_each;
+                // Bands of row tiles, column by column: neighbours in time share operands in L2.
+                const int tile_in_group = tile - (tiles_end_of_group - row_tiles * col_tiles);
+                const int band = tile_in_group / (col_tiles * 16);
+                const int tile_in_band = tile_in_group - band * col_tiles * 16;
+                const int band_rows = min_of(row_tiles - band * 16, 16);
+                const int tile_row = (band * 16 + tile_in_band % band_rows) * 64;
+                const int tile_col = tile_in_band / band_rows * 64;
+                mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
+                __syncwarp();
+                if (elect_one()) {
+                    write_word(tile_words + fill_slot * 5 * 16, group);
+                    write_word(tile_words + (fill_slot * 5 + 1) * 16, group_start);
+                    write_word(tile_words + (fill_slot * 5 + 2) * 16, group_rows);
+                    write_word(tile_words + (fill_slot * 5 + 3) * 16, tile_row);
+                    write_word(tile_words + (fill_slot * 5 + 4) * 16, tile_col);
+                    mbarrier_arrive(tile_full + fill_slot * 8);
+                }
+                __syncwarp();
+                fill_parity = fill_slot == 3 ? 1 - fill_parity : fill_parity;
+                fill_slot = fill_slot == 3 ? 0 : fill_slot + 1;
+                tile = tile + int(gridDim.x);
+            }
+            mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
+            __syncwarp();
+            if (elect_one()) {
+                write_word(tile_words + fill_slot * 5 * 16, -1);
+                write_word(tile_words + (fill_slot * 5 + 1) * 16, 0);
+                write_word(tile_words + (fill_slot * 5 + 2) * 16, 0);
+                write_word(tile_words + (fill_slot * 5 + 3) * 16, 0);
+                write_word(tile_words + (fill_slot * 5 + 4) * 16, 0);
+                mbarrier_arrive(tile_full + fill_slot * 8);
+            }
+            __syncwarp();
+            fill_parity = fill_slot == 3 ? 1 - fill_parity : fill_parity;
+            fill_slot = fill_slot == 3 ? 0 : fill_slot + 1;
+        }
+        // loader: warp 9
+        else if (warp == 9) {
+            __syncwarp();
+            if (elect_one()) {
+                prefetch_tensor_map(a);
+                prefetch_tensor_map(b);
+            }
+            __syncwarp();
+            int fill_slot = 0;
+            int fill_parity = 1;
+            int read_slot = 0;
+            int read_parity = 0;
+            int free_slot = 0;
+            while (true) {
+                const int slot = read_slot;
+                mbarrier_wait(tile_full + slot * 8, read_parity);
+                read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
+                read_slot = read_slot == 3 ? 0 : read_slot + 1;
+                const int group = read_word(tile_words + slot * 5 * 16);
+                const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
+                const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
+                const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
+                const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
+                __syncwarp();
+                if (elect_one()) {
+                    mbarrier_arrive(tile_empty + free_slot * 8);
+                }
+                __syncwarp();
+                free_slot = free_slot == 3 ? 0 : free_slot + 1;
+                if (group == -1) break;
+                const int blocks = ceil_div(group_rows, 64);
+                #pragma unroll 1
+                for (int block = 0; block < blocks; ++block) {
+                    mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
+                    __syncwarp();
+                    if (elect_one()) {
+                        mbarrier_arrive_expect(stage_full + fill_slot * 8, 16384);
+                        tma_load(a_tiles + fill_slot * 8192, a, stage_full + fill_slot * 8, tile_row, 1073741824 - (group_rows - block * 64), group_start + group_rows, 1073741824);
+                        tma_load(b_tiles + fill_slot * 8192, b, stage_full + fill_slot * 8, tile_col, 1073741824 - (group_rows - block * 64), group_start + group_rows, 1073741824);
+                    }
+                    __syncwarp();
+                    fill_parity = fill_slot == 7 ? 1 - fill_parity : fill_parity;
+                    fill_slot = fill_slot == 7 ? 0 : fill_slot + 1;
+                }
+            }
+        }
+    }
+}
