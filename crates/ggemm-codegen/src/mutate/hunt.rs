@@ -234,10 +234,10 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         // fewer than there are units; behind a whole wave; by units of which a CTA has the end of one tile and the start of
         // the next.
         let waves = [
-            (1, 3, 27),
+            (2, 6, 27),
             (1, 3, 20),
-            (1, 2, 21),
-            (1, 5, 52),
+            (2, 4, 27),
+            (2, 8, 52),
             (2, 5, 27),
             (4, 3, 27),
             (2, 3, 39),

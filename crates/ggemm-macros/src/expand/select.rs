@@ -307,7 +307,10 @@ fn from_catalogue(needs: &[Need], shipped: &[KernelSpec], choose: bool) -> Vec<K
             // One plain variant stays, for strides that are not dense.
             let asynchronous = KernelSpec { copy: CopyPath::CpAsync, ..**spec };
             let plain_in_vain = choose && spec.copy == CopyPath::Plain && need.aligned(&asynchronous);
-            !masks_in_vain && !plain_in_vain
+            // D that the copy engine can write it writes.
+            let by_engine = KernelSpec { d_by_threads: false, ..**spec };
+            let threads_in_vain = spec.d_by_threads && !need.extents.is_empty() && need.aligned(&by_engine);
+            !masks_in_vain && !plain_in_vain && !threads_in_vain
         };
         let wanted = running.iter().filter(wanted).copied();
         // Targets that copy by TMA and those that cannot each get tiles of their own.
