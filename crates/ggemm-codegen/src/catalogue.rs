@@ -2,7 +2,8 @@
 //!
 //! A family is a ragged dimension with the majorness of B and an input and output type. Each has tiles for groups of
 //! different sizes, and plain variants that take any stride, so that no shape is refused. Those of fp8 operands, whose
-//! families have their types and scaling besides, are Hopper's alone and take what the copy engine takes.
+//! families have their types and scaling besides, are Hopper's with what the copy engine takes, or from sm_89 on with rows
+//! at multiples of 16 bytes.
 
 use crate::arch::Arch;
 use crate::constraints::ValidSpec;
@@ -119,9 +120,12 @@ const HOPPER_REDUCTION: [TileConfig; 5] = [
     cooperative(128, 256, 4),
 ];
 
-/// Hopper's ragged rows of fp8 operands, each with its way to scale and to accumulate: those of few rows, and of many.
+/// A tile of fp8 operands, with their way to scale and to accumulate.
+type ScaledConfig = (TileConfig, Scaling, Accumulation);
+
+/// Hopper's ragged rows of fp8 operands: those of few rows, and of many.
 /// Promoted sums serve whoever asks for fast ones as well.
-const FP8_ROWS: [(TileConfig, Scaling, Accumulation); 5] = [
+const FP8_ROWS: [ScaledConfig; 5] = [
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Block, Accumulation::Promoted),
     (fp8(cooperative(128, 128, 6)), Scaling::Block, Accumulation::Promoted),
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Row, Accumulation::Promoted),
@@ -130,10 +134,31 @@ const FP8_ROWS: [(TileConfig, Scaling, Accumulation); 5] = [
 ];
 
 /// Its ragged reductions.
-const FP8_REDUCTION: [(TileConfig, Scaling, Accumulation); 3] = [
+const FP8_REDUCTION: [ScaledConfig; 3] = [
     (fp8(cooperative(128, 128, 6)), Scaling::Block, Accumulation::Promoted),
     (fp8(cooperative(128, 192, 5)), Scaling::Row, Accumulation::Promoted),
     (fp8(cooperative(128, 256, 4)), Scaling::Row, Accumulation::Fast),
+];
+
+/// Ragged rows of fp8 operands from sm_89 on, where `mma.sync` multiplies them: those of few rows, of some, and of many. They
+/// fit the 99 KiB of sm_89 and sm_120.
+const PORTABLE_FP8_ROWS: [ScaledConfig; 7] = [
+    (fp8(config(32, 128, 64, 1, 4, 4)), Scaling::Block, Accumulation::Promoted),
+    (fp8(config(64, 128, 64, 2, 4, 4)), Scaling::Block, Accumulation::Promoted),
+    (fp8(config(128, 128, 64, 2, 4, 3)), Scaling::Block, Accumulation::Promoted),
+    (fp8(config(32, 128, 64, 1, 4, 4)), Scaling::Row, Accumulation::Promoted),
+    (fp8(config(64, 128, 64, 2, 4, 4)), Scaling::Row, Accumulation::Promoted),
+    (fp8(config(128, 128, 64, 2, 4, 3)), Scaling::Row, Accumulation::Promoted),
+    (fp8(config(128, 128, 64, 2, 4, 3)), Scaling::Row, Accumulation::Fast),
+];
+
+/// Ragged reductions of the same, for problems of few tiles and of many. Where columns have scales of their own in each block,
+/// registers do not suffice for the largest tile.
+const PORTABLE_FP8_REDUCTION: [ScaledConfig; 4] = [
+    (fp8(config(64, 64, 64, 2, 2, 3)), Scaling::Block, Accumulation::Promoted),
+    (fp8(config(64, 128, 64, 2, 4, 4)), Scaling::Block, Accumulation::Promoted),
+    (fp8(config(64, 64, 64, 2, 2, 3)), Scaling::Row, Accumulation::Promoted),
+    (fp8(config(128, 128, 64, 2, 4, 3)), Scaling::Row, Accumulation::Promoted),
 ];
 
 /// The same stages of elements of 8 bits.
@@ -199,7 +224,8 @@ pub fn shipped() -> Vec<KernelSpec> {
         }
         reduction_family(&mut specs, operand);
     }
-    fp8_families(&mut specs);
+    fp8_families(&mut specs, &FP8_ROWS, &FP8_REDUCTION);
+    fp8_families(&mut specs, &PORTABLE_FP8_ROWS, &PORTABLE_FP8_REDUCTION);
     specs
 }
 
@@ -209,9 +235,11 @@ pub fn shipped_for(target: Arch) -> Vec<ValidSpec> {
 }
 
 /// The variant for `target`, if it is legal there and worth choosing: where TMA copies, it copies whatever `cp.async`
-/// could, and faster.
+/// could, and faster. sm_100a has no `mma.sync` of fp8: compilers widen operands to f16 before each, in registers that the
+/// largest tiles do not leave.
 pub fn for_target(spec: KernelSpec, target: Arch) -> Option<ValidSpec> {
-    let outdone = target == Arch::Sm90a && spec.copy == CopyPath::CpAsync;
+    let spills = target == Arch::Sm100a && spec.operand.is_fp8() && spec.tile.m * spec.tile.n > 64 * 128;
+    let outdone = target == Arch::Sm90a && spec.copy == CopyPath::CpAsync || spills;
     ValidSpec::new(spec, target).ok().filter(|_| !outdone)
 }
 
@@ -231,7 +259,11 @@ pub fn variant(
         b_operand: operand,
         accumulator: Dtype::F32,
         output,
-        arch: if config.schedule.is_warp_specialized() { Arch::Sm90a } else { Arch::Sm80 },
+        arch: match config.schedule.is_warp_specialized() {
+            true => Arch::Sm90a,
+            false if operand.is_fp8() => Arch::Sm89,
+            false => Arch::Sm80,
+        },
         tile: config.tile,
         warps: config.warps,
         stages: config.stages,
@@ -291,21 +323,22 @@ fn reduction_family(specs: &mut Vec<KernelSpec>, operand: Dtype) {
 
 /// Activations and weights are e4m3, gradients e4m3 or e5m2. Gradients of weights have them as A, or where the weight is
 /// [G, K, N] as B.
-fn fp8_families(specs: &mut Vec<KernelSpec>) {
+fn fp8_families(specs: &mut Vec<KernelSpec>, rows: &[ScaledConfig], reduction: &[ScaledConfig]) {
     use Dtype::{Bf16, E4m3, E5m2, F32};
-    let mut add = |ragged, operands: [Dtype; 2], output, (config, scaling, accumulation)| {
+    let mut add = |ragged, operands: [Dtype; 2], output, (config, scaling, accumulation): ScaledConfig| {
         let [operand, b_operand] = operands;
-        let spec = variant((ragged, Major::K), (operand, output), config, CopyPath::Tma, false);
+        let copy = if config.schedule.is_warp_specialized() { CopyPath::Tma } else { CopyPath::CpAsync };
+        let spec = variant((ragged, Major::K), (operand, output), config, copy, false);
         specs.push(KernelSpec { a_major: Major::K, b_operand, scaling, accumulation, ..spec });
     };
     for operands in [[E4m3, E4m3], [E5m2, E4m3]] {
-        FP8_ROWS.into_iter().for_each(|how| add(Ragged::Rows, operands, Bf16, how));
+        rows.iter().for_each(|how| add(Ragged::Rows, operands, Bf16, *how));
     }
     for output in [F32, Bf16] {
-        FP8_REDUCTION.into_iter().for_each(|how| add(Ragged::Reduction, [E4m3, E4m3], output, how));
-        let exact = |how: &&(TileConfig, Scaling, Accumulation)| how.2 == Accumulation::Promoted;
+        reduction.iter().for_each(|how| add(Ragged::Reduction, [E4m3, E4m3], output, *how));
+        let exact = |how: &&ScaledConfig| how.2 == Accumulation::Promoted;
         for operands in [[E5m2, E4m3], [E4m3, E5m2]] {
-            FP8_REDUCTION.iter().filter(exact).for_each(|how| add(Ragged::Reduction, operands, output, *how));
+            reduction.iter().filter(exact).for_each(|how| add(Ragged::Reduction, operands, output, *how));
         }
     }
 }

@@ -6,7 +6,7 @@ use super::Site;
 use crate::arch::ArchLimits;
 use crate::descriptor::wgmma_k;
 use crate::dtype::Dtype;
-use crate::geometry::{MMA_K, MMA_N};
+use crate::geometry::{MMA_N, mma_k};
 use crate::ir::{AddSums, BARRIER_BYTES, Fragment, Kernel, Op, SendSums, SharedTile, Stmt, TileRef, WarpgroupMultiply};
 use crate::layout::{CHUNK_BYTES, Layout, ThreadValueMap, bank_conflicts, bank_transactions};
 
@@ -168,12 +168,16 @@ pub(super) fn pieces(instruction: &'static str, layout: &Layout, map: &ThreadVal
 /// tile. A matrix' row is what four lanes hold of it; of a `transposed` one, what two of each of them hold.
 pub(super) fn ldmatrix(layout: &Layout, map: &ThreadValueMap, transposed: bool) -> Pattern {
     let (rows, cols) = layout.shape();
-    let steps = if transposed { rows } else { cols } / MMA_K;
+    let depth = mma_k(layout.element_bytes);
+    let steps = if transposed { rows } else { cols } / depth;
+    // Elements of a register, of which a load fills four.
+    let neighbours = map.values[0].extent;
+    let groups = map.value_count() / (4 * neighbours);
     let mut requests = Vec::new();
-    for (warp, group) in (0..map.thread_count() / 32).flat_map(|w| (0..map.value_count() / 8).map(move |g| (w, g))) {
-        for first_k in (0..steps).map(|step| step * MMA_K) {
+    for (warp, group) in (0..map.thread_count() / 32).flat_map(|w| (0..groups).map(move |g| (w, g))) {
+        for first_k in (0..steps).map(|step| step * depth) {
             let row = |matrix: u32, row: u32| {
-                let value = group * 8 + matrix * 2;
+                let value = (group * 4 + matrix) * neighbours;
                 if transposed {
                     let (side, k) = map.coordinates(warp * 32 + row / 2, value + row % 2);
                     layout.offset(first_k + k, side)

@@ -7,6 +7,7 @@ mod multistage;
 mod operands;
 mod parameters;
 pub mod quantize;
+mod scales;
 mod walk;
 mod warp_specialized;
 

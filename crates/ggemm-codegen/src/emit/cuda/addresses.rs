@@ -136,7 +136,7 @@ pub(super) fn matrix_row(
     if transposed {
         let warp_part = e.times(warp, side_of_warp / elements);
         let piece = e.plus(warp_part, on_pieces);
-        let rows_on = e.times(step, crate::geometry::MMA_K * row_bytes);
+        let rows_on = e.times(step, crate::geometry::mma_k(layout.element_bytes) * row_bytes);
         let groups_of_panel = row_bytes / CHUNK_BYTES * elements / SIDE;
         let (in_panel, panels_on) = if side_of_warp / SIDE > groups_of_panel {
             let panel = e.over(group, groups_of_panel);
@@ -149,7 +149,7 @@ pub(super) fn matrix_row(
         MatrixRow { row: on_rows, piece, flip, on: e.plus(panels_on, rows_on) }
     } else {
         let warp_part = e.times(warp, side_of_warp);
-        let flip = e.times(step, crate::geometry::MMA_K / elements * CHUNK_BYTES);
+        let flip = e.times(step, crate::geometry::mma_k(layout.element_bytes) / elements * CHUNK_BYTES);
         let on = e.times(group, SIDE * row_bytes);
         MatrixRow { row: e.plus(warp_part, on_rows), piece: on_pieces, flip, on }
     }
@@ -203,12 +203,21 @@ mod tests {
         {
             let (tile, warps) = (Tile { m, n, k }, Warps { m: warps_m, n: warps_n });
             for (role, map, side) in [
-                (FragmentRole::OperandA, geometry::a_fragment_map(tile, warps), tile.m),
-                (FragmentRole::OperandB, geometry::b_fragment_map(tile, warps), tile.n),
+                (FragmentRole::OperandA, geometry::a_fragment_map(tile, warps, 2), tile.m),
+                (FragmentRole::OperandB, geometry::b_fragment_map(tile, warps, 2), tile.n),
             ] {
                 let fragment = Fragment { name: "f".into(), dtype: Dtype::Bf16, role, map, slots: 1 };
                 check_fragment(&fragment, &Layout::swizzled_panels(side, tile.k, 2), false, tile.k / 16, warps);
                 check_fragment(&fragment, &Layout::swizzled_panels(tile.k, side, 2), true, tile.k / 16, warps);
+            }
+            // Matrices of 8 rows of 16 bytes are as good for elements of 8 bits, which lie along the reduction.
+            let k = 2 * tile.k;
+            for (role, map, side) in [
+                (FragmentRole::OperandA, geometry::a_fragment_map(tile, warps, 1), tile.m),
+                (FragmentRole::OperandB, geometry::b_fragment_map(tile, warps, 1), tile.n),
+            ] {
+                let fragment = Fragment { name: "f".into(), dtype: Dtype::E4m3, role, map, slots: 1 };
+                check_fragment(&fragment, &Layout::swizzled_panels(side, k, 1), false, k / 32, warps);
             }
         }
     }
@@ -222,29 +231,32 @@ mod tests {
         let mut e = Expressions::default();
         let vars: Vec<ExprId> = (0..3).map(|n| variable(&mut e, n)).collect();
         let at = matrix_row(&mut e, fragment, layout, transposed, vars[0], vars[1], vars[2]);
-        let groups = fragment.map.value_count() / 8;
+        // A register holds so many neighbours, which a matrix' row has four times.
+        let neighbours = fragment.map.values[0].extent;
+        let bytes = layout.element_bytes;
+        let groups = fragment.map.value_count() / (4 * neighbours);
         for warp in 0..warps.count() {
             let along_side = if fragment.role == FragmentRole::OperandA { warp % warps.m } else { warp / warps.m };
             for (group, step) in (0..groups).flat_map(|g| (0..steps).map(move |s| (g, s))) {
                 let address = |lane: u32| {
                     let [row, piece, flip, on] =
                         [at.row, at.piece, at.flip, at.on].map(|x| evaluate(&e, x, &[along_side, group, step], lane));
-                    (layout.offset(row, piece * 8) ^ flip) + on
+                    (layout.offset(row, piece * CHUNK_BYTES / bytes) ^ flip) + on
                 };
                 let addresses: Vec<u32> = (0..32).map(address).collect();
                 assert_eq!(bank_conflicts(&addresses, 16), 1, "{addresses:?}");
                 for (lane, register, element) in
-                    (0..32).flat_map(|l| (0..4).flat_map(move |r| (0..2).map(move |e| (l, r, e))))
+                    (0..32).flat_map(|l| (0..4).flat_map(move |r| (0..neighbours).map(move |e| (l, r, e))))
                 {
-                    // PTX ISA, ldmatrix: without .trans, lane l gets elements 2 (l % 4) + {0, 1} of row l / 4; with
-                    // .trans, of column l / 4.
-                    let (major, minor) = (lane / 4, lane % 4 * 2 + element);
+                    // PTX ISA, ldmatrix: without .trans, lane l gets the four bytes from 4 (l % 4) on of row l / 4; with
+                    // .trans, elements 2 (l % 4) + {0, 1} of column l / 4.
+                    let (major, minor) = (lane / 4, lane % 4 * neighbours + element);
                     let (from_row, within) = if transposed { (minor, major) } else { (major, minor) };
-                    let stored = stored_at[&(addresses[(register * 8 + from_row) as usize] + within * 2)];
+                    let stored = stored_at[&(addresses[(register * 8 + from_row) as usize] + within * bytes)];
                     let got = if transposed { (stored.1, stored.0) } else { stored };
-                    let value = group * 8 + register * 2 + element;
+                    let value = (group * 4 + register) * neighbours + element;
                     let (side, k) = fragment.map.coordinates(warp * 32 + lane, value);
-                    assert_eq!(got, (side, k + step * 16), "lane {lane} register {register}");
+                    assert_eq!(got, (side, k + step * geometry::mma_k(bytes)), "lane {lane} register {register}");
                 }
             }
         }

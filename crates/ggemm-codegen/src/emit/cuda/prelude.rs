@@ -9,11 +9,18 @@ use crate::ir::{
 
 const TYPES: &str = include_str!("prelude/types.cuh");
 const WARP: &str = include_str!("prelude/warp.cuh");
+const FP8: &str = include_str!("prelude/fp8.cuh");
 const CP_ASYNC: &str = include_str!("prelude/cp_async.cuh");
+const PIECE_BYTES: &str = include_str!("prelude/piece_bytes.cuh");
+const PIECE_BYTES_FP8: &str = include_str!("prelude/piece_bytes_fp8.cuh");
 const STAGING: &str = include_str!("prelude/staging.cuh");
 const LDMATRIX: &str = include_str!("prelude/ldmatrix.cuh");
 const MMA_BF16: &str = include_str!("prelude/mma_bf16.cuh");
 const MMA_F16: &str = include_str!("prelude/mma_f16.cuh");
+const MMA_E4M3: &str = include_str!("prelude/mma_e4m3.cuh");
+const MMA_E4M3_E5M2: &str = include_str!("prelude/mma_e4m3_e5m2.cuh");
+const MMA_E5M2: &str = include_str!("prelude/mma_e5m2.cuh");
+const MMA_E5M2_E4M3: &str = include_str!("prelude/mma_e5m2_e4m3.cuh");
 const STORE_BF16: &str = include_str!("prelude/store_bf16.cuh");
 const STORE_F16: &str = include_str!("prelude/store_f16.cuh");
 const STORE_F32: &str = include_str!("prelude/store_f32.cuh");
@@ -21,7 +28,7 @@ const STORE: &str = include_str!("prelude/store.cuh");
 const STORE_WIDE: &str = include_str!("prelude/store_wide.cuh");
 const ADD: &str = include_str!("prelude/add.cuh");
 
-/// The files of Hopper's statements, in the order in which they need each other.
+/// The files of Hopper's statements and of scales, in the order in which they need each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Hopper {
     SharedAddress,
@@ -127,7 +134,9 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
         }
         _ => {}
     });
-    let operand = kernel.body.fragments.iter().find(|f| f.role == FragmentRole::OperandA).map(|f| f.dtype);
+    let operand = |role| kernel.body.fragments.iter().find(|f| f.role == role).map(|f| f.dtype);
+    let operands = [operand(FragmentRole::OperandA), operand(FragmentRole::OperandB)];
+    let is_fp8 = operands[0].is_some_and(Dtype::is_fp8);
     let mut hopper = Vec::new();
     kernel.body.for_each_stmt(|s| hopper.extend(Hopper::of(kernel, &s.op)));
     let speaks_of_cluster = |k: &ExprKind| {
@@ -148,20 +157,30 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
     hopper.dedup();
 
     let mut files = vec![TYPES];
-    for (used, file) in
-        [(uses.warp, WARP), (uses.cp_async, CP_ASYNC), (uses.staging, STAGING), (uses.ldmatrix, LDMATRIX)]
-    {
+    let piece_bytes = if is_fp8 { PIECE_BYTES_FP8 } else { PIECE_BYTES };
+    for (used, file) in [
+        (is_fp8, FP8),
+        (uses.warp, WARP),
+        (uses.cp_async, CP_ASYNC),
+        (uses.cp_async, piece_bytes),
+        (uses.staging, STAGING),
+        (uses.ldmatrix, LDMATRIX),
+    ] {
         if used {
             files.push(file);
         }
     }
     files.extend(hopper.into_iter().map(Hopper::text));
     files.extend(quantization_of(kernel));
-    match operand {
-        Some(Dtype::Bf16) => files.push(MMA_BF16),
-        Some(Dtype::F16) => files.push(MMA_F16),
-        Some(Dtype::F32 | Dtype::E4m3 | Dtype::E5m2) | None => {}
-    }
+    files.extend(match operands {
+        [Some(Dtype::Bf16), _] => Some(MMA_BF16),
+        [Some(Dtype::F16), _] => Some(MMA_F16),
+        [Some(Dtype::E4m3), Some(Dtype::E5m2)] => Some(MMA_E4M3_E5M2),
+        [Some(Dtype::E4m3), _] => Some(MMA_E4M3),
+        [Some(Dtype::E5m2), Some(Dtype::E4m3)] => Some(MMA_E5M2_E4M3),
+        [Some(Dtype::E5m2), _] => Some(MMA_E5M2),
+        [Some(Dtype::F32) | None, _] => None,
+    });
     if let Some(store) = uses.store {
         files.extend(match store {
             Dtype::Bf16 => Some(STORE_BF16),

@@ -5,7 +5,7 @@ use super::prelude::stores_eight;
 use super::scalars::type_name;
 use super::writer::Writer;
 use super::{hopper, prelude, quantize, scales, staging};
-use crate::geometry::{MMA_K, MMA_M, MMA_N};
+use crate::geometry::{MMA_M, MMA_N, mma_k};
 use crate::ir::{
     BinaryOp, Block, Builtin, ExprId, ExprKind, Fragment, FragmentId, FragmentRole, GlobalTile, Node, Op, ParamType,
     ShuffleFrom, Stmt, TileRef, Type,
@@ -331,12 +331,12 @@ fn write_load_matrix(
 fn write_multiply(w: &mut Writer<'_>, accumulator: FragmentId, a: FragmentId, b: FragmentId, slot: ExprId) {
     let (d, a, b) = (fragment(w, accumulator), fragment(w, a), fragment(w, b));
     let (m, n) = (d.map.values[3].extent, d.map.values[2].extent);
-    let slot = w.text(slot);
+    let (slot, depth) = (w.text(slot), mma_k(a.dtype.size_bytes()));
     let (i, j) = (w.locals.i, w.locals.j);
     w.unrolled(i, m, |w| {
         w.unrolled(j, n, |w| {
             w.line(&format!(
-                "mma_m{MMA_M}n{MMA_N}k{MMA_K}({}[i][j], {}[{slot}][i], {}[{slot}][j]);",
+                "mma_m{MMA_M}n{MMA_N}k{depth}({}[i][j], {}[{slot}][i], {}[{slot}][j]);",
                 d.name, a.name, b.name
             ));
         });

@@ -1,12 +1,12 @@
 //! The copy engine moves tiles: one warp asks it for operands, and each warpgroup for the stores of its panels of D.
 
+use super::super::scales::TileScales;
 use super::super::walk::Tile;
 use super::exchange::part_of;
 use super::feed::Feed;
 use super::output::Output;
 use super::pipeline::Pipeline;
 use super::roles::{Family, Stage, Transport};
-use super::scales::TileScales;
 use super::share::Share;
 use crate::dsl::{Cta, Expr, I32, KernelBuilder, Map, Slot, WarpgroupSums};
 use crate::geometry;

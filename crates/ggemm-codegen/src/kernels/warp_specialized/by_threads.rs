@@ -8,11 +8,11 @@ use std::ops::Range;
 
 use super::super::operands::Operands;
 use super::super::parameters::Parameters;
+use super::super::scales::TileScales;
 use super::super::walk::Tile;
 use super::feed::Feed;
 use super::pipeline::Pipeline;
 use super::roles::{Family, Transport};
-use super::scales::TileScales;
 use crate::dsl::{Bool, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, StagingFragment, WarpgroupSums};
 use crate::geometry::{self, THREADS_OF_WARPGROUP};
 use crate::spec::KernelSpec;

@@ -14,7 +14,6 @@ mod pipeline;
 mod ragged_reduction;
 mod ragged_rows;
 mod roles;
-mod scales;
 mod share;
 mod swapped_rows;
 

@@ -5,11 +5,11 @@
 
 use super::super::groups::Groups;
 use super::super::parameters::{Extents, Parameters};
+use super::super::scales::{ScaleParameters, first_block};
 use super::super::walk::{GroupsDivide, Tile, Tiling, Walk};
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
 use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
-use super::scales::{ScaleParameters, first_block};
 use super::share::Share;
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{Bool, Cta, Expr, Grid, I32, KernelBuilder, Map, Slot};

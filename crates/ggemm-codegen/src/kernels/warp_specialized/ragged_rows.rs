@@ -2,11 +2,11 @@
 
 use super::super::groups::Groups;
 use super::super::parameters::{Extents, Parameters};
+use super::super::scales::ScaleParameters;
 use super::super::walk::{GroupsDivide, Tile, Tiling, Walk};
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps};
 use super::by_threads::{Addressed, ByThreads};
 use super::roles::{Family, Roles, Stage, Transport};
-use super::scales::ScaleParameters;
 use super::share::Share;
 use super::swapped_rows::SwappedMaps;
 use crate::descriptor::WGMMA_M;
