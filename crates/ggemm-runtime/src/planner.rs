@@ -370,11 +370,10 @@ mod tests {
                     let is_hoppers = selection.preferred().variant.spec().schedule != Schedule::Multistage;
                     assert_eq!(is_hoppers, arch == Arch::Sm90a, "{problem} on {arch}");
                 }
-                for odd in [problem.clone().weight_layout(ggemm_codegen::WeightLayout::Kn)] {
-                    let refused = gpu().select(&odd, Arch::Sm89);
-                    assert!(refused.is_err() || odd.reduction_blocks, "{odd}");
-                }
             }
+            let across = forward.clone().weight_layout(ggemm_codegen::WeightLayout::Kn);
+            let refused = gpu().select(&across, Arch::Sm89).unwrap_err().to_string();
+            assert!(refused.contains("pass a [G, N, K] copy of the weights"), "{refused}");
             let odd = scaled(Problem::forward(8, 4096, 1536, 2040), scaling);
             let refused = gpu().select(&odd, Arch::Sm89).unwrap_err().to_string();
             assert!(refused.contains("give strides that are multiples of 16 bytes"), "{refused}");
