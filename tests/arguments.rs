@@ -115,8 +115,8 @@ fn plans_that_mean_nothing() {
     let plan = |problem: Problem| refused(planner.plan(&problem));
     assert_snapshot!(plan(Problem::forward(0, 4, 3, 5)),
         @"G = 0: a grouped product has at least one group, though any group may be empty");
-    assert_snapshot!(plan(forward().operand(Dtype::F32)),
-        @"operands of type f32 are not supported: use bf16 or f16, or e4m3 and e5m2 with scales (the output may be f32)");
+    assert_snapshot!(plan(forward().allow_tf32(true)),
+        @"allow_tf32 is set for operands of bf16, which are multiplied as they are: leave it unset, or use f32");
     assert_snapshot!(plan(forward().x_row_stride(4)),
         @"the row stride of x is 4, shorter than its rows of 5: give at least 5");
     assert_snapshot!(plan(forward().accumulate(true)),

@@ -12,8 +12,8 @@ use crate::scaling::Scaling;
 use crate::spec::{Accumulation, Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule, Tile, Warps};
 
 /// The largest number of variants that may ship for one target: fp8, swapped operands and rows that start anywhere each won
-/// their place by measurement.
-pub const MOST_PER_TARGET: usize = 128;
+/// their place by measurement, and f32 has no other.
+pub const MOST_PER_TARGET: usize = 144;
 
 /// A tile with those who compute it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +161,17 @@ const PORTABLE_FP8_REDUCTION: [ScaledConfig; 4] = [
     (fp8(config(128, 128, 64, 2, 4, 3)), Scaling::Row, Accumulation::Promoted),
 ];
 
+/// Ragged rows of f32 operands, which `mma.sync` multiplies as TF32, few and many.
+const F32_ROWS: [TileConfig; 2] = [words(config(32, 128, 64, 1, 4, 4)), words(config(128, 128, 32, 2, 2, 6))];
+
+/// Their ragged reductions, few tiles and many.
+const F32_REDUCTION: [TileConfig; 2] = [words(config(64, 64, 64, 2, 2, 6)), words(config(128, 128, 32, 2, 2, 6))];
+
+/// The same stages of elements of 32 bits.
+const fn words(config: TileConfig) -> TileConfig {
+    TileConfig { tile: Tile { k: config.tile.k / 2, ..config.tile }, ..config }
+}
+
 /// The same stages of elements of 8 bits.
 const fn fp8(config: TileConfig) -> TileConfig {
     TileConfig { tile: Tile { k: 2 * config.tile.k, ..config.tile }, ..config }
@@ -226,6 +237,7 @@ pub fn shipped() -> Vec<KernelSpec> {
     }
     fp8_families(&mut specs, &FP8_ROWS, &FP8_REDUCTION);
     fp8_families(&mut specs, &PORTABLE_FP8_ROWS, &PORTABLE_FP8_REDUCTION);
+    f32_families(&mut specs);
     specs
 }
 
@@ -239,7 +251,8 @@ pub fn shipped_for(target: Arch) -> Vec<ValidSpec> {
 /// largest tiles do not leave.
 pub fn for_target(spec: KernelSpec, target: Arch) -> Option<ValidSpec> {
     let spills = target == Arch::Sm100a && spec.operand.is_fp8() && spec.tile.m * spec.tile.n > 64 * 128;
-    let outdone = target == Arch::Sm90a && spec.copy == CopyPath::CpAsync || spills;
+    let by_tma = target == Arch::Sm90a && spec.operand != Dtype::F32;
+    let outdone = by_tma && spec.copy == CopyPath::CpAsync || spills;
     ValidSpec::new(spec, target).ok().filter(|_| !outdone)
 }
 
@@ -281,7 +294,8 @@ pub fn variant(
 
 /// The variant of a family that takes any stride and alignment.
 pub fn plain(family: (Ragged, Major), dtypes: (Dtype, Dtype)) -> KernelSpec {
-    variant(family, dtypes, PLAIN, CopyPath::Plain, false)
+    let config = if dtypes.0 == Dtype::F32 { words(PLAIN) } else { PLAIN };
+    variant(family, dtypes, config, CopyPath::Plain, false)
 }
 
 fn rows_family(specs: &mut Vec<KernelSpec>, operand: Dtype, b_major: Major) {
@@ -318,6 +332,19 @@ fn reduction_family(specs: &mut Vec<KernelSpec>, operand: Dtype) {
             specs.push(with(CopyPath::Plain)(HOPPER_PLAIN));
         }
         specs.push(plain(family, (operand, output)));
+    }
+}
+
+/// f32 operands leave as f32, fast where rows are aligned; other outputs by plain copies alone.
+fn f32_families(specs: &mut Vec<KernelSpec>) {
+    for (family, configs) in [
+        ((Ragged::Rows, Major::K), F32_ROWS),
+        ((Ragged::Rows, Major::Mn), F32_ROWS),
+        ((Ragged::Reduction, Major::Mn), F32_REDUCTION),
+    ] {
+        let types = (Dtype::F32, Dtype::F32);
+        specs.extend(configs.map(|config| variant(family, types, config, CopyPath::CpAsync, false)));
+        specs.extend(Dtype::OUTPUTS.map(|output| plain(family, (Dtype::F32, output))));
     }
 }
 
@@ -379,9 +406,7 @@ mod tests {
             let specs = shipped_for(target);
             for operation in Operation::ALL {
                 for layout in [WeightLayout::Nk, WeightLayout::Kn] {
-                    for (operand, output) in
-                        [Dtype::Bf16, Dtype::F16].into_iter().flat_map(|i| Dtype::OUTPUTS.map(|o| (i, o)))
-                    {
+                    for (operand, output) in Dtype::OUTPUTS.into_iter().flat_map(|i| Dtype::OUTPUTS.map(|o| (i, o))) {
                         let p = Problem::new(operation, 3, 100, 33, 77).operand(operand).output(output);
                         let c = p.weight_layout(layout).contraction();
                         let fits = |s: &&ValidSpec| {
@@ -394,7 +419,8 @@ mod tests {
                             specs.iter().any(|s| s.spec() == &always),
                             "{operation} {operand} {output} on {target}"
                         );
-                        let hopper = usize::from(target == Arch::Sm90a && (output == operand || output == Dtype::F32));
+                        let has_hopper = target == Arch::Sm90a && operand != Dtype::F32;
+                        let hopper = usize::from(has_hopper && (output == operand || output == Dtype::F32));
                         assert_eq!(specs.iter().filter(fits).count(), 1 + hopper, "{operation} {operand} {output}");
                     }
                 }

@@ -103,12 +103,12 @@ rules! {
     DynamicWalk "dynamic-walk" "A copying role takes tiles from a counter; the CTAs of a cluster, which must agree, and multistage kernels go by strides."
     Swapped "swapped" "Only ragged rows of 16-bit operands that TMA copies, outside clusters, have their operands swapped."
     Split "split" "The reduction of a tile of 16-bit operands is divided among 2 or 4 CTAs, outside other clusters, by TMA; sums are sent by pairs of parts of 32 columns."
-    OperandType "operand-type" "Tensor cores multiply bf16 or f16, both operands of one type, or e4m3 and e5m2, mixed or not, which TMA or cp.async copies."
-    Scaling "scaling" "Operands of e4m3 and e5m2 have scales, one for a row or one for a block; those of bf16 and f16 have none."
+    OperandType "operand-type" "Tensor cores multiply bf16 or f16, both operands of one type, or e4m3 and e5m2, mixed or not, which TMA or cp.async copies; f32 as TF32 in the multistage schedule."
+    Scaling "scaling" "Operands of e4m3 and e5m2 have scales, one for a row or one for a block; others have none."
     Accumulation "accumulation" "Sums of e4m3 and e5m2 products may be promoted, and are where each block has a scale; those of bf16 and f16 are f32 as they are."
     AccumulatorType "accumulator-type" "Sums are kept in f32."
     OutputType "output-type" "D is bf16, f16 or f32."
-    TileK "tile-k" "A stage holds 32 or 64 elements of the reduction, or 64 or 128 of fp8: two or four steps, in rows of 64 or 128 bytes; promoted sums are those of 128 elements, and wgmma's swizzle asks for 128 bytes."
+    TileK "tile-k" "A stage holds 32 or 64 elements of the reduction, or 64 or 128 of fp8, 16 or 32 of f32: two or four steps, in rows of 64 or 128 bytes; promoted sums are those of 128 elements, and wgmma's swizzle asks for 128 bytes."
     WarpTile "warp-tile" "Every warp owns a multiple of 16 rows and of 16 columns of the tile."
     WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide. With swapped operands they lie along its columns."
     SwappedRows "swapped-rows" "A tile with swapped operands has at most 16, 32, 64, 128, 192 or 256 rows, so that its output divides into panels."
@@ -291,8 +291,12 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
 /// Which operands are multiplied, how they are scaled, and where their sums are kept.
 fn operand_types(spec: &KernelSpec, found: &mut Findings) {
     let [a, b] = spec.operands();
-    let multiplied =
-        |dtype: Dtype| matches!(dtype, Dtype::Bf16 | Dtype::F16) || dtype.is_fp8() && spec.copy != CopyPath::Plain;
+    let specialized = spec.schedule.is_warp_specialized();
+    let multiplied = |dtype: Dtype| match dtype {
+        Dtype::Bf16 | Dtype::F16 => true,
+        Dtype::E4m3 | Dtype::E5m2 => spec.copy != CopyPath::Plain,
+        Dtype::F32 => !specialized,
+    };
     if !multiplied(a) {
         let message = format!("A is {a} in the {:?} schedule with {:?} copies", spec.schedule, spec.copy);
         found.add(Rule::OperandType, Field::Operand, message, Some(Dtype::Bf16.to_string()));
@@ -542,7 +546,7 @@ mod tests {
             (Rule::ScheduleArch, KernelSpec { arch: Arch::Sm90a, ..s }, Arch::Sm90a),
             (Rule::Majors, KernelSpec { a_major: Major::Mn, ..s }, Arch::Sm80),
             (Rule::Majors, KernelSpec { b_major: Major::K, ..reduction }, Arch::Sm80),
-            (Rule::OperandType, KernelSpec { operand: Dtype::F32, b_operand: Dtype::F32, ..s }, Arch::Sm80),
+            (Rule::OperandType, KernelSpec { operand: Dtype::F32, b_operand: Dtype::F32, ..hopper }, Arch::Sm90a),
             (Rule::OperandType, KernelSpec { copy: CopyPath::Plain, stages: 2, ..portable }, Arch::Sm89),
             (Rule::TargetExecutes, portable, Arch::Sm86),
             (Rule::ScheduleArch, KernelSpec { arch: Arch::Sm80, ..portable }, Arch::Sm89),

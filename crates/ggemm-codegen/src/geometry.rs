@@ -16,7 +16,8 @@ pub const MMA_N: u32 = 8;
 /// Bytes along the reduction that one `mma.sync` product takes of an operand's row.
 const MMA_K_BYTES: u32 = 32;
 
-/// Depth of one `mma.sync` product of operands whose elements take so many bytes: 16 of 16-bit ones, 32 of fp8.
+/// Depth of one `mma.sync` product of operands whose elements take so many bytes: 16 of 16-bit ones, 32
+/// of fp8, 8 of f32.
 pub const fn mma_k(element_bytes: u32) -> u32 {
     MMA_K_BYTES / element_bytes
 }
@@ -39,6 +40,7 @@ fn operand_tile(major: Major, side: u32, spec: &KernelSpec) -> Layout {
     let bytes = spec.operand.size_bytes();
     match major {
         Major::K => Layout::swizzled_panels(side, spec.tile.k, bytes),
+        Major::Mn if spec.operand == Dtype::F32 => Layout::word_panels(spec.tile.k, side),
         Major::Mn => Layout::swizzled_panels(spec.tile.k, side, bytes),
     }
 }
@@ -166,8 +168,8 @@ pub fn has_whole_scale_blocks(spec: &KernelSpec) -> bool {
     !columns_share_scales(spec) || whole || block.is_multiple_of(spec.tile.n)
 }
 
-/// One step of A along the reduction, [tile.m, [`mma_k`]], as `mma.m16n8k16` and `mma.m16n8k32` take it: in units of a
-/// register, which holds two or four neighbours, theirs are the same.
+/// One step of A along the reduction, [tile.m, [`mma_k`]], as `mma.m16n8k16`, `k32` and `k8` take it: in units of a
+/// register, which holds two, four or one neighbours, theirs are the same.
 ///
 /// Values: neighbours along k, row half, k half, products along m; the first are one register, four of them one product's.
 pub fn a_fragment_map(tile: Tile, warps: Warps, element_bytes: u32) -> ThreadValueMap {
@@ -189,8 +191,7 @@ pub fn a_fragment_map(tile: Tile, warps: Warps, element_bytes: u32) -> ThreadVal
     }
 }
 
-/// One step of B along the reduction, [tile.n, [`mma_k`]] (row: n, column: k), as `mma.m16n8k16` and `mma.m16n8k32` take
-/// it.
+/// One step of B along the reduction, [tile.n, [`mma_k`]] (row: n, column: k), likewise.
 ///
 /// Values: neighbours along k, k half, products along n; the first are one register, two of them one product's.
 pub fn b_fragment_map(tile: Tile, warps: Warps, element_bytes: u32) -> ThreadValueMap {

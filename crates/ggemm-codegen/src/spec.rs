@@ -128,16 +128,6 @@ pub enum CopyPath {
     Tma,
 }
 
-impl CopyPath {
-    /// The alignment in bytes that every row of A, B and D must have.
-    pub const fn required_alignment(self, dtype: Dtype) -> u32 {
-        match self {
-            CopyPath::Plain => dtype.size_bytes(),
-            CopyPath::CpAsync | CopyPath::Tma => 16,
-        }
-    }
-}
-
 /// One variant of a kernel.
 ///
 /// `Display` writes its one-line name and `FromStr` reads it back. The name is the kernel's symbol, the snapshot's file
@@ -204,6 +194,16 @@ impl KernelSpec {
     /// The types of A and B.
     pub const fn operands(&self) -> [Dtype; 2] {
         [self.operand, self.b_operand]
+    }
+
+    /// The alignment in bytes that every row of A, B and D must have.
+    pub const fn required_alignment(&self) -> u32 {
+        match self.copy {
+            // Elements themselves are aligned.
+            CopyPath::Plain if self.output.size_bytes() < self.operand.size_bytes() => self.output.size_bytes(),
+            CopyPath::Plain => self.operand.size_bytes(),
+            CopyPath::CpAsync | CopyPath::Tma => 16,
+        }
     }
 
     /// CTAs of a cluster, whether they have neighbouring tiles or parts of one.

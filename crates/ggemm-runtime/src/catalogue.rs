@@ -67,7 +67,7 @@ mod tests {
             assert!(kernel.source() == written.source(), "{}", kernel.name);
             let contract: Contract = serde_json::from_str(kernel.contract).unwrap();
             assert_eq!(contract, written.contract);
-            assert_eq!(contract.alignment, spec.copy.required_alignment(spec.operand), "{spec}");
+            assert_eq!(contract.alignment, spec.required_alignment(), "{spec}");
         }
     }
 }

@@ -380,6 +380,29 @@ mod tests {
         }
     }
 
+    /// A GPU rounds f32 operands only where the caller allows that; then there is a kernel for any of them.
+    #[test]
+    fn tf32_is_the_callers_choice() {
+        use ggemm_codegen::{Dtype, WeightLayout};
+        for operation in ggemm_codegen::Operation::ALL {
+            for layout in [WeightLayout::Nk, WeightLayout::Kn] {
+                for (output, k) in [(Dtype::F32, 64), (Dtype::F32, 67), (Dtype::Bf16, 64)] {
+                    let problem = Problem::new(operation, 8, 4096, 1536, k).operand(Dtype::F32).output(output);
+                    let problem = problem.weight_layout(layout);
+                    assert!(Planner::new(Device::cpu()).plan(&problem).is_ok());
+                    let allowed = problem.clone().allow_tf32(true);
+                    for arch in Arch::ALL {
+                        let refused = gpu().select(&problem, arch).unwrap_err();
+                        assert!(matches!(refused, Error::NeedsTf32 { .. }), "{refused}");
+                        assert!(refused.to_string().contains("Problem::allow_tf32(true)"), "{refused}");
+                        let chosen = *gpu().select(&allowed, arch).unwrap().preferred().variant.spec();
+                        assert_eq!(chosen.operands(), [Dtype::F32; 2]);
+                    }
+                }
+            }
+        }
+    }
+
     /// Sums stay in the tensor cores' accumulator only where the caller allows that.
     #[test]
     fn fast_accumulation_is_the_callers_choice() {

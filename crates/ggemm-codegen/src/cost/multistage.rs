@@ -3,6 +3,7 @@
 
 use super::{Bound, OnChip, Work, ctas_per_sm, whole_waves};
 use crate::arch::ArchLimits;
+use crate::dtype::Dtype;
 use crate::spec::{Accumulation, CopyPath, KernelSpec};
 
 // Fitted to every variant's time on the H200 (docs/tuning.md, "The cost model"), but for those that say otherwise.
@@ -37,7 +38,12 @@ const PROMOTED_PER_CLOCK: f64 = 64.0;
 
 /// Multiply-adds of one multiprocessor in a clock.
 pub(super) fn multiply_adds(spec: &KernelSpec, limits: &ArchLimits) -> f64 {
-    if spec.operand.is_fp8() { limits.mma_fp8_per_clock } else { limits.mma_per_clock }
+    match spec.operand {
+        Dtype::E4m3 | Dtype::E5m2 => limits.mma_fp8_per_clock,
+        Dtype::Bf16 | Dtype::F16 => limits.mma_per_clock,
+        // TF32, everywhere.
+        Dtype::F32 => limits.mma_per_clock / 2.0,
+    }
 }
 
 pub(super) fn on_chip(work: &Work<'_>) -> OnChip {

@@ -167,6 +167,9 @@ pub(super) fn pieces(instruction: &'static str, layout: &Layout, map: &ThreadVal
 /// The rows that lanes give to `ldmatrix.x4`, whose matrices are the fragment's registers in order, for all steps of a
 /// tile. A matrix' row is what four lanes hold of it; of a `transposed` one, what two of each of them hold.
 pub(super) fn ldmatrix(layout: &Layout, map: &ThreadValueMap, transposed: bool) -> Pattern {
+    if transposed && layout.element_bytes == 4 {
+        return words(layout, map);
+    }
     let (rows, cols) = layout.shape();
     let depth = mma_k(layout.element_bytes);
     let steps = if transposed { rows } else { cols } / depth;
@@ -190,6 +193,19 @@ pub(super) fn ldmatrix(layout: &Layout, map: &ThreadValueMap, transposed: bool) 
         }
     }
     Pattern::of_requests(if transposed { "ldmatrix.x4.trans" } else { "ldmatrix.x4" }, CHUNK_BYTES, requests)
+}
+
+/// The words that lanes read one by one of a tile whose rows are the reduction, a register at a time.
+fn words(layout: &Layout, map: &ThreadValueMap) -> Pattern {
+    let steps = layout.shape().0 / mma_k(layout.element_bytes);
+    let each = (0..map.thread_count() / 32).flat_map(|warp| (0..map.value_count()).map(move |value| (warp, value)));
+    let requests = each.flat_map(|(warp, value)| {
+        (0..steps).map(move |step| {
+            let at = |lane| map.coordinates(warp * 32 + lane, value);
+            (0..32).map(at).map(|(side, k)| layout.offset(step * mma_k(4) + k, side)).collect()
+        })
+    });
+    Pattern::of_requests("ld.shared 4", 4, requests)
 }
 
 /// What a warpgroup's threads write of their sums: 16-bit ones by `stmatrix`, f32 by ordinary stores.

@@ -300,22 +300,24 @@ impl<'k> Machine<'k, '_> {
                 return Err(FindingKind::UninitializedFragment { fragment });
             }
         }
+        let is_f32 = self.kernel.body.fragments[a.0 as usize].dtype == Dtype::F32;
         let mut sums = std::mem::take(&mut registers[accumulator.0 as usize].values[0]);
         let cols = registers[accumulator.0 as usize].cols;
         let (a, b) = (&registers[a.0 as usize], &registers[b.0 as usize]);
-        // Products of 8-bit and 16-bit floats are exact in f64; a step is summed and rounded to f32 once.
+        let operand = |x: f32| if is_f32 { f64::from(round_to_tf32(x)) } else { f64::from(x) };
+        // Products of 8-bit and 16-bit floats and of TF32 are exact in f64; a step is summed and rounded to f32 once.
         let depth = a.cols;
         let mut columns = vec![0.0f64; depth * cols];
         for (j, y) in b.values[set].chunks(depth).enumerate() {
             for (k, y) in y.iter().enumerate() {
-                columns[k * cols + j] = f64::from(*y);
+                columns[k * cols + j] = operand(*y);
             }
         }
         let mut step = vec![0.0f64; cols];
         for (row, x) in sums.chunks_mut(cols).zip(a.values[set].chunks(depth)) {
             step.fill(0.0);
             for (x, ys) in x.iter().zip(columns.chunks(cols)) {
-                let x = f64::from(*x);
+                let x = operand(*x);
                 step.iter_mut().zip(ys).for_each(|(sum, y)| *sum += x * y);
             }
             row.iter_mut().zip(&step).for_each(|(sum, step)| *sum = (f64::from(*sum) + step) as f32);
@@ -394,6 +396,11 @@ fn lanes_and_pieces(map: &ThreadValueMap) -> impl Iterator<Item = (usize, u32)> 
     let elements = map.values[0].extent;
     let pieces = map.value_count() / elements;
     (0..LANES).flat_map(move |l| (0..pieces).map(move |p| (l, p * elements)))
+}
+
+/// The nearest value with 10 bits of fraction, ties away from zero (PTX ISA, `cvt.rna.tf32.f32`).
+fn round_to_tf32(value: f32) -> f32 {
+    if value.is_finite() { f32::from_bits((value.to_bits() + 0x1000) & !0x1fff) } else { value }
 }
 
 /// The elements of a piece.

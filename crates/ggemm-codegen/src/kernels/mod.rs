@@ -27,7 +27,7 @@ use crate::spec::{KernelSpec, Major, Ragged};
 /// build them all.
 pub fn build(spec: &ValidSpec) -> Kernel {
     let write = if spec.schedule.is_warp_specialized() { warp_specialized::write } else { multistage::write };
-    let alignment = spec.copy.required_alignment(spec.operand);
+    let alignment = spec.required_alignment();
     let built = KernelBuilder::build(&spec.to_string(), &summary(spec), geometry::threads(spec), alignment, |k| {
         write(k, spec);
     });

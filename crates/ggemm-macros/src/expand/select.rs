@@ -131,7 +131,7 @@ impl Extent {
     }
 
     fn aligned(&self, spec: &KernelSpec) -> bool {
-        spec.copy.required_alignment(spec.operand) <= self.alignment
+        spec.required_alignment() <= self.alignment
     }
 
     fn is_even(&self, tile: Tile) -> bool {

@@ -235,7 +235,7 @@ impl Demand {
 
     /// The first demand that a kernel of this spec does not meet; of one that is not baked, there is no contract.
     pub(super) fn unmet(&self, spec: &KernelSpec, contract: Option<&Contract>) -> Option<Unmet> {
-        let alignment = contract.map_or_else(|| spec.copy.required_alignment(spec.operand), |c| c.alignment);
+        let alignment = contract.map_or_else(|| spec.required_alignment(), |c| c.alignment);
         let uneven = || {
             let (dimension, value) = self.reduction();
             (!self.is_even(spec)).then_some(Unmet::EvenReduction { block: spec.tile.k, dimension, value })

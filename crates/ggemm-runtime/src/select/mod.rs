@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use ggemm_codegen::cost::{self, Prediction};
-use ggemm_codegen::{Arch, CopyPath, KernelSpec, Problem};
+use ggemm_codegen::{Arch, CopyPath, Dtype, KernelSpec, Problem};
 
 use crate::error::Error;
 use crate::plan::Choice;
@@ -113,6 +113,9 @@ impl Selection {
         arch: Arch,
         rule: Rule,
     ) -> Result<Self, Error> {
+        if problem.operand == Dtype::F32 && !problem.allow_tf32 {
+            return Err(Error::NeedsTf32 { problem: problem.to_string(), arch });
+        }
         let weighed = rule.weighed(problem);
         let demand = Demand::new(&weighed, arch);
         if let Rule::Pinned(spec) = rule {

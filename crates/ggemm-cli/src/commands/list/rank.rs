@@ -63,6 +63,8 @@ impl RankArgs {
         let problem = Problem::new(op, groups, m, n, k)
             .operand(operand)
             .output(self.output_dtype.unwrap_or(operand))
+            // Without, there would be nothing to rank.
+            .allow_tf32(operand == Dtype::F32)
             .weight_sharing(self.weights.map_or(WeightSharing::PerExpert, Weights::into))
             .weight_layout(self.weight_layout.map_or(WeightLayout::Nk, Layout::into));
         problem.validate()?;
@@ -85,7 +87,7 @@ struct Ranked {
 fn fits(spec: &KernelSpec, problem: &Contraction) -> bool {
     (spec.ragged, spec.a_major, spec.b_major) == (problem.ragged, problem.a_major, problem.b_major)
         && (spec.operand, spec.output) == (problem.operand, problem.output)
-        && problem.stride_alignment() >= spec.copy.required_alignment(spec.operand)
+        && problem.stride_alignment() >= spec.required_alignment()
         && (!spec.even_k || problem.reduction.is_multiple_of(spec.tile.k as usize))
 }
 

@@ -105,7 +105,8 @@ impl Case {
             None => problem,
             // The output stays what it was.
             Some(Fp8 { format, scaling, fast, along_reduction }) => {
-                let problem = problem.operand(format).scaling(scaling).output(self.base.output).fast_accumulation(fast);
+                let problem = problem.operand(format).scaling(scaling).output(self.base.output);
+                let problem = problem.fast_accumulation(fast).allow_tf32(false);
                 match operation {
                     _ if !along_reduction => problem,
                     Operation::Forward => problem.weight_layout(WeightLayout::Nk),

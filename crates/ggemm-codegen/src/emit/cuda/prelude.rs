@@ -12,11 +12,15 @@ const WARP: &str = include_str!("prelude/warp.cuh");
 const FP8: &str = include_str!("prelude/fp8.cuh");
 const CP_ASYNC: &str = include_str!("prelude/cp_async.cuh");
 const PIECE_BYTES: &str = include_str!("prelude/piece_bytes.cuh");
+const PIECE_BYTES_F32: &str = include_str!("prelude/piece_bytes_f32.cuh");
 const PIECE_BYTES_FP8: &str = include_str!("prelude/piece_bytes_fp8.cuh");
 const STAGING: &str = include_str!("prelude/staging.cuh");
+const STAGING_F32: &str = include_str!("prelude/staging_f32.cuh");
+const LOAD_WORD: &str = include_str!("prelude/load_word.cuh");
 const LDMATRIX: &str = include_str!("prelude/ldmatrix.cuh");
 const MMA_BF16: &str = include_str!("prelude/mma_bf16.cuh");
 const MMA_F16: &str = include_str!("prelude/mma_f16.cuh");
+const MMA_TF32: &str = include_str!("prelude/mma_tf32.cuh");
 const MMA_E4M3: &str = include_str!("prelude/mma_e4m3.cuh");
 const MMA_E4M3_E5M2: &str = include_str!("prelude/mma_e4m3_e5m2.cuh");
 const MMA_E5M2: &str = include_str!("prelude/mma_e5m2.cuh");
@@ -124,7 +128,10 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
         Op::LoadIndex { .. } | Op::Shuffle { .. } | Op::Ballot { .. } => uses.warp = true,
         Op::CopyTile { .. } | Op::CommitCopies | Op::AwaitCopies { .. } => uses.cp_async = true,
         Op::BeginStaging { .. } | Op::LoadStaging { .. } | Op::StoreStaging { .. } => uses.staging = true,
-        Op::LoadMatrix { .. } => uses.ldmatrix = true,
+        Op::LoadMatrix { to, transposed, .. } => {
+            uses.ldmatrix = true;
+            uses.load_word |= *transposed && kernel.body.fragments[to.0 as usize].dtype == Dtype::F32;
+        }
         Op::StoreTile { from, to, accumulate, paired } => {
             uses.add |= accumulate.is_some();
             uses.store_wide |= stores_eight(kernel, *from, to, *paired);
@@ -157,14 +164,20 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
     hopper.dedup();
 
     let mut files = vec![TYPES];
-    let piece_bytes = if is_fp8 { PIECE_BYTES_FP8 } else { PIECE_BYTES };
+    let is_f32 = operands[0] == Some(Dtype::F32);
+    let piece_bytes = match (is_fp8, is_f32) {
+        (true, _) => PIECE_BYTES_FP8,
+        (_, true) => PIECE_BYTES_F32,
+        _ => PIECE_BYTES,
+    };
     for (used, file) in [
         (is_fp8, FP8),
         (uses.warp, WARP),
         (uses.cp_async, CP_ASYNC),
         (uses.cp_async, piece_bytes),
-        (uses.staging, STAGING),
+        (uses.staging, if is_f32 { STAGING_F32 } else { STAGING }),
         (uses.ldmatrix, LDMATRIX),
+        (uses.load_word, LOAD_WORD),
     ] {
         if used {
             files.push(file);
@@ -179,7 +192,8 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
         [Some(Dtype::E4m3), _] => Some(MMA_E4M3),
         [Some(Dtype::E5m2), Some(Dtype::E4m3)] => Some(MMA_E5M2_E4M3),
         [Some(Dtype::E5m2), _] => Some(MMA_E5M2),
-        [Some(Dtype::F32) | None, _] => None,
+        [Some(Dtype::F32), _] => Some(MMA_TF32),
+        [None, _] => None,
     });
     if let Some(store) = uses.store {
         files.extend(match store {
@@ -234,6 +248,7 @@ struct Uses {
     cp_async: bool,
     staging: bool,
     ldmatrix: bool,
+    load_word: bool,
     store: Option<Dtype>,
     store_wide: bool,
     add: bool,
