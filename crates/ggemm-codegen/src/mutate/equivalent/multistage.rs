@@ -4,13 +4,14 @@ use super::super::MutationKind::{
     AddSub, Comparison, Constant, Division, DropBound, ForceBranch, LoopEnd, Pairing, Reorder, ShiftBound, Slot,
 };
 use super::Equivalent;
+use crate::geometry::mma_k;
 use crate::scaling::Scaling;
 use crate::spec::{CopyPath, KernelSpec, Ragged, Schedule};
 
 const PLAIN: fn(&KernelSpec) -> bool = |s| matches!((s.schedule, s.copy), (Schedule::Multistage, CopyPath::Plain));
 const CP_ASYNC: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::CpAsync);
 const TWO_STAGES: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::CpAsync) && s.stages == 2;
-const TWO_STEPS: fn(&KernelSpec) -> bool = |s| s.tile.k == 32;
+const TWO_STEPS: fn(&KernelSpec) -> bool = |s| s.tile.k == 2 * mma_k(s.operand.size_bytes());
 /// 128 columns share a scale.
 const ROWS_OF_BLOCKS: fn(&KernelSpec) -> bool =
     |s| CP_ASYNC(s) && matches!((s.ragged, s.scaling), (Ragged::Rows, Scaling::Block));
@@ -55,7 +56,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: MASKED,
         sites: &["main_loop: loop > let blocks"],
         kinds: &[Constant],
-        changes: &["value: 64 becomes 63", "value: 32 becomes 31"],
+        changes: &["value: 64 becomes 63", "value: 32 becomes 31", "value: 16 becomes 15"],
         reason: "blocks past the reduction's end are zeros, and nothing is read for them",
     },
     Equivalent {
