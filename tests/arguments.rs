@@ -115,8 +115,8 @@ fn plans_that_mean_nothing() {
     let plan = |problem: Problem| refused(planner.plan(&problem));
     assert_snapshot!(plan(Problem::forward(0, 4, 3, 5)),
         @"G = 0: a grouped product has at least one group, though any group may be empty");
-    assert_snapshot!(plan(forward().operand(Dtype::F32)),
-        @"operands of type f32 are not supported: use bf16 or f16, or e4m3 and e5m2 with scales (the output may be f32)");
+    assert_snapshot!(plan(forward().allow_tf32(true)),
+        @"allow_tf32 is set for operands of bf16, which are multiplied as they are: leave it unset, or use f32");
     assert_snapshot!(plan(forward().x_row_stride(4)),
         @"the row stride of x is 4, shorter than its rows of 5: give at least 5");
     assert_snapshot!(plan(forward().accumulate(true)),
@@ -151,7 +151,7 @@ fn types_and_scales_that_do_not_go_together() {
     assert_snapshot!(refused(planner.select(&fp8(), Arch::Sm90a)),
         @"no kernel computes `forward e4m3->bf16 G=2 M=4 N=3 K=5 w=[G,N,K] scales=block sizes:i32` on sm_90a: it needs every row at a multiple of 16 bytes, and the row stride of x is 5 elements, 5 bytes: give strides that are multiples of 16 bytes, or use bf16 or f16 operands");
     assert_snapshot!(refused(planner.explain(&fp8(), Arch::Sm80)),
-        @"no kernel computes `forward e4m3->bf16 G=2 M=4 N=3 K=5 w=[G,N,K] scales=block sizes:i32` on sm_80: kernels of fp8 are for sm_90a alone: use bf16 or f16 operands, or Device::cpu()");
+        @"no kernel computes `forward e4m3->bf16 G=2 M=4 N=3 K=5 w=[G,N,K] scales=block sizes:i32` on sm_80: fp8 needs sm_89 or newer: use bf16 or f16 operands, or Device::cpu()");
 }
 
 #[test]

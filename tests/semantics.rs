@@ -90,9 +90,9 @@ prop_compose! {
 }
 
 /// The types that operands may have together.
-const OPERANDS: [[Dtype; 2]; 6] = {
-    use Dtype::{Bf16, E4m3, E5m2, F16};
-    [[Bf16, Bf16], [F16, F16], [E4m3, E4m3], [E5m2, E4m3], [E4m3, E5m2], [E5m2, E5m2]]
+const OPERANDS: [[Dtype; 2]; 7] = {
+    use Dtype::{Bf16, E4m3, E5m2, F16, F32};
+    [[Bf16, Bf16], [F16, F16], [F32, F32], [E4m3, E4m3], [E5m2, E4m3], [E4m3, E5m2], [E5m2, E5m2]]
 };
 
 /// Rows that the groups of `problem` may own, spread as asked: all of them unless a tail is declared.

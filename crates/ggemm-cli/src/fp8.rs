@@ -23,7 +23,8 @@ impl Fp8 {
     pub(crate) fn of(self, problem: &Problem) -> Problem {
         let Fp8 { format, scaling, fast, along_reduction } = self;
         let output = problem.output;
-        let problem = problem.clone().operand(format).scaling(scaling).output(output).fast_accumulation(fast);
+        let problem = problem.clone().operand(format).scaling(scaling).output(output);
+        let problem = problem.fast_accumulation(fast).allow_tf32(false);
         match problem.operation {
             _ if !along_reduction => problem,
             Operation::Forward => problem.weight_layout(WeightLayout::Nk),

@@ -22,7 +22,7 @@ pub(crate) fn scaling() -> impl TypedValueParser<Value = Scaling> {
 
 /// Types of operands.
 pub(crate) fn operand() -> impl TypedValueParser<Value = Dtype> {
-    PossibleValuesParser::new(["bf16", "f16"]).try_map(|name| Dtype::from_str(&name))
+    PossibleValuesParser::new(["bf16", "f16", "f32"]).try_map(|name| Dtype::from_str(&name))
 }
 
 /// Types of outputs.

@@ -72,6 +72,26 @@ fn quantized_operands_pass() {
     assert_eq!(report["problem"]["fp8"], serde_json::json!({ "format": "e5m2", "scaling": "block" }));
 }
 
+/// f32 is multiplied as it is on the host, and by kernels as TF32 where that is allowed.
+#[test]
+fn f32_operands_pass() {
+    let problem = "run --sizes 5,0,9 -n 21 -k 24 --weights per-expert --dtype f32";
+    for (flags, bound) in [
+        ("--backend cpu", "half an ulp of f32 + 2 · 24 · 2⁻²⁴ · Σ|x||w|"),
+        ("--backend interpret --tf32", "24 · 2⁻²⁴ · Σ|x||w| + (2⁻¹⁰ + 2⁻²²) · Σ|x||w|"),
+        ("--backend interpret --tf32 --weight-layout kn --output-dtype bf16", "half an ulp of bf16"),
+    ] {
+        let text = line(&format!("{problem} {flags}")).passed();
+        for fact in ["f32 operands, f32 sums", bound, "PASS: 3 of 3 operations match the f64 reference"] {
+            assert!(text.contains(fact), "{fact:?} is missing from\n{text}");
+        }
+    }
+    let text = line(&format!("{problem} --backend interpret --tf32 --exact")).passed();
+    assert!(text.contains("equal to the exact sum, to the bit"), "{text}");
+    let ended = line(&format!("{problem} --backend interpret"));
+    assert!(ended.code == Some(2) && ended.stderr.contains("(--tf32, allow_tf32=True)"), "{ended:?}");
+}
+
 /// Kernels read every operand along its reduction: copies are laid out for them, whatever the weight's own layout is.
 #[test]
 fn kernels_multiply_quantized_operands() {

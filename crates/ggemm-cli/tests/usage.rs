@@ -44,10 +44,11 @@ fn values_that_mean_nothing_are_refused() {
     insta::assert_snapshot!(refused("run -k 1.5"), @"invalid value '1.5' for '--k <K>': expected a whole number, at least 0");
     insta::assert_snapshot!(refused("run --groups 0"), @"G = 0: a grouped product has at least one group, though any group may be empty");
     insta::assert_snapshot!(refused("run --repeat 0"), @"invalid value '0' for '--repeat <RUNS>': 0 is not in 1..=4294967295");
-    insta::assert_snapshot!(refused("run --dtype f32"), @r#"
-    invalid value 'f32' for '--dtype <DTYPE>'
-      [possible values: bf16, f16]
+    insta::assert_snapshot!(refused("run --dtype f64"), @r#"
+    invalid value 'f64' for '--dtype <DTYPE>'
+      [possible values: bf16, f16, f32]
     "#);
+    insta::assert_snapshot!(refused("run --tf32"), @"allow_tf32 is set for operands of bf16, which are multiplied as they are: leave it unset, or use f32");
     insta::assert_snapshot!(refused("run --ops forwards"), @r#"
     invalid value 'forwards' for '--ops <OP,…>'
       [possible values: forward, grad_x, grad_w]

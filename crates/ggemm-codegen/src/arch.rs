@@ -50,6 +50,8 @@ pub struct ArchLimits {
     pub sms: u32,
     /// Dense 16-bit multiply-adds of one multiprocessor in a clock through `mma.sync`, measured or by datasheet.
     pub mma_per_clock: f64,
+    /// The same of fp8 operands. Where `mma.sync` has no such instruction of its own, compilers widen operands to f16.
+    pub mma_fp8_per_clock: f64,
     /// Sustained clock in GHz.
     pub clock_ghz: f64,
     /// DRAM bandwidth in bytes a second.
@@ -120,6 +122,7 @@ impl Arch {
             Arch::Sm100a => (148, 1024.0, 1.85, 7.0e12, 9.0e12),
             Arch::Sm120a => (188, 512.0, 2.40, 1.6e12, 6.0e12),
         };
+        let fp8_factor = if matches!(self, Arch::Sm89 | Arch::Sm120a) { 2.0 } else { 1.0 };
         ArchLimits {
             shared_per_block,
             shared_per_sm,
@@ -127,6 +130,7 @@ impl Arch {
             threads_per_sm,
             sms,
             mma_per_clock,
+            mma_fp8_per_clock: mma_per_clock * fp8_factor,
             clock_ghz,
             dram_bytes_per_s,
             l2_bytes_per_s,

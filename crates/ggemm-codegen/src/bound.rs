@@ -29,6 +29,17 @@ pub fn tensor_core_roundings(length: usize, accumulation: Accumulation) -> usize
     seen.div_ceil(wgmma_k(1) as usize).saturating_mul(1 << (24 - 10))
 }
 
+/// The same for f32 operands, whose products are not exact. The CPU rounds each product once more where it has no fused
+/// multiply-add. Where TF32 is allowed, operands may be rounded to the nearest, that is by at most 2⁻¹¹ of each: a product is
+/// off by at most 2⁻¹⁰ + 2⁻²² of itself, and so is Σ|a||b|.
+pub fn rounded_products(length: usize, operand: Dtype, allow_tf32: bool) -> usize {
+    match (operand, allow_tf32) {
+        (Dtype::F32, true) if length > 0 => (1 << (24 - 10)) + (1 << (24 - 22)),
+        (Dtype::F32, false) => length,
+        _ => 0,
+    }
+}
+
 /// The bound on an element's error, and whether it holds.
 ///
 /// An infinity is right where rounding may reach it. Where even Σ|a||b| passes the largest f32, partial sums may have
@@ -133,6 +144,18 @@ mod tests {
         assert_eq!(tensor_core_roundings(33, Promoted), 2 << 14);
         assert_eq!(tensor_core_roundings(7168, Promoted), 4 << 14);
         assert_eq!(tensor_core_roundings(7168, Fast), 224 << 14);
+    }
+
+    #[test]
+    fn tf32_loses_two_roundings_of_eleven_bits() {
+        let bits = |x: f32| f64::from(f32::from_bits((x.to_bits() + 0x1000) & !0x1fff));
+        // The worst of operands: half way between two neighbours at the low end of a binade.
+        let x = 1.0 + 2.0_f32.powi(-11);
+        let (found, exact) = (bits(x) * bits(x), f64::from(x) * f64::from(x));
+        let terms = rounded_products(1, Dtype::F32, true) as f64 * 2.0_f64.powi(-24);
+        assert!((found - exact).abs() <= terms * exact && (found - exact).abs() > 0.9 * terms * exact);
+        assert_eq!(rounded_products(0, Dtype::F32, true) + rounded_products(7, Dtype::Bf16, false), 0);
+        assert_eq!(rounded_products(7, Dtype::F32, false), 7);
     }
 
     #[test]

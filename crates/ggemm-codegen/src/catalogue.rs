@@ -2,7 +2,8 @@
 //!
 //! A family is a ragged dimension with the majorness of B and an input and output type. Each has tiles for groups of
 //! different sizes, and plain variants that take any stride, so that no shape is refused. Those of fp8 operands, whose
-//! families have their types and scaling besides, are Hopper's alone and take what the copy engine takes.
+//! families have their types and scaling besides, are Hopper's with what the copy engine takes, or from sm_89 on with rows
+//! at multiples of 16 bytes.
 
 use crate::arch::Arch;
 use crate::constraints::ValidSpec;
@@ -11,8 +12,8 @@ use crate::scaling::Scaling;
 use crate::spec::{Accumulation, Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule, Tile, Warps};
 
 /// The largest number of variants that may ship for one target: fp8, swapped operands and rows that start anywhere each won
-/// their place by measurement.
-pub const MOST_PER_TARGET: usize = 136;
+/// their place by measurement, and f32 has no other.
+pub const MOST_PER_TARGET: usize = 160;
 
 /// A tile with those who compute it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,9 +127,12 @@ const HOPPER_REDUCTION: [TileConfig; 5] = [
     cooperative(128, 256, 4),
 ];
 
-/// Hopper's ragged rows of fp8 operands, each with its way to scale and to accumulate: those of few rows, and of many.
+/// A tile of fp8 operands, with their way to scale and to accumulate.
+type ScaledConfig = (TileConfig, Scaling, Accumulation);
+
+/// Hopper's ragged rows of fp8 operands: those of few rows, and of many.
 /// Promoted sums serve whoever asks for fast ones as well.
-const FP8_ROWS: [(TileConfig, Scaling, Accumulation); 5] = [
+const FP8_ROWS: [ScaledConfig; 5] = [
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Block, Accumulation::Promoted),
     (fp8(cooperative(128, 128, 6)), Scaling::Block, Accumulation::Promoted),
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Row, Accumulation::Promoted),
@@ -137,11 +141,43 @@ const FP8_ROWS: [(TileConfig, Scaling, Accumulation); 5] = [
 ];
 
 /// Its ragged reductions.
-const FP8_REDUCTION: [(TileConfig, Scaling, Accumulation); 3] = [
+const FP8_REDUCTION: [ScaledConfig; 3] = [
     (fp8(cooperative(128, 128, 6)), Scaling::Block, Accumulation::Promoted),
     (fp8(cooperative(128, 192, 5)), Scaling::Row, Accumulation::Promoted),
     (fp8(cooperative(128, 256, 4)), Scaling::Row, Accumulation::Fast),
 ];
+
+/// Ragged rows of fp8 operands from sm_89 on, where `mma.sync` multiplies them: those of few rows, of some, and of many. They
+/// fit the 99 KiB of sm_89 and sm_120.
+const PORTABLE_FP8_ROWS: [ScaledConfig; 7] = [
+    (fp8(config(32, 128, 64, 1, 4, 4)), Scaling::Block, Accumulation::Promoted),
+    (fp8(config(64, 128, 64, 2, 4, 4)), Scaling::Block, Accumulation::Promoted),
+    (fp8(config(128, 128, 64, 2, 4, 3)), Scaling::Block, Accumulation::Promoted),
+    (fp8(config(32, 128, 64, 1, 4, 4)), Scaling::Row, Accumulation::Promoted),
+    (fp8(config(64, 128, 64, 2, 4, 4)), Scaling::Row, Accumulation::Promoted),
+    (fp8(config(128, 128, 64, 2, 4, 3)), Scaling::Row, Accumulation::Promoted),
+    (fp8(config(128, 128, 64, 2, 4, 3)), Scaling::Row, Accumulation::Fast),
+];
+
+/// Ragged reductions of the same, for problems of few tiles and of many. Where columns have scales of their own in each block,
+/// registers do not suffice for the largest tile.
+const PORTABLE_FP8_REDUCTION: [ScaledConfig; 4] = [
+    (fp8(config(64, 64, 64, 2, 2, 3)), Scaling::Block, Accumulation::Promoted),
+    (fp8(config(64, 128, 64, 2, 4, 4)), Scaling::Block, Accumulation::Promoted),
+    (fp8(config(64, 64, 64, 2, 2, 3)), Scaling::Row, Accumulation::Promoted),
+    (fp8(config(128, 128, 64, 2, 4, 3)), Scaling::Row, Accumulation::Promoted),
+];
+
+/// Ragged rows of f32 operands, which `mma.sync` multiplies as TF32, few and many.
+const F32_ROWS: [TileConfig; 2] = [words(config(32, 128, 64, 1, 4, 4)), words(config(128, 128, 32, 2, 2, 6))];
+
+/// Their ragged reductions, few tiles and many.
+const F32_REDUCTION: [TileConfig; 2] = [words(config(64, 64, 64, 2, 2, 6)), words(config(128, 128, 32, 2, 2, 6))];
+
+/// The same stages of elements of 32 bits.
+const fn words(config: TileConfig) -> TileConfig {
+    TileConfig { tile: Tile { k: config.tile.k / 2, ..config.tile }, ..config }
+}
 
 /// The same stages of elements of 8 bits.
 const fn fp8(config: TileConfig) -> TileConfig {
@@ -217,7 +253,9 @@ pub fn shipped() -> Vec<KernelSpec> {
         reduction_family(&mut specs, operand);
         d_by_threads(&mut specs, operand);
     }
-    fp8_families(&mut specs);
+    fp8_families(&mut specs, &FP8_ROWS, &FP8_REDUCTION);
+    fp8_families(&mut specs, &PORTABLE_FP8_ROWS, &PORTABLE_FP8_REDUCTION);
+    f32_families(&mut specs);
     specs
 }
 
@@ -227,9 +265,12 @@ pub fn shipped_for(target: Arch) -> Vec<ValidSpec> {
 }
 
 /// The variant for `target`, if it is legal there and worth choosing: where TMA copies, it copies whatever `cp.async`
-/// could, and faster.
+/// could, and faster. sm_100a has no `mma.sync` of fp8: compilers widen operands to f16 before each, in registers that the
+/// largest tiles do not leave.
 pub fn for_target(spec: KernelSpec, target: Arch) -> Option<ValidSpec> {
-    let outdone = target == Arch::Sm90a && spec.copy == CopyPath::CpAsync;
+    let spills = target == Arch::Sm100a && spec.operand.is_fp8() && spec.tile.m * spec.tile.n > 64 * 128;
+    let by_tma = target == Arch::Sm90a && spec.operand != Dtype::F32;
+    let outdone = by_tma && spec.copy == CopyPath::CpAsync || spills;
     ValidSpec::new(spec, target).ok().filter(|_| !outdone)
 }
 
@@ -249,7 +290,11 @@ pub fn variant(
         b_operand: operand,
         accumulator: Dtype::F32,
         output,
-        arch: if config.schedule.is_warp_specialized() { Arch::Sm90a } else { Arch::Sm80 },
+        arch: match config.schedule.is_warp_specialized() {
+            true => Arch::Sm90a,
+            false if operand.is_fp8() => Arch::Sm89,
+            false => Arch::Sm80,
+        },
         tile: config.tile,
         warps: config.warps,
         stages: config.stages,
@@ -269,7 +314,8 @@ pub fn variant(
 
 /// The variant of a family that takes any stride and alignment.
 pub fn plain(family: (Ragged, Major), dtypes: (Dtype, Dtype)) -> KernelSpec {
-    variant(family, dtypes, PLAIN, CopyPath::Plain, false)
+    let config = if dtypes.0 == Dtype::F32 { words(PLAIN) } else { PLAIN };
+    variant(family, dtypes, config, CopyPath::Plain, false)
 }
 
 fn rows_family(specs: &mut Vec<KernelSpec>, operand: Dtype, b_major: Major) {
@@ -319,23 +365,37 @@ fn d_by_threads(specs: &mut Vec<KernelSpec>, operand: Dtype) {
     }
 }
 
+/// f32 operands leave as f32, fast where rows are aligned; other outputs by plain copies alone.
+fn f32_families(specs: &mut Vec<KernelSpec>) {
+    for (family, configs) in [
+        ((Ragged::Rows, Major::K), F32_ROWS),
+        ((Ragged::Rows, Major::Mn), F32_ROWS),
+        ((Ragged::Reduction, Major::Mn), F32_REDUCTION),
+    ] {
+        let types = (Dtype::F32, Dtype::F32);
+        specs.extend(configs.map(|config| variant(family, types, config, CopyPath::CpAsync, false)));
+        specs.extend(Dtype::OUTPUTS.map(|output| plain(family, (Dtype::F32, output))));
+    }
+}
+
 /// Activations and weights are e4m3, gradients e4m3 or e5m2. Gradients of weights have them as A, or where the weight is
 /// [G, K, N] as B.
-fn fp8_families(specs: &mut Vec<KernelSpec>) {
+fn fp8_families(specs: &mut Vec<KernelSpec>, rows: &[ScaledConfig], reduction: &[ScaledConfig]) {
     use Dtype::{Bf16, E4m3, E5m2, F32};
-    let mut add = |ragged, operands: [Dtype; 2], output, (config, scaling, accumulation)| {
+    let mut add = |ragged, operands: [Dtype; 2], output, (config, scaling, accumulation): ScaledConfig| {
         let [operand, b_operand] = operands;
-        let spec = variant((ragged, Major::K), (operand, output), config, CopyPath::Tma, false);
+        let copy = if config.schedule.is_warp_specialized() { CopyPath::Tma } else { CopyPath::CpAsync };
+        let spec = variant((ragged, Major::K), (operand, output), config, copy, false);
         specs.push(KernelSpec { a_major: Major::K, b_operand, scaling, accumulation, ..spec });
     };
     for operands in [[E4m3, E4m3], [E5m2, E4m3]] {
-        FP8_ROWS.into_iter().for_each(|how| add(Ragged::Rows, operands, Bf16, how));
+        rows.iter().for_each(|how| add(Ragged::Rows, operands, Bf16, *how));
     }
     for output in [F32, Bf16] {
-        FP8_REDUCTION.into_iter().for_each(|how| add(Ragged::Reduction, [E4m3, E4m3], output, how));
-        let exact = |how: &&(TileConfig, Scaling, Accumulation)| how.2 == Accumulation::Promoted;
+        reduction.iter().for_each(|how| add(Ragged::Reduction, [E4m3, E4m3], output, *how));
+        let exact = |how: &&ScaledConfig| how.2 == Accumulation::Promoted;
         for operands in [[E5m2, E4m3], [E4m3, E5m2]] {
-            FP8_REDUCTION.iter().filter(exact).for_each(|how| add(Ragged::Reduction, operands, output, *how));
+            reduction.iter().filter(exact).for_each(|how| add(Ragged::Reduction, operands, output, *how));
         }
     }
 }
@@ -376,9 +436,7 @@ mod tests {
             let specs = shipped_for(target);
             for operation in Operation::ALL {
                 for layout in [WeightLayout::Nk, WeightLayout::Kn] {
-                    for (operand, output) in
-                        [Dtype::Bf16, Dtype::F16].into_iter().flat_map(|i| Dtype::OUTPUTS.map(|o| (i, o)))
-                    {
+                    for (operand, output) in Dtype::OUTPUTS.into_iter().flat_map(|i| Dtype::OUTPUTS.map(|o| (i, o))) {
                         let p = Problem::new(operation, 3, 100, 33, 77).operand(operand).output(output);
                         let c = p.weight_layout(layout).contraction();
                         let fits = |s: &&ValidSpec| {
@@ -391,7 +449,8 @@ mod tests {
                             specs.iter().any(|s| s.spec() == &always),
                             "{operation} {operand} {output} on {target}"
                         );
-                        let hopper = usize::from(target == Arch::Sm90a && (output == operand || output == Dtype::F32));
+                        let has_hopper = target == Arch::Sm90a && operand != Dtype::F32;
+                        let hopper = usize::from(has_hopper && (output == operand || output == Dtype::F32));
                         assert_eq!(specs.iter().filter(fits).count(), 1 + hopper, "{operation} {operand} {output}");
                     }
                 }

@@ -8,7 +8,7 @@ use std::fmt;
 use crate::arch::Arch;
 use crate::descriptor::WGMMA_MAX_N;
 use crate::dtype::Dtype;
-use crate::geometry::{self, MMA_K, MMA_M, WARPS_OF_WARPGROUP};
+use crate::geometry::{self, MMA_M, WARPS_OF_WARPGROUP, mma_k};
 use crate::layout::CHUNK_BYTES;
 use crate::scaling::{SCALE_BLOCK, Scaling};
 use crate::spec::{Accumulation, Cluster, CopyPath, KernelSpec, Major, Ragged, Schedule};
@@ -98,7 +98,7 @@ macro_rules! rules {
 rules! {
     Positive "positive" "Tile sides, warps and stages are at least 1 and at most 1024."
     TargetExecutes "target-executes" "The target executes the instructions that the kernel uses."
-    ScheduleArch "schedule-arch" "The multistage schedule uses no instruction newer than sm_80's; schedules with a copying role use sm_90a's own."
+    ScheduleArch "schedule-arch" "The multistage schedule uses no instruction newer than sm_80's, or than sm_89's for operands of e4m3 and e5m2; schedules with a copying role use sm_90a's own."
     CopySchedule "copy-schedule" "Every warp copies by itself in the multistage schedule, by cp.async or plain loads; a copying role copies by TMA or plain loads."
     Cluster "cluster" "Only TMA copies one tile for several CTAs; clusters are 2 or 4 CTAs along D's rows or along its columns."
     Majors "majors" "Ragged rows read A along the reduction; a ragged reduction reads A and B along their other dimension, because tokens are rows. fp8 tensor cores read both along the reduction."
@@ -107,17 +107,17 @@ rules! {
     Split "split" "The reduction of a tile of 16-bit operands is divided among 2 or 4 CTAs, outside other clusters, by TMA; sums are sent by pairs of parts of 32 columns."
     StreamK "stream-k" "The reductions of the last tiles of 16-bit operands are divided among all CTAs where TMA copies, outside clusters, with operands as they are."
     DByThreads "d-by-threads" "Threads write D where TMA copies operands of 16 bits, outside clusters, not swapped and not divided."
-    OperandType "operand-type" "Tensor cores multiply bf16 or f16 here, both operands of one type; behind a role that copies by TMA also e4m3 and e5m2, mixed or not."
-    Scaling "scaling" "Operands of e4m3 and e5m2 have scales, one for a row or one for a block; those of bf16 and f16 have none."
+    OperandType "operand-type" "Tensor cores multiply bf16 or f16, both operands of one type, or e4m3 and e5m2, mixed or not, which TMA or cp.async copies; f32 as TF32 in the multistage schedule."
+    Scaling "scaling" "Operands of e4m3 and e5m2 have scales, one for a row or one for a block; others have none."
     Accumulation "accumulation" "Sums of e4m3 and e5m2 products may be promoted, and are where each block has a scale; those of bf16 and f16 are f32 as they are."
     AccumulatorType "accumulator-type" "Sums are kept in f32."
     OutputType "output-type" "D is bf16, f16 or f32."
-    TileK "tile-k" "A stage holds 32 or 64 elements of the reduction: two or four k16 steps, in rows of 64 or 128 bytes; wgmma's swizzle asks for 128 bytes, which are 64 elements, or 128 of fp8."
+    TileK "tile-k" "A stage holds 32 or 64 elements of the reduction, or 64 or 128 of fp8, 16 or 32 of f32: two or four steps, in rows of 64 or 128 bytes; promoted sums are those of 128 elements, and wgmma's swizzle asks for 128 bytes."
     WarpTile "warp-tile" "Every warp owns a multiple of 16 rows and of 16 columns of the tile."
     WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide. With swapped operands they lie along its columns."
     SwappedRows "swapped-rows" "A tile with swapped operands has at most 16, 32, 64, 128, 192 or 256 rows, so that its output divides into panels."
     PanelSide "panel-side" "The side of a tile along which an operand is contiguous is a multiple of 64 elements, one 128-byte panel, unless it is the reduction; so are the columns of a warpgroup's tile."
-    ScaleBlock "scale-block" "Where blocks of 128 columns of B share a scale, a tile has 64 columns or whole blocks."
+    ScaleBlock "scale-block" "Where blocks of 128 columns of B share a scale, a tile has a part of one that divides it, or behind a copying role whole blocks."
     CopyShare "copy-share" "The threads of a CTA share each tile's 16-byte pieces evenly, whole rows at a time; for plain loads 8 rows or a multiple, so that a thread's pieces all start at the same offset from 16 bytes."
     Stages "stages" "Rings hold 2 to 8 stages; plain loads without a role of their own alternate between 2."
     EvenK "even-k" "Only cp.async ragged rows have a variant without masks on the reduction; a ragged reduction ends anywhere."
@@ -206,7 +206,12 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         found.add(Rule::TargetExecutes, Field::Arch, message, None);
     }
     let specialized = spec.schedule.is_warp_specialized();
-    let arch = if specialized { Arch::Sm90a } else { Arch::Sm80 };
+    let is_fp8 = spec.operand.is_fp8();
+    let arch = match specialized {
+        true => Arch::Sm90a,
+        false if is_fp8 => Arch::Sm89,
+        false => Arch::Sm80,
+    };
     if spec.arch != arch {
         let message = format!("the {:?} schedule is {arch}'s, the spec says {}", spec.schedule, spec.arch);
         found.add(Rule::ScheduleArch, Field::Arch, message, Some(arch.to_string()));
@@ -225,7 +230,6 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         found.add(Rule::Cluster, Field::Cluster, message, Some(nearest.into()));
     }
     let whole = spec.split == 1;
-    let is_fp8 = spec.operand.is_fp8();
     let may_split = spec.copy == CopyPath::Tma && spec.cluster == Cluster::NONE && !is_fp8;
     let can_split = may_split && [2, 4].contains(&spec.split);
     if !whole && !can_split {
@@ -310,8 +314,12 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
 /// Which operands are multiplied, how they are scaled, and where their sums are kept.
 fn operand_types(spec: &KernelSpec, found: &mut Findings) {
     let [a, b] = spec.operands();
-    let by_copy_engine = spec.schedule.is_warp_specialized() && spec.copy == CopyPath::Tma;
-    let multiplied = |dtype: Dtype| matches!(dtype, Dtype::Bf16 | Dtype::F16) || dtype.is_fp8() && by_copy_engine;
+    let specialized = spec.schedule.is_warp_specialized();
+    let multiplied = |dtype: Dtype| match dtype {
+        Dtype::Bf16 | Dtype::F16 => true,
+        Dtype::E4m3 | Dtype::E5m2 => spec.copy != CopyPath::Plain,
+        Dtype::F32 => !specialized,
+    };
     if !multiplied(a) {
         let message = format!("A is {a} in the {:?} schedule with {:?} copies", spec.schedule, spec.copy);
         found.add(Rule::OperandType, Field::Operand, message, Some(Dtype::Bf16.to_string()));
@@ -345,9 +353,14 @@ fn shape(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         return warpgroup_shape(spec, target, found);
     }
     let KernelSpec { tile, warps, .. } = *spec;
-    if ![2 * MMA_K, 4 * MMA_K].contains(&tile.k) {
-        let nearest = [32, 64].into_iter().min_by_key(|v: &u32| v.abs_diff(tile.k)).unwrap_or(64);
-        found.add(Rule::TileK, Field::TileK, format!("tile k is {}", tile.k), Some(nearest.to_string()));
+    let step = mma_k(spec.operand.size_bytes());
+    // Sums are promoted once for each stage.
+    let depths: &[u32] = if spec.accumulation == Accumulation::Promoted { &[4] } else { &[2, 4] };
+    let depths = depths.iter().map(|steps| steps * step);
+    if !depths.clone().any(|depth| depth == tile.k) {
+        let nearest = depths.min_by_key(|depth| depth.abs_diff(tile.k)).unwrap_or(4 * step);
+        let message = format!("tile k is {} of {}", tile.k, spec.operand);
+        found.add(Rule::TileK, Field::TileK, message, Some(nearest.to_string()));
     }
     let sides =
         [(Field::TileM, "m", spec.a_major, tile.m, warps.m), (Field::TileN, "n", spec.b_major, tile.n, warps.n)];
@@ -360,6 +373,10 @@ fn shape(spec: &KernelSpec, target: Arch, found: &mut Findings) {
             let message = format!("tile {name} is {side}, and its operand is contiguous along {name}");
             found.add(Rule::PanelSide, field, message, Some(nearest_multiple(side, PANEL).to_string()));
         }
+    }
+    if !geometry::has_whole_scale_blocks(spec) {
+        let message = format!("tile n is {}, no part of a block that divides it", tile.n);
+        found.add(Rule::ScaleBlock, Field::TileN, message, Some(SCALE_BLOCK.to_string()));
     }
     let threads = warps.threads();
     if !(64..=512).contains(&threads) {
@@ -496,6 +513,9 @@ mod tests {
         let fp8 = "ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s5_cooperative_tma_block_promoted";
         let fp8: KernelSpec = fp8.parse().unwrap();
         assert_eq!(check(&fp8, Arch::Sm90a), []);
+        let portable = "ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm89_128x128x128_w2x4_s3_multistage_cpasync_block_promoted";
+        let portable: KernelSpec = portable.parse().unwrap();
+        assert_eq!(check(&portable, Arch::Sm89), []);
         let swapped = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_192x128x64_w1x4_s5_pingpong_tma_swapped".parse();
         let swapped: KernelSpec = swapped.unwrap();
         assert_eq!(check(&swapped, Arch::Sm90a), []);
@@ -557,8 +577,12 @@ mod tests {
             (Rule::ScheduleArch, KernelSpec { arch: Arch::Sm90a, ..s }, Arch::Sm90a),
             (Rule::Majors, KernelSpec { a_major: Major::Mn, ..s }, Arch::Sm80),
             (Rule::Majors, KernelSpec { b_major: Major::K, ..reduction }, Arch::Sm80),
-            (Rule::OperandType, KernelSpec { operand: Dtype::F32, b_operand: Dtype::F32, ..s }, Arch::Sm80),
-            (Rule::OperandType, KernelSpec { operand: Dtype::E4m3, b_operand: Dtype::E4m3, ..s }, Arch::Sm80),
+            (Rule::OperandType, KernelSpec { operand: Dtype::F32, b_operand: Dtype::F32, ..hopper }, Arch::Sm90a),
+            (Rule::OperandType, KernelSpec { copy: CopyPath::Plain, stages: 2, ..portable }, Arch::Sm89),
+            (Rule::TargetExecutes, portable, Arch::Sm86),
+            (Rule::ScheduleArch, KernelSpec { arch: Arch::Sm80, ..portable }, Arch::Sm89),
+            (Rule::TileK, KernelSpec { tile: Tile { k: 64, ..portable.tile }, ..portable }, Arch::Sm89),
+            (Rule::ScaleBlock, KernelSpec { tile: Tile { n: 256, ..portable.tile }, ..portable }, Arch::Sm89),
             (Rule::AccumulatorType, KernelSpec { accumulator: Dtype::F16, ..s }, Arch::Sm80),
             (Rule::OutputType, KernelSpec { output: Dtype::E5m2, ..s }, Arch::Sm80),
             (Rule::TileK, KernelSpec { tile: Tile { k: 48, ..s.tile }, ..s }, Arch::Sm80),

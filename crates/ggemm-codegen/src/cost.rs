@@ -109,7 +109,7 @@ pub fn ctas_per_sm(contract: &Contract, limits: &ArchLimits) -> u32 {
 pub fn balance(spec: &KernelSpec, limits: &ArchLimits) -> (f64, f64) {
     let (clock, sms) = (limits.clock_ghz * 1e9, f64::from(limits.sms));
     let (multiply_adds, l2_bytes) = match spec.schedule {
-        Schedule::Multistage => (limits.mma_per_clock, limits.l2_bytes_per_s / sms / clock),
+        Schedule::Multistage => (multistage::multiply_adds(spec, limits), limits.l2_bytes_per_s / sms / clock),
         Schedule::Cooperative | Schedule::Pingpong => {
             (warp_specialized::multiply_adds(spec), warp_specialized::LOAD_BYTES)
         }

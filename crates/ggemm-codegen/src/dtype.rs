@@ -27,7 +27,7 @@ impl Dtype {
     pub const ALL: [Dtype; 5] = [Dtype::E4m3, Dtype::E5m2, Dtype::Bf16, Dtype::F16, Dtype::F32];
 
     /// The types that operands may have.
-    pub const OPERANDS: [Dtype; 4] = [Dtype::E4m3, Dtype::E5m2, Dtype::Bf16, Dtype::F16];
+    pub const OPERANDS: [Dtype; 5] = Dtype::ALL;
 
     /// The types that outputs may have.
     pub const OUTPUTS: [Dtype; 3] = [Dtype::Bf16, Dtype::F16, Dtype::F32];

@@ -13,8 +13,17 @@ use crate::spec::{Accumulation, CopyPath, KernelSpec, Major, Ragged, Schedule, T
 pub const MMA_M: u32 = 16;
 /// Columns of one `mma.sync` product.
 pub const MMA_N: u32 = 8;
-/// Depth of one `mma.sync` product of 16-bit operands.
-pub const MMA_K: u32 = 16;
+/// Bytes along the reduction that one `mma.sync` product takes of an operand's row.
+const MMA_K_BYTES: u32 = 32;
+
+/// Depth of one `mma.sync` product of operands whose elements take so many bytes: 16 of 16-bit ones, 32
+/// of fp8, 8 of f32.
+pub const fn mma_k(element_bytes: u32) -> u32 {
+    MMA_K_BYTES / element_bytes
+}
+
+/// Bytes of a register, which holds neighbours along the reduction.
+const REGISTER_BYTES: u32 = 4;
 
 /// The shared tile of one stage of A, stored as it lies in global memory: [m, k] when K-major, else [k, m].
 pub fn a_tile(spec: &KernelSpec) -> Layout {
@@ -31,6 +40,7 @@ fn operand_tile(major: Major, side: u32, spec: &KernelSpec) -> Layout {
     let bytes = spec.operand.size_bytes();
     match major {
         Major::K => Layout::swizzled_panels(side, spec.tile.k, bytes),
+        Major::Mn if spec.operand == Dtype::F32 => Layout::word_panels(spec.tile.k, side),
         Major::Mn => Layout::swizzled_panels(spec.tile.k, side, bytes),
     }
 }
@@ -121,26 +131,25 @@ pub fn warpgroup_map(blocks: u32, n: u32, warpgroups: u32) -> ThreadValueMap {
     }
 }
 
-/// The scales of the rows that [`warpgroup_map`] gives each thread.
+/// The scales of the rows that each thread holds of `sums`, an accumulator of either kind.
 ///
-/// Values: row half, blocks of 64 rows.
-pub fn row_scale_map(blocks: u32, warpgroups: u32) -> ThreadValueMap {
-    let sums = warpgroup_map(blocks, MMA_N, warpgroups);
+/// Values: row half, products along the rows.
+pub fn row_scale_map(sums: &ThreadValueMap) -> ThreadValueMap {
     let threads = sums.threads.iter().map(|mode| Mode { col: 0, ..*mode }).collect();
     ThreadValueMap { threads, values: vec![sums.values[1], sums.values[3]] }
 }
 
-/// The scales of `n` columns of those that [`warpgroup_map`] gives each thread; `shared`: 128 neighbours have one.
+/// The scales of the columns that each thread holds of `sums`; `shared`: 128 neighbours have one.
 ///
-/// Values: column pair, 8 columns at a time; or blocks of 128 columns.
-pub fn col_scale_map(n: u32, warpgroups: u32, shared: bool) -> ThreadValueMap {
-    let sums = warpgroup_map(1, n, warpgroups);
+/// Values: column pair, 8 columns at a time; or blocks of 128 columns, all of the tile's.
+pub fn col_scale_map(sums: &ThreadValueMap, shared: bool) -> ThreadValueMap {
     let threads = |along: &dyn Fn(u32) -> u32| {
         sums.threads.iter().map(|mode| Mode { row: 0, col: along(mode.col), ..*mode }).collect()
     };
     if shared {
         let block = SCALE_BLOCK as u32;
-        let blocks = Mode { extent: n.div_ceil(block), row: 0, col: block };
+        let cols: u32 = 1 + sums.threads.iter().chain(&sums.values).map(|m| (m.extent - 1) * m.col).sum::<u32>();
+        let blocks = Mode { extent: cols.div_ceil(block), row: 0, col: block };
         return ThreadValueMap { threads: threads(&|_| 0), values: vec![Mode { extent: 1, row: 0, col: 0 }, blocks] };
     }
     ThreadValueMap { threads: threads(&|col| col), values: vec![sums.values[0], sums.values[2]] }
@@ -151,48 +160,53 @@ pub fn columns_share_scales(spec: &KernelSpec) -> bool {
     spec.scaling == Scaling::Block && spec.ragged == Ragged::Rows
 }
 
-/// Whether no tile has a part of a block of columns that share a scale and more.
+/// Whether no tile has a part of a block of columns that share a scale and more. Where warps lie along the columns, all of
+/// them have one.
 pub fn has_whole_scale_blocks(spec: &KernelSpec) -> bool {
     let block = SCALE_BLOCK as u32;
-    !columns_share_scales(spec) || spec.tile.n.is_multiple_of(block) || block.is_multiple_of(spec.tile.n)
+    let whole = spec.tile.n.is_multiple_of(block) && spec.schedule.is_warp_specialized();
+    !columns_share_scales(spec) || whole || block.is_multiple_of(spec.tile.n)
 }
 
-/// One k16 step of A, [tile.m, 16], as `mma.m16n8k16` takes it.
+/// One step of A along the reduction, [tile.m, [`mma_k`]], as `mma.m16n8k16`, `k32` and `k8` take it: in units of a
+/// register, which holds two, four or one neighbours, theirs are the same.
 ///
-/// Values: pair along k, row half, k half, products along m; every two are one register, every eight one product's.
-pub fn a_fragment_map(tile: Tile, warps: Warps) -> ThreadValueMap {
+/// Values: neighbours along k, row half, k half, products along m; the first are one register, four of them one product's.
+pub fn a_fragment_map(tile: Tile, warps: Warps, element_bytes: u32) -> ThreadValueMap {
     let wm = tile.m / warps.m;
+    let (neighbours, depth) = (REGISTER_BYTES / element_bytes, mma_k(element_bytes));
     ThreadValueMap {
         threads: vec![
-            Mode { extent: 4, row: 0, col: 2 },
+            Mode { extent: 4, row: 0, col: neighbours },
             Mode { extent: 8, row: 1, col: 0 },
             Mode { extent: warps.m, row: wm, col: 0 },
             Mode { extent: warps.n, row: 0, col: 0 },
         ],
         values: vec![
-            Mode { extent: 2, row: 0, col: 1 },
+            Mode { extent: neighbours, row: 0, col: 1 },
             Mode { extent: 2, row: MMA_M / 2, col: 0 },
-            Mode { extent: 2, row: 0, col: MMA_K / 2 },
+            Mode { extent: 2, row: 0, col: depth / 2 },
             Mode { extent: wm / MMA_M, row: MMA_M, col: 0 },
         ],
     }
 }
 
-/// One k16 step of B, [tile.n, 16] (row: n, column: k), as `mma.m16n8k16` takes it.
+/// One step of B along the reduction, [tile.n, [`mma_k`]] (row: n, column: k), likewise.
 ///
-/// Values: pair along k, k half, products along n; every two are one register, every four one product's.
-pub fn b_fragment_map(tile: Tile, warps: Warps) -> ThreadValueMap {
+/// Values: neighbours along k, k half, products along n; the first are one register, two of them one product's.
+pub fn b_fragment_map(tile: Tile, warps: Warps, element_bytes: u32) -> ThreadValueMap {
     let wn = tile.n / warps.n;
+    let (neighbours, depth) = (REGISTER_BYTES / element_bytes, mma_k(element_bytes));
     ThreadValueMap {
         threads: vec![
-            Mode { extent: 4, row: 0, col: 2 },
+            Mode { extent: 4, row: 0, col: neighbours },
             Mode { extent: 8, row: 1, col: 0 },
             Mode { extent: warps.m, row: 0, col: 0 },
             Mode { extent: warps.n, row: wn, col: 0 },
         ],
         values: vec![
-            Mode { extent: 2, row: 0, col: 1 },
-            Mode { extent: 2, row: 0, col: MMA_K / 2 },
+            Mode { extent: neighbours, row: 0, col: 1 },
+            Mode { extent: 2, row: 0, col: depth / 2 },
             Mode { extent: wn / MMA_N, row: MMA_N, col: 0 },
         ],
     }
@@ -326,7 +340,7 @@ pub fn register_budget(spec: &KernelSpec) -> Option<RegisterShares> {
     (spec.schedule.is_warp_specialized() && consumers(spec) > 1).then_some(shares)
 }
 
-/// Sums that a thread of a warpgroup keeps: where they are promoted, those of a block and those of all.
+/// Sums that a thread keeps: where they are promoted, those of a block and those of all.
 fn sums_of_thread(spec: &KernelSpec) -> u32 {
     let sums = spec.tile.m.saturating_mul(spec.tile.n) / spec.warps.count().max(1) / 32;
     match spec.accumulation {
@@ -335,15 +349,20 @@ fn sums_of_thread(spec: &KernelSpec) -> u32 {
     }
 }
 
-/// Scales that a thread keeps beside its sums: those of a block. Those of whole rows are read when a tile leaves, a panel's
-/// columns at a time; where sums are promoted, they take the place of a block's.
+/// Scales that a thread keeps beside its sums: those of a block. Those of whole rows are read when a tile leaves, by a
+/// warpgroup a panel's columns at a time; where sums are promoted, they take the place of a block's.
 fn scales_of_thread(spec: &KernelSpec) -> u32 {
+    let specialized = spec.schedule.is_warp_specialized();
     let cols = match (spec.scaling, spec.accumulation) {
         (Scaling::None, _) | (Scaling::Row, Accumulation::Promoted) => return 0,
-        (Scaling::Row, Accumulation::Fast) => col_scale_map(output_panel(spec).shape().1, 1, false),
-        (Scaling::Block, _) => col_scale_map(spec.tile.n, 1, columns_share_scales(spec)),
+        (Scaling::Row, Accumulation::Fast) if specialized => output_panel(spec).shape().1,
+        (Scaling::Row, Accumulation::Fast) | (Scaling::Block, _) => spec.tile.n,
     };
-    row_scale_map(warpgroup_blocks(spec), 1).value_count() + cols.value_count()
+    let sums = match specialized {
+        true => warpgroup_map(warpgroup_blocks(spec), cols, 1),
+        false => accumulator_map(spec.tile, spec.warps),
+    };
+    row_scale_map(&sums).value_count() + col_scale_map(&sums, columns_share_scales(spec)).value_count()
 }
 
 /// Blocks of [`WGMMA_M`] rows of D (where operands are swapped, columns) that one warpgroup computes.
@@ -436,12 +455,11 @@ pub fn shared_bytes(spec: &KernelSpec) -> u32 {
     stages.saturating_add(output + barrier_bytes(spec))
 }
 
-/// Registers a thread needs, estimated: the accumulator, two k16 steps of fragments where it reads them itself, the
+/// Registers a thread needs, estimated: the accumulators with their scales, two steps of fragments where it reads them itself, the
 /// pieces on their way where it copies them itself, and what addresses, walk and loop were seen to take in the
 /// compiler's reports. Where copying is a role of its own, the thread that needs most.
 pub fn register_estimate(spec: &KernelSpec) -> u32 {
     let (wm, wn) = (spec.tile.m / spec.warps.m, spec.tile.n / spec.warps.n);
-    let accumulator = wm * wn / 32;
     let specialized = spec.schedule.is_warp_specialized();
     let fragments = match spec.copy {
         CopyPath::Plain if specialized => 0,
@@ -453,10 +471,7 @@ pub fn register_estimate(spec: &KernelSpec) -> u32 {
         CopyPath::Plain => stage_bytes(spec) / spec.warps.threads() / CHUNK_BYTES * STAGED_REGISTERS,
         CopyPath::CpAsync | CopyPath::Tma => 0,
     };
-    let needs = if specialized {
-        (sums_of_thread(spec) + scales_of_thread(spec)).max(staging)
-    } else {
-        accumulator + fragments + staging
-    };
+    let sums = sums_of_thread(spec) + scales_of_thread(spec);
+    let needs = if specialized { sums.max(staging) } else { sums + fragments + staging };
     needs + crate::resources::ADDRESS_REGISTERS
 }

@@ -107,6 +107,13 @@ impl Layout {
         }
     }
 
+    /// The same panels for elements of 4 bytes that threads read one by one, four rows of eight neighbours at a time: pieces
+    /// are swizzled by two, so that the four rows' lie in different banks.
+    pub fn word_panels(rows: u32, cols: u32) -> Layout {
+        let panels = Layout::swizzled_panels(rows, cols, 4);
+        Layout { swizzle: Swizzle { bits: 2, base: 5, shift: 2 }, ..panels }
+    }
+
     /// Byte offset of an element.
     pub fn offset(&self, row: u32, col: u32) -> u32 {
         self.swizzle.apply(self.rows.offset(row) + self.cols.offset(col))

@@ -167,6 +167,10 @@ pub struct Problem {
     /// operands with scales in blocks they leave it after each block in any case. The CPU's are f32 in any case.
     #[serde(default)]
     pub fast_accumulation: bool,
+    /// f32 only: a GPU may round operands to TF32, which has 10 bits of fraction, as its tensor cores multiply nothing wider.
+    /// The CPU multiplies them as they are.
+    #[serde(default)]
+    pub allow_tf32: bool,
     /// The type of the output.
     pub output: Dtype,
     /// Which dimension of the weight comes first.
@@ -208,6 +212,7 @@ impl Problem {
             scaling: Scaling::None,
             reduction_blocks: false,
             fast_accumulation: false,
+            allow_tf32: false,
             output: Dtype::Bf16,
             weight_layout: WeightLayout::Nk,
             weight_sharing: WeightSharing::PerExpert,
@@ -279,6 +284,12 @@ impl Problem {
     /// fp8 only: sums may stay in the tensor cores' accumulator.
     pub fn fast_accumulation(mut self, on: bool) -> Self {
         self.fast_accumulation = on;
+        self
+    }
+
+    /// f32 only: a GPU may round operands to TF32.
+    pub fn allow_tf32(mut self, on: bool) -> Self {
+        self.allow_tf32 = on;
         self
     }
 
@@ -457,6 +468,9 @@ impl Problem {
         if self.fast_accumulation && !first.is_fp8() {
             return Err(ProblemError::FastAccumulation { value: first });
         }
+        if self.allow_tf32 && first != Dtype::F32 {
+            return Err(ProblemError::AllowTf32 { value: first });
+        }
         Ok(())
     }
 }
@@ -480,6 +494,9 @@ impl fmt::Display for Problem {
         }
         if self.fast_accumulation {
             write!(f, " fast_accumulation")?;
+        }
+        if self.allow_tf32 {
+            write!(f, " allow_tf32")?;
         }
         for (name, stride) in [("x", self.x_row_stride), ("y", self.y_row_stride), ("w", self.w_row_stride)] {
             if let Some(stride) = stride {
@@ -581,9 +598,7 @@ pub enum ProblemError {
     #[error("G = 0: a grouped product has at least one group, though any group may be empty")]
     NoGroups,
     /// Operands of a type that no kernel takes.
-    #[error(
-        "operands of type {value} are not supported: use bf16 or f16, or e4m3 and e5m2 with scales (the output may be f32)"
-    )]
+    #[error("operands of type {value} are not supported: use bf16, f16 or f32, or e4m3 and e5m2 with scales")]
     OperandDtype {
         /// The type.
         value: Dtype,
@@ -633,6 +648,12 @@ pub enum ProblemError {
         "fast_accumulation is set for operands of {value}, whose sums are f32: leave it unset, or use e4m3 or e5m2"
     )]
     FastAccumulation {
+        /// The first operand's type.
+        value: Dtype,
+    },
+    /// `allow_tf32` where operands are not f32.
+    #[error("allow_tf32 is set for operands of {value}, which are multiplied as they are: leave it unset, or use f32")]
+    AllowTf32 {
         /// The first operand's type.
         value: Dtype,
     },

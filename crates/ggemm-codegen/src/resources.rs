@@ -2,7 +2,7 @@
 
 use crate::descriptor::{WGMMA_K_BYTES, WGMMA_M, wgmma_k};
 use crate::geometry;
-use crate::ir::{Block, Body, Fragment, FragmentId, FragmentRole, Kernel, LoopWork, Op, OuterScales};
+use crate::ir::{Block, Body, Fragment, FragmentId, FragmentRole, Kernel, LoopWork, Op, OuterScales, ScaleSums};
 
 /// What a kernel takes beside the shared memory and threads that its contract states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,8 @@ pub fn of(kernel: &Kernel) -> Resources {
 pub(crate) fn beside_each_other(body: &Body) -> impl Iterator<Item = &Fragment> {
     let (mut leaving, mut promotes) = (Vec::new(), false);
     body.for_each_stmt(|s| match s.op {
-        Op::StoreFragment { scales: Some(OuterScales { rows, cols }), .. } => leaving.extend([rows, cols]),
+        Op::StoreFragment { scales: Some(OuterScales { rows, cols }), .. }
+        | Op::ScaleSums(ScaleSums { scales: OuterScales { rows, cols }, .. }) => leaving.extend([rows, cols]),
         Op::Promote(_) => promotes = true,
         _ => {}
     });
@@ -121,7 +122,7 @@ fn count(body: &Body, block: &Block, threads: u32, times: u64, work: &mut LoopWo
             Op::Multiply { accumulator, a, .. } => {
                 let products = u64::from(fragment(*accumulator).map.value_count()) * u64::from(threads);
                 debug_assert_eq!(fragment(*a).role, FragmentRole::OperandA);
-                work.multiply_adds += times * products * u64::from(crate::geometry::MMA_K);
+                work.multiply_adds += times * products * u64::from(geometry::mma_k(fragment(*a).dtype.size_bytes()));
             }
             Op::CopyTile { to, .. } => {
                 let tile = u64::from(body.shared[to.tile.0 as usize].layout.bytes());

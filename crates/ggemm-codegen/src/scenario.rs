@@ -216,7 +216,7 @@ impl Scenario {
             problem = problem.accumulate(dice.below(2) == 0);
         }
         // Strides that a 16-byte copy can address, or any.
-        let pieces = 16 / spec.operand.size_bytes() as usize;
+        let pieces = elements_of_piece(spec);
         let stride = |dice: &mut Dice, len: usize, is_d: bool| match plain || (is_d && spec.d_by_threads) {
             true => len + dice.below(3),
             false => (len + dice.below(9)).next_multiple_of(pieces),
@@ -255,7 +255,7 @@ pub fn with_operands(problem: Problem, spec: &KernelSpec) -> Problem {
     let along = a.is_fp8() && spec.ragged == Ragged::Reduction;
     let fast = a.is_fp8() && spec.accumulation == Accumulation::Fast;
     let problem = problem.operand(first).second_operand(second).scaling(spec.scaling);
-    problem.reduction_blocks(along).fast_accumulation(fast)
+    problem.reduction_blocks(along).fast_accumulation(fast).allow_tf32(a == Dtype::F32)
 }
 
 /// A size or an end that may be anything.
@@ -279,6 +279,11 @@ pub fn operation_of(spec: &KernelSpec) -> (Operation, WeightLayout) {
         (Ragged::Rows, Major::K) => (Operation::Forward, WeightLayout::Nk),
         (Ragged::Rows, Major::Mn) => (Operation::Forward, WeightLayout::Kn),
     }
+}
+
+/// Elements of 16 bytes of whatever has the smallest: rows that are multiples of them can be copied and stored by pieces.
+pub fn elements_of_piece(spec: &KernelSpec) -> usize {
+    16 / spec.operand.size_bytes().min(spec.output.size_bytes()) as usize
 }
 
 /// Columns of D that a variant's stores write together, or not at all: D has a multiple of them.

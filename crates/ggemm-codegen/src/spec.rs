@@ -129,10 +129,11 @@ pub enum CopyPath {
 }
 
 impl CopyPath {
-    /// The alignment in bytes that every row of A, B and D must have.
-    pub const fn required_alignment(self, dtype: Dtype) -> u32 {
+    /// The alignment in bytes that every row of an operand of this type must have.
+    pub const fn required_alignment(self, operand: Dtype) -> u32 {
         match self {
-            CopyPath::Plain => dtype.size_bytes(),
+            // Elements themselves are aligned.
+            CopyPath::Plain => operand.size_bytes(),
             CopyPath::CpAsync | CopyPath::Tma => 16,
         }
     }
@@ -220,7 +221,9 @@ impl KernelSpec {
     /// The alignment in bytes that every row of A and B must have, and that every row of D must have.
     pub const fn required_alignment(&self) -> [u32; 2] {
         let operands = self.copy.required_alignment(self.operand);
-        [operands, if self.d_by_threads { self.output.size_bytes() } else { operands }]
+        let is_narrower = self.output.size_bytes() < self.operand.size_bytes();
+        let any = self.d_by_threads || matches!(self.copy, CopyPath::Plain) && is_narrower;
+        [operands, if any { self.output.size_bytes() } else { operands }]
     }
 }
 

@@ -185,6 +185,27 @@ proptest! {
     }
 }
 
+/// Those that `mma.sync` multiplies.
+fn likely_portable_fp8_spec() -> impl Strategy<Value = KernelSpec> {
+    let types = || select(vec![Dtype::E4m3, Dtype::E5m2]);
+    let scaling = select(vec![Scaling::Row, Scaling::Block]);
+    (likely_spec(), types(), types(), scaling, any::<bool>()).prop_map(|(spec, a, b, scaling, fast)| {
+        let fast = fast && scaling == Scaling::Row;
+        KernelSpec {
+            a_major: Major::K,
+            b_major: Major::K,
+            operand: a,
+            b_operand: b,
+            arch: Arch::Sm89,
+            tile: Tile { k: if fast { 2 * spec.tile.k } else { 128 }, ..spec.tile },
+            copy: CopyPath::CpAsync,
+            scaling,
+            accumulation: if fast { Accumulation::Fast } else { Accumulation::Promoted },
+            ..spec
+        }
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
@@ -200,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn legal_fp8_specs_build_and_run(spec in likely_fp8_spec()) {
+    fn legal_fp8_specs_build_and_run(spec in prop_oneof![likely_fp8_spec(), likely_portable_fp8_spec()]) {
         let Ok(valid) = ValidSpec::new(spec, Arch::Sm90a) else { return Ok(()) };
         prop_assert!(generate(&valid).source().contains(&spec.to_string()));
         let case = Case::random(&spec, 5, Data::Integers);

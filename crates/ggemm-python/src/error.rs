@@ -77,7 +77,7 @@ impl From<Refusal> for PyErr {
             | Refusal::Runtime(Error::ArgumentType { .. } | Error::SourceType { .. }) => {
                 ArgumentTypeError::new_err(text)
             }
-            Refusal::Runtime(Error::NoFp8Kernel { .. } | Error::NoFp8Conversion { .. }) => {
+            Refusal::Runtime(Error::NoFp8Kernel { .. } | Error::NoFp8Conversion { .. } | Error::NeedsTf32 { .. }) => {
                 UnsupportedError::new_err(text)
             }
             Refusal::NoDevice(_) => DeviceError::new_err(text),

@@ -20,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) m: Option<usize>,
     /// Sums of fp8 products may stay in the tensor cores' accumulator.
     pub(crate) fast_accumulation: bool,
+    /// A GPU may round f32 operands to TF32.
+    pub(crate) allow_tf32: bool,
 }
 
 pub(crate) fn operation(code: u8) -> Result<Operation, Refusal> {
@@ -313,6 +315,7 @@ impl Tensors {
         problem.tail = options.tail;
         problem.accumulate = options.accumulate;
         problem.fast_accumulation = options.fast_accumulation;
+        problem.allow_tf32 = options.allow_tf32;
 
         let is_fp8 = problem.operand.is_fp8();
         let mut scattered = 0;
@@ -404,6 +407,7 @@ fn same_as(ty: ElementType) -> &'static str {
     match ty {
         ElementType::Bf16 => "bf16 as the first operand does",
         ElementType::F16 => "f16 as the first operand does",
+        ElementType::F32 => "f32 as the first operand does",
         _ => "fp8 as the first operand does",
     }
 }
@@ -476,9 +480,10 @@ fn operand(tensor: &Tensor, argument: &'static str) -> Result<Dtype, Refusal> {
     match tensor.ty {
         ElementType::Bf16 => Ok(Dtype::Bf16),
         ElementType::F16 => Ok(Dtype::F16),
+        ElementType::F32 => Ok(Dtype::F32),
         ElementType::E4m3 => Ok(Dtype::E4m3),
         ElementType::E5m2 => Ok(Dtype::E5m2),
-        ty => Err(Refusal::Type { argument, found: ty.name(), expected: "operands are bf16, f16 or fp8" }),
+        ty => Err(Refusal::Type { argument, found: ty.name(), expected: "operands are bf16, f16, f32 or fp8" }),
     }
 }
 

@@ -70,6 +70,12 @@ impl Plan {
         self.plan.problem().fast_accumulation
     }
 
+    /// Whether a GPU may round f32 operands to TF32.
+    #[getter]
+    fn allow_tf32(&self) -> bool {
+        self.plan.problem().allow_tf32
+    }
+
     /// What `run` says beside the tensors: ends, w_layout, tail, accumulate, shared, and the output's type.
     #[getter]
     fn options(&self) -> (bool, &'static str, &'static str, bool, bool, u8) {
@@ -116,7 +122,7 @@ impl Plan {
 
 /// Plans a problem. `device` is -1 for the host, else a GPU's ordinal.
 #[pyfunction]
-#[pyo3(signature = (operation, extents, types, w_layout, shared, ends, tail, accumulate, strides, device, variant, batch_invariant, checked, scaling=None, second=None, reduction_blocks=false, fast_accumulation=false))]
+#[pyo3(signature = (operation, extents, types, w_layout, shared, ends, tail, accumulate, strides, device, variant, batch_invariant, checked, scaling=None, second=None, reduction_blocks=false, fast_accumulation=false, allow_tf32=false))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn plan(
     py: Python<'_>,
@@ -137,6 +143,7 @@ pub(crate) fn plan(
     second: Option<u8>,
     reduction_blocks: bool,
     fast_accumulation: bool,
+    allow_tf32: bool,
 ) -> PyResult<Plan> {
     let (groups, m, n, k) = extents;
     let mut problem = Problem::new(form::operation(operation)?, groups, m, n, k);
@@ -147,6 +154,7 @@ pub(crate) fn plan(
     problem.scaling = scaling.map(form::scaling).transpose()?.unwrap_or(Scaling::None);
     problem.reduction_blocks = reduction_blocks;
     problem.fast_accumulation = fast_accumulation;
+    problem.allow_tf32 = allow_tf32;
     problem.output = dtype("out_dtype", types.1)?;
     problem.group_index = match element_type(types.2)? {
         ElementType::I32 => IndexType::I32,

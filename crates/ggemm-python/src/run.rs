@@ -47,7 +47,7 @@ pub(crate) fn out_shape<'py>(
 ///
 /// The addresses must be those of live tensors as described. Python's side takes them from the tensors themselves.
 #[pyfunction]
-#[pyo3(signature = (operation, lhs, rhs, groups, out, ends, w_layout, tail, accumulate, stream, plan=None, scales=None, m=None, fast_accumulation=false))]
+#[pyo3(signature = (operation, lhs, rhs, groups, out, ends, w_layout, tail, accumulate, stream, plan=None, scales=None, m=None, fast_accumulation=false, allow_tf32=false))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn run(
     py: Python<'_>,
@@ -65,6 +65,7 @@ pub(crate) fn run(
     scales: Option<(Tensor, Tensor)>,
     m: Option<usize>,
     fast_accumulation: bool,
+    allow_tf32: bool,
 ) -> PyResult<u8> {
     let options = Options {
         operation: form::operation(operation)?,
@@ -74,6 +75,7 @@ pub(crate) fn run(
         accumulate,
         m,
         fast_accumulation,
+        allow_tf32,
     };
     let tensors = Tensors { lhs, rhs, groups, out, scales: scales.map(Into::into) };
     let problem = match tensors.form(&options)? {

@@ -70,7 +70,8 @@ struct Form {
 
 impl Form {
     fn apply(self, problem: Problem) -> Problem {
-        let problem = problem.operand(self.operand).weight_layout(self.layout);
+        // There is nothing but TF32 to tune for f32.
+        let problem = problem.operand(self.operand).weight_layout(self.layout).allow_tf32(self.operand == Dtype::F32);
         self.output.map_or(problem.clone(), |output| problem.output(output))
     }
 }

@@ -46,6 +46,22 @@ def test_real_values(dtype):
     torch.testing.assert_close(ggemm.forward(x, w, sizes).float(), expected, rtol=2.0**-8, atol=1e-3)
 
 
+@pytest.mark.parametrize("k", [512, 509])
+def test_float32_as_tf32(k):
+    torch.manual_seed(2)
+    x, w = torch.randn(1600, k, device=DEVICE), torch.randn(8, 384, k, device=DEVICE)
+    sizes = torch.tensor([300, 0, 1, 723, 512, 0, 0, 64], dtype=torch.int64, device=DEVICE)
+    with pytest.raises(ggemm.UnsupportedError, match="allow_tf32=True"):
+        ggemm.forward(x, w, sizes)
+    with pytest.raises(ggemm.UnsupportedError, match="allow_tf32=True"):
+        gt.grouped_mm(x, w, sizes)
+    expected, magnitudes = loop(x.double(), w.double(), sizes), loop(x.abs().double(), w.abs().double(), sizes)
+    y = ggemm.forward(x, w, sizes, allow_tf32=True)
+    assert ((y - expected).abs() <= magnitudes * 1.1 * 2.0**-10).all()
+    torch.backends.cuda.matmul.allow_tf32 = True
+    assert torch.equal(gt.grouped_mm(x, w, sizes), y)
+
+
 def test_inputs_that_are_not_dense():
     x, w, sizes, dy = inputs(DEVICE, LARGE[0])
     expected = ggemm.forward(x, w, sizes)

@@ -75,6 +75,25 @@ def test_the_outputs_dtype(operation, wanted):
     np.testing.assert_array_equal(out, result)
 
 
+@pytest.mark.parametrize("operation", ["forward", "grad_x", "grad_w"])
+@pytest.mark.parametrize("kn", [False, True])
+def test_float32_is_multiplied_as_it_is_on_the_host(operation, kn):
+    sizes = np.array([5, 0, 11], np.int32)
+    a, b = operands(operation, sizes, 16, 24, 40, F32, kn=kn)
+    layout = "kn" if kn else "nk"
+    result = getattr(ggemm, operation)(a, b, sizes, w_layout=layout)
+    assert result.dtype == F32
+    exact, magnitudes, _ = products(operation, a, b, sizes, kn)
+    # Far closer than TF32 comes.
+    assert np.max(np.abs(result - exact) / np.maximum(magnitudes, 1e-30)) < 2.0**-18
+    np.testing.assert_array_equal(getattr(ggemm, operation)(a, b, sizes, w_layout=layout, allow_tf32=True), result)
+    plan = ggemm.plan(
+        operation, groups=3, m=16, n=24, k=40, dtype="float32", w_layout=layout, allow_tf32=True, device="cpu"
+    )
+    assert "f32->f32" in plan.problem and "allow_tf32" in plan.problem
+    np.testing.assert_array_equal(plan.run(a, b, sizes), result)
+
+
 def test_small_integers_are_exact():
     rng = np.random.default_rng(5)
     x, w = rng.integers(-4, 5, (300, 64)).astype(BF16), rng.integers(-4, 5, (7, 48, 64)).astype(BF16)
@@ -189,13 +208,14 @@ MISTAKES = [
     (lambda x, w, s: ggemm.forward(x, w, s.astype(np.float32)), TypeError, "holds f32.*int32 or int64"),
     (lambda x, w, s: ggemm.forward(x, w, s.astype(np.uint8)), TypeError, "sizes holds .*uint8"),
     (lambda x, w, s: ggemm.forward(x, w, [4, 4]), TypeError, "sizes is list, beside NumPy arrays"),
-    (lambda x, w, s: ggemm.forward(x.astype(F32), w, s), TypeError, "x holds f32, operands are bf16, f16 or fp8"),
+    (lambda x, w, s: ggemm.forward(x.astype(F32), w, s), TypeError, "w holds bf16, f32 as the first operand"),
     (lambda x, w, s: ggemm.forward(x, w.astype(F16), s), TypeError, "w holds f16, bf16 as the first operand"),
     (lambda x, w, s: ggemm.forward(x, w, s, out=np.zeros((8, 17), BF16)), ValueError, r"out has shape \[8, 17\].*\[8, 16\]"),
     (lambda x, w, s: ggemm.forward(x, w, s, out=np.zeros((8, 16), np.int32)), TypeError, "y holds i32"),
     (lambda x, w, s: ggemm.forward(x, w, s, out=np.zeros((8, 16), BF16), out_dtype="f32"), TypeError, "out_dtype"),
     (lambda x, w, s: ggemm.forward(x, w, s, out=read_only((8, 16))), ValueError, "out is read-only"),
     (lambda x, w, s: ggemm.forward(x, w, s, out_dtype="float64"), TypeError, "out_dtype holds float64"),
+    (lambda x, w, s: ggemm.forward(x, w, s, allow_tf32=True), ValueError, "allow_tf32 is set for operands of bf16"),
     (lambda x, w, s: ggemm.forward(x, w, s, x_scale=1), TypeError, "x_scale is given and w_scale is not"),
     (lambda x, w, s: ggemm.forward(x, w, s, x_scale=F8, w_scale=F8), ValueError, "x holds bf16, which has no scales"),
     (lambda x, w, s: ggemm.forward(x, w, s - 5), ValueError, "size of group 0 is -1"),

@@ -25,7 +25,12 @@ impl Rates {
     /// About the least seconds that a problem can take: all operations at the sustained rate, or all bytes at the
     /// bandwidth, whichever is longer. A card that is still cool may pass it a little.
     pub fn floor(&self, operand: Dtype, flops: f64, bytes: f64) -> f64 {
-        let rate = if operand.is_fp8() { self.flops_8_bit } else { self.flops_16_bit };
+        let rate = match operand {
+            _ if operand.is_fp8() => self.flops_8_bit,
+            // As TF32, at half the rate of 16-bit operands.
+            Dtype::F32 => self.flops_16_bit / 2.0,
+            _ => self.flops_16_bit,
+        };
         (flops / rate).max(bytes / self.bytes)
     }
 }
@@ -42,6 +47,7 @@ mod tests {
         assert!((rates.floor(Dtype::Bf16, flops, 3e9) * 1e6 - 2748.8).abs() < 0.1);
         assert!((rates.floor(Dtype::E4m3, flops, 1e9) * 1e6 - 1480.1).abs() < 0.1);
         assert!((rates.floor(Dtype::Bf16, 1e9, 3.08e9) * 1e6 - 1000.0).abs() < 0.1);
+        assert!((rates.floor(Dtype::F32, flops, 1e9) / rates.floor(Dtype::Bf16, flops, 1e9) - 2.0).abs() < 1e-9);
         assert_eq!(Rates::of("cpu"), None);
     }
 }

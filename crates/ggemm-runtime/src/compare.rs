@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use ggemm_codegen::bound::{roundings, tensor_core_roundings, within};
-use ggemm_codegen::{Ragged, Tail};
+use ggemm_codegen::bound::{rounded_products, roundings, tensor_core_roundings, within};
+use ggemm_codegen::{Problem, Ragged, Tail};
 use rayon::prelude::*;
 
 use crate::bound::same;
@@ -220,7 +220,8 @@ impl Reference {
         let extra = usize::from(c.accumulate);
         let lossy = self.of_tensor_cores && self.problem.operand.is_fp8();
         let lost = |length| if lossy { tensor_core_roundings(length, c.accumulation) } else { 0 };
-        let terms = |length| roundings(length, self.problem.scaling) + lost(length);
+        let Problem { operand, allow_tf32, scaling, .. } = self.problem;
+        let terms = |length| roundings(length, scaling) + rounded_products(length, operand, allow_tf32) + lost(length);
         let mut rows = Vec::new();
         match c.ragged {
             Ragged::Rows => {

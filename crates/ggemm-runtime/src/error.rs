@@ -109,6 +109,16 @@ pub enum Error {
         /// Why not, and what to do.
         reason: Fp8Unmet,
     },
+    /// f32 operands on a GPU, whose tensor cores multiply nothing wider than TF32.
+    #[error(
+        "`{problem}` has f32 operands, which tensor cores of {arch} round to TF32, that is to 10 bits of fraction: allow it by Problem::allow_tf32(true) (--tf32, allow_tf32=True), or use Device::cpu()"
+    )]
+    NeedsTf32 {
+        /// The problem, printed.
+        problem: String,
+        /// Where it was to be computed.
+        arch: Arch,
+    },
     /// An fp8 operand without its scales.
     #[error("{operand} has no scales, f32 {shape} are needed by `{problem}`: pass Operand::scaled(elements, scales)")]
     MissingScales {

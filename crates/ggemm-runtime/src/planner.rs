@@ -386,7 +386,54 @@ mod tests {
         let f16 = forward.clone().output(Dtype::F16);
         assert!(refused(&f16).contains("bake it with kernels!"), "{}", refused(&f16));
         let elsewhere = gpu().select(&forward, Arch::Sm80).unwrap_err().to_string();
-        assert!(elsewhere.contains("kernels of fp8 are for sm_90a alone"), "{elsewhere}");
+        assert!(elsewhere.contains("fp8 needs sm_89 or newer"), "{elsewhere}");
+    }
+
+    /// From sm_89 on `mma.sync` multiplies fp8; Hopper's own kernels are what is chosen there.
+    #[test]
+    fn fp8_has_kernels_wherever_hardware_knows_it() {
+        use ggemm_codegen::{Dtype, Scaling, Schedule};
+        let scaled = |problem: Problem, scaling| problem.operand(Dtype::E4m3).scaling(scaling);
+        for scaling in [Scaling::Row, Scaling::Block] {
+            let forward = scaled(Problem::forward(8, 4096, 1536, 2048), scaling);
+            let grad_w = scaled(Problem::grad_w(8, 4096, 1536, 2048), scaling).reduction_blocks(true);
+            for problem in [&forward, &forward.clone().fast_accumulation(scaling == Scaling::Row), &grad_w] {
+                for arch in [Arch::Sm89, Arch::Sm90a, Arch::Sm100a, Arch::Sm120a] {
+                    let selection = gpu().select(problem, arch).unwrap();
+                    let is_hoppers = selection.preferred().variant.spec().schedule != Schedule::Multistage;
+                    assert_eq!(is_hoppers, arch == Arch::Sm90a, "{problem} on {arch}");
+                }
+            }
+            let across = forward.clone().weight_layout(ggemm_codegen::WeightLayout::Kn);
+            let refused = gpu().select(&across, Arch::Sm89).unwrap_err().to_string();
+            assert!(refused.contains("pass a [G, N, K] copy of the weights"), "{refused}");
+            let odd = scaled(Problem::forward(8, 4096, 1536, 2040), scaling);
+            let refused = gpu().select(&odd, Arch::Sm89).unwrap_err().to_string();
+            assert!(refused.contains("give strides that are multiples of 16 bytes"), "{refused}");
+        }
+    }
+
+    /// A GPU rounds f32 operands only where the caller allows that; then there is a kernel for any of them.
+    #[test]
+    fn tf32_is_the_callers_choice() {
+        use ggemm_codegen::{Dtype, WeightLayout};
+        for operation in ggemm_codegen::Operation::ALL {
+            for layout in [WeightLayout::Nk, WeightLayout::Kn] {
+                for (output, k) in [(Dtype::F32, 64), (Dtype::F32, 67), (Dtype::Bf16, 64)] {
+                    let problem = Problem::new(operation, 8, 4096, 1536, k).operand(Dtype::F32).output(output);
+                    let problem = problem.weight_layout(layout);
+                    assert!(Planner::new(Device::cpu()).plan(&problem).is_ok());
+                    let allowed = problem.clone().allow_tf32(true);
+                    for arch in Arch::ALL {
+                        let refused = gpu().select(&problem, arch).unwrap_err();
+                        assert!(matches!(refused, Error::NeedsTf32 { .. }), "{refused}");
+                        assert!(refused.to_string().contains("Problem::allow_tf32(true)"), "{refused}");
+                        let chosen = *gpu().select(&allowed, arch).unwrap().preferred().variant.spec();
+                        assert_eq!(chosen.operands(), [Dtype::F32; 2]);
+                    }
+                }
+            }
+        }
     }
 
     /// Sums stay in the tensor cores' accumulator only where the caller allows that.

@@ -63,6 +63,9 @@ pub(crate) struct FormArgs {
     /// Type of the outputs [default: the operands']
     #[arg(long, value_name = "DTYPE", value_parser = parsers::output())]
     pub(crate) output_dtype: Option<Dtype>,
+    /// Let a GPU round f32 operands to TF32, which has 10 bits of fraction: its tensor cores multiply nothing wider
+    #[arg(long)]
+    pub(crate) tf32: bool,
     /// Weights: one for all groups, or one for each [default: per-expert]
     #[arg(long, value_enum)]
     pub(crate) weights: Option<Weights>,
@@ -101,6 +104,7 @@ impl FormArgs {
         let problem = problem
             .operand(operand)
             .output(output)
+            .allow_tf32(self.tf32)
             .accumulate(accumulates)
             .weight_sharing(self.weights.map_or(WeightSharing::PerExpert, Weights::into))
             .weight_layout(self.weight_layout.map_or(WeightLayout::Nk, Layout::into));

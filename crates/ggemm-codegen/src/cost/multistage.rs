@@ -2,7 +2,9 @@
 //! CTAs that share a multiprocessor hide each other's waits.
 
 use super::{Bound, OnChip, Work, ctas_per_sm, whole_waves};
-use crate::spec::CopyPath;
+use crate::arch::ArchLimits;
+use crate::dtype::Dtype;
+use crate::spec::{Accumulation, CopyPath, KernelSpec};
 
 // Fitted to every variant's time on the H200 (docs/tuning.md, "The cost model"), but for those that say otherwise.
 
@@ -30,6 +32,20 @@ const STORE_FACTOR: f64 = 2.4;
 /// See [`OnChip::overlap_loss`].
 const OVERLAP_LOSS: f64 = 0.15;
 
+/// Sums that a multiprocessor promotes in a clock: each takes a multiplication of scales and a multiply-add of the 128 that
+/// it has lanes for. Counted, not fitted.
+const PROMOTED_PER_CLOCK: f64 = 64.0;
+
+/// Multiply-adds of one multiprocessor in a clock.
+pub(super) fn multiply_adds(spec: &KernelSpec, limits: &ArchLimits) -> f64 {
+    match spec.operand {
+        Dtype::E4m3 | Dtype::E5m2 => limits.mma_fp8_per_clock,
+        Dtype::Bf16 | Dtype::F16 => limits.mma_per_clock,
+        // TF32, everywhere.
+        Dtype::F32 => limits.mma_per_clock / 2.0,
+    }
+}
+
 pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let Work { spec, contract, limits, tiles, blocks, written, .. } = work;
     let clock = limits.clock_ghz * 1e9;
@@ -37,7 +53,11 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     // One iteration on one multiprocessor, in clocks.
     let per_sm = f64::from(ctas_per_sm(contract, limits));
     let iteration = contract.work;
-    let compute = iteration.multiply_adds as f64 / limits.mma_per_clock;
+    let promotion = match spec.accumulation {
+        Accumulation::Fast => 0.0,
+        Accumulation::Promoted => f64::from(spec.tile.m * spec.tile.n) / PROMOTED_PER_CLOCK,
+    };
+    let compute = iteration.multiply_adds as f64 / multiply_adds(spec, limits) + promotion;
     let shared = iteration.shared_bytes as f64 / 128.0;
     let l2_per_clock = limits.l2_bytes_per_s / f64::from(limits.sms) / clock;
     let l2 = iteration.global_bytes as f64 / l2_per_clock;

@@ -1,10 +1,10 @@
-//! Products of warpgroups.
+//! Products of warpgroups, and the scales of sums of either kind.
 
 use super::builder::KernelBuilder;
 use super::scalar::{Bool, Cta, Expr, Grid, I32, I64, Operand, ScopeTag, Warpgroup, Within};
-use super::tiles::{GlobalBlock, Pointer, Slot};
+use super::tiles::{AccumulatorFragment, GlobalBlock, Pointer, Slot};
 use crate::dtype::Dtype;
-use crate::ir::{ExprId, FragmentId, FragmentRole, LoadScales, Op, OuterScales, Promote, WarpgroupMultiply};
+use crate::ir::{ExprId, FragmentId, FragmentRole, LoadScales, Op, OuterScales, Promote, ScaleSums, WarpgroupMultiply};
 use crate::layout::ThreadValueMap;
 
 /// The running sums of the warpgroups that share a tile.
@@ -24,7 +24,25 @@ impl WarpgroupSums {
     }
 }
 
-/// Scales of the rows or of the columns of a warpgroup's sums.
+/// Running sums in registers: those of the warps of a CTA, or of warpgroups.
+pub trait Sums: Copy {
+    /// Their registers.
+    fn fragment(self) -> FragmentId;
+}
+
+impl Sums for WarpgroupSums {
+    fn fragment(self) -> FragmentId {
+        self.0
+    }
+}
+
+impl Sums for AccumulatorFragment {
+    fn fragment(self) -> FragmentId {
+        self.id()
+    }
+}
+
+/// Scales of the rows or of the columns of sums.
 #[derive(Clone, Copy)]
 pub struct ScaleFragment(FragmentId);
 
@@ -93,9 +111,15 @@ impl<'k> KernelBuilder<'k> {
 
     /// total += partial, times the scales where there are any.
     #[track_caller]
-    pub fn promote(&mut self, total: WarpgroupSums, partial: WarpgroupSums, scales: Option<SumScales>) {
+    pub fn promote<S: Sums>(&mut self, total: S, partial: S, scales: Option<SumScales>) {
         let scales = scales.map(SumScales::lower);
-        self.push(Op::Promote(Promote { total: total.0, partial: partial.0, scales }));
+        self.push(Op::Promote(Promote { total: total.fragment(), partial: partial.fragment(), scales }));
+    }
+
+    /// sums *= scales.
+    #[track_caller]
+    pub fn scale_sums(&mut self, sums: impl Sums, scales: SumScales) {
+        self.push(Op::ScaleSums(ScaleSums { sums: sums.fragment(), scales: scales.lower() }));
     }
 
     /// Sets a warpgroup's sums to zero.

@@ -116,7 +116,13 @@ impl Slot {
 #[derive(Clone, Copy)]
 pub struct AccumulatorFragment(FragmentId);
 
-/// k16 steps of one operand, as `mma.sync` takes them.
+impl AccumulatorFragment {
+    pub(super) fn id(self) -> FragmentId {
+        self.0
+    }
+}
+
+/// Steps of one operand along the reduction, as `mma.sync` takes them.
 #[derive(Clone, Copy)]
 pub struct OperandFragment {
     id: FragmentId,
@@ -161,7 +167,7 @@ impl<'k> KernelBuilder<'k> {
         AccumulatorFragment(self.declare_fragment(name, Dtype::F32, FragmentRole::Accumulator, map, 1))
     }
 
-    /// Declares `slots` k16 steps of A; `transposed`: its shared tile's rows are the reduction.
+    /// Declares `slots` steps of A; `transposed`: its shared tile's rows are the reduction.
     pub fn a_fragment(
         &mut self,
         name: &str,
@@ -173,7 +179,7 @@ impl<'k> KernelBuilder<'k> {
         OperandFragment { id: self.declare_fragment(name, dtype, FragmentRole::OperandA, map, slots), transposed }
     }
 
-    /// Declares `slots` k16 steps of B; `transposed`: its shared tile's rows are the reduction.
+    /// Declares `slots` steps of B; `transposed`: its shared tile's rows are the reduction.
     pub fn b_fragment(
         &mut self,
         name: &str,
@@ -261,7 +267,7 @@ impl<'k> KernelBuilder<'k> {
         self.push(Op::Zero { fragment: fragment.0 });
     }
 
-    /// Reads one k16 step of an operand from its tile.
+    /// Reads one step of an operand from its tile.
     #[track_caller]
     pub fn load_matrix(
         &mut self,
@@ -275,7 +281,7 @@ impl<'k> KernelBuilder<'k> {
         self.push(op);
     }
 
-    /// accumulator += a · bᵀ for one k16 step.
+    /// accumulator += a · bᵀ for one step.
     #[track_caller]
     pub fn multiply(
         &mut self,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Site;
 use crate::descriptor::{WGMMA_M, wgmma_k};
-use crate::geometry::{MMA_K, MMA_M, MMA_N, WARPS_OF_WARPGROUP};
+use crate::geometry::{MMA_M, MMA_N, WARPS_OF_WARPGROUP, mma_k};
 use crate::ir::{Kernel, Op, Stmt};
 
 /// The products of a role, of one shape.
@@ -39,10 +39,11 @@ pub(super) fn shapes(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<Products> 
     }
     for (site, stmt) in sites {
         let (instruction, warps, per_step, steps_of_stage, multiply_adds) = match &stmt.op {
-            Op::Multiply { accumulator, .. } => {
+            Op::Multiply { accumulator, a, .. } => {
                 let values = &fragment(*accumulator).values;
-                let name = format!("mma.sync.m{MMA_M}n{MMA_N}k{MMA_K}");
-                (name, 1, values[2].extent * values[3].extent, depth / MMA_K, MMA_M * MMA_N * MMA_K)
+                let k = mma_k(kernel.body.fragments[a.0 as usize].dtype.size_bytes());
+                let name = format!("mma.sync.m{MMA_M}n{MMA_N}k{k}");
+                (name, 1, values[2].extent * values[3].extent, depth / k, MMA_M * MMA_N * k)
             }
             Op::WarpgroupMultiply(p) => {
                 let accumulator = &kernel.body.fragments[p.accumulator.0 as usize];

@@ -6,7 +6,7 @@ use super::Site;
 use crate::arch::ArchLimits;
 use crate::descriptor::wgmma_k;
 use crate::dtype::Dtype;
-use crate::geometry::{MMA_K, MMA_N};
+use crate::geometry::{MMA_N, mma_k};
 use crate::ir::{AddSums, BARRIER_BYTES, Fragment, Kernel, Op, SendSums, SharedTile, Stmt, TileRef, WarpgroupMultiply};
 use crate::layout::{CHUNK_BYTES, Layout, ThreadValueMap, bank_conflicts, bank_transactions};
 
@@ -167,13 +167,20 @@ pub(super) fn pieces(instruction: &'static str, layout: &Layout, map: &ThreadVal
 /// The rows that lanes give to `ldmatrix.x4`, whose matrices are the fragment's registers in order, for all steps of a
 /// tile. A matrix' row is what four lanes hold of it; of a `transposed` one, what two of each of them hold.
 pub(super) fn ldmatrix(layout: &Layout, map: &ThreadValueMap, transposed: bool) -> Pattern {
+    if transposed && layout.element_bytes == 4 {
+        return words(layout, map);
+    }
     let (rows, cols) = layout.shape();
-    let steps = if transposed { rows } else { cols } / MMA_K;
+    let depth = mma_k(layout.element_bytes);
+    let steps = if transposed { rows } else { cols } / depth;
+    // Elements of a register, of which a load fills four.
+    let neighbours = map.values[0].extent;
+    let groups = map.value_count() / (4 * neighbours);
     let mut requests = Vec::new();
-    for (warp, group) in (0..map.thread_count() / 32).flat_map(|w| (0..map.value_count() / 8).map(move |g| (w, g))) {
-        for first_k in (0..steps).map(|step| step * MMA_K) {
+    for (warp, group) in (0..map.thread_count() / 32).flat_map(|w| (0..groups).map(move |g| (w, g))) {
+        for first_k in (0..steps).map(|step| step * depth) {
             let row = |matrix: u32, row: u32| {
-                let value = group * 8 + matrix * 2;
+                let value = (group * 4 + matrix) * neighbours;
                 if transposed {
                     let (side, k) = map.coordinates(warp * 32 + row / 2, value + row % 2);
                     layout.offset(first_k + k, side)
@@ -186,6 +193,19 @@ pub(super) fn ldmatrix(layout: &Layout, map: &ThreadValueMap, transposed: bool) 
         }
     }
     Pattern::of_requests(if transposed { "ldmatrix.x4.trans" } else { "ldmatrix.x4" }, CHUNK_BYTES, requests)
+}
+
+/// The words that lanes read one by one of a tile whose rows are the reduction, a register at a time.
+fn words(layout: &Layout, map: &ThreadValueMap) -> Pattern {
+    let steps = layout.shape().0 / mma_k(layout.element_bytes);
+    let each = (0..map.thread_count() / 32).flat_map(|warp| (0..map.value_count()).map(move |value| (warp, value)));
+    let requests = each.flat_map(|(warp, value)| {
+        (0..steps).map(move |step| {
+            let at = |lane| map.coordinates(warp * 32 + lane, value);
+            (0..32).map(at).map(|(side, k)| layout.offset(step * mma_k(4) + k, side)).collect()
+        })
+    });
+    Pattern::of_requests("ld.shared 4", 4, requests)
 }
 
 /// What a warpgroup's threads write of their sums: 16-bit ones by `stmatrix`, f32 by ordinary stores.

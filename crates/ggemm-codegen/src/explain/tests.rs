@@ -2,7 +2,7 @@ use super::*;
 use crate::catalogue;
 use crate::descriptor::wgmma_k;
 use crate::dtype::Dtype;
-use crate::geometry::{self, MMA_K};
+use crate::geometry::{self, mma_k};
 use crate::ir::{Fragment, FragmentRole, SharedTile};
 use crate::layout::{Axis, Digit, Layout, Swizzle};
 use crate::spec::{CopyPath, Schedule, Tile, Warps};
@@ -130,7 +130,7 @@ fn conflicts_follow_from_the_layout() {
     let bare = rows(64, 64, 128, none);
     let padded = rows(64, 64, 144, none);
     let swizzled = Layout::swizzled_panels(64, 64, 2);
-    for map in [geometry::a_fragment_map(tile, warps), geometry::b_fragment_map(tile, warps)] {
+    for map in [geometry::a_fragment_map(tile, warps, 2), geometry::b_fragment_map(tile, warps, 2)] {
         for transposed in [false, true] {
             let ways = |layout: &Layout| {
                 let pattern = shared::ldmatrix(layout, &map, transposed);
@@ -179,7 +179,7 @@ fn stores_of_sums_follow_from_the_layout() {
 /// What is explained of a variant adds up to what its contract states and its main loop does.
 #[test]
 fn explanations_add_up() {
-    for target in [Arch::Sm80, Arch::Sm90a] {
+    for target in [Arch::Sm80, Arch::Sm89, Arch::Sm90a] {
         for spec in catalogue::shipped_for(target) {
             let e = explain(&spec);
             let name = &e.name;
@@ -213,7 +213,7 @@ fn explanations_add_up() {
             let steps = if spec.copy == CopyPath::Tma {
                 spec.tile.k / wgmma_k(spec.operand.size_bytes())
             } else {
-                spec.tile.k / MMA_K
+                spec.tile.k / mma_k(spec.operand.size_bytes())
             };
             assert!(e.products.iter().all(|p| p.steps_of_stage == steps), "{name}");
 

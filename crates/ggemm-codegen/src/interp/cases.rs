@@ -9,7 +9,7 @@ use std::fmt;
 use super::memory::{decode, encode};
 use super::schedule::Dice;
 use super::{Buffer, Memory};
-use crate::bound::{roundings, within};
+use crate::bound::{rounded_products, roundings, within};
 use crate::contraction::Contraction;
 use crate::dtype::Dtype;
 use crate::problem::{GroupForm, Operation, Problem, ProblemError, TensorShape, WeightSharing};
@@ -257,7 +257,7 @@ impl Case {
         let mut sum = Expected { group, row, col, ..Expected::default() };
         let x = |r: usize, i: usize| f64::from(self.values[0][r * c.a.row_stride + i]);
         let y = |r: usize, i: usize| f64::from(self.values[1][r * c.b.row_stride + i]);
-        let scaling = self.problem.scaling;
+        let (scaling, operand) = (self.problem.scaling, self.problem.operand);
         match c.ragged {
             Ragged::Rows => {
                 let Some(g) = self.runs.iter().position(|(s, e)| (*s..*e).contains(&row)) else {
@@ -268,7 +268,7 @@ impl Case {
                     let product = x(row, k) * f64::from(self.values[1][g * c.b.group_stride + r * c.b.row_stride + i]);
                     sum.add(product * self.scale(g, (row, col), k));
                 }
-                sum.terms = roundings(sum.terms, scaling);
+                sum.terms = roundings(sum.terms, scaling) + rounded_products(sum.terms, operand, true);
             }
             Ragged::Reduction => {
                 let (start, end) = self.runs[group];
@@ -286,7 +286,9 @@ impl Case {
                     };
                     sum.add(product * self.scale(group, (row, col), k));
                 }
-                sum.terms = roundings(end - start, scaling) + usize::from(c.accumulate);
+                let length = end - start;
+                sum.terms =
+                    roundings(length, scaling) + rounded_products(length, operand, true) + usize::from(c.accumulate);
             }
         }
         Some(sum)

@@ -237,6 +237,7 @@ impl<'k> Machine<'k, '_> {
             }
             Op::LoadScales(load) => self.load_scales(cta, warp, load)?,
             Op::Promote(promote) => self.promote(cta, warp, promote)?,
+            Op::ScaleSums(scale) => self.scale_sums(cta, warp, scale)?,
             Op::FenceProxy => self.fence_proxy(cta, warp),
             Op::StoreFragment { from, to, row, col, block, transposed, scales } => {
                 self.store_fragment(cta, warp, stmt, (*from, *scales), to, (*row, *block), *col, *transposed)?;

@@ -5,7 +5,7 @@ use super::machine::{Machine, Step};
 use super::memory::decode;
 use super::warp::LANES;
 use crate::dtype::Dtype;
-use crate::ir::{FragmentId, LoadScales, OuterScales, Promote};
+use crate::ir::{FragmentId, LoadScales, OuterScales, Promote, ScaleSums};
 
 impl Machine<'_, '_> {
     pub(super) fn load_scales(&mut self, cta: usize, warp: usize, load: &LoadScales) -> Step {
@@ -68,6 +68,17 @@ impl Machine<'_, '_> {
             };
         }
         self.ctas[cta].warps[warp].registers[p.total.0 as usize].values[0] = total;
+        Ok(())
+    }
+
+    pub(super) fn scale_sums(&mut self, cta: usize, warp: usize, p: &ScaleSums) -> Step {
+        self.touch(cta, warp, p.sums)?;
+        let mut sums = self.filled(cta, warp, p.sums)?.to_vec();
+        let cols = self.ctas[cta].warps[warp].registers[p.sums.0 as usize].cols;
+        if let Some(scales) = self.outer_scales(cta, warp, Some(p.scales))? {
+            sums.iter_mut().enumerate().for_each(|(at, sum)| *sum = scales.times(*sum, (at / cols, at % cols)));
+        }
+        self.ctas[cta].warps[warp].registers[p.sums.0 as usize].values[0] = sums;
         Ok(())
     }
 }

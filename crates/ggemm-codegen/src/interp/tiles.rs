@@ -15,8 +15,10 @@ use crate::ir::{ExprId, FragmentId, GlobalTile, ParamId, ParamType, SharedTile, 
 use crate::layout::ThreadValueMap;
 use crate::problem::IndexType;
 
-/// 16-bit elements of a piece.
-const ELEMENTS: usize = PIECE as usize / 2;
+/// Elements of a piece.
+const fn elements_of_piece(dtype: Dtype) -> usize {
+    (PIECE / dtype.size_bytes()) as usize
+}
 
 /// A [`GlobalTile`] with its numbers.
 #[derive(Clone, Copy)]
@@ -111,14 +113,13 @@ impl<'k> Machine<'k, '_> {
         })
     }
 
-    /// The 8 elements of a block at (row, col), of which those that do not exist are zero and not read.
-    fn read_piece(&self, block: &Block, row: i64, col: i64) -> Step<[u8; PIECE as usize]> {
+    /// The 16 bytes of a block at (row, col), of which elements that do not exist are zero and not read.
+    fn read_piece(&self, dtype: Dtype, block: &Block, row: i64, col: i64) -> Step<[u8; PIECE as usize]> {
         let mut bytes = [0; PIECE as usize];
-        for e in 0..ELEMENTS {
-            let c = col + e as i64;
+        for (c, place) in (col..).zip(bytes.chunks_exact_mut(dtype.size_bytes() as usize)) {
             if row < block.rows && c < block.cols {
-                let bits = self.read_global(block.pointer, block.origin + row * block.row_stride + c)? as u16;
-                bytes[2 * e..2 * e + 2].copy_from_slice(&bits.to_le_bytes());
+                let bits = self.read_global(block.pointer, block.origin + row * block.row_stride + c)?;
+                place.copy_from_slice(&bits.to_le_bytes()[..place.len()]);
             }
         }
         Ok(bytes)
@@ -134,13 +135,14 @@ impl<'k> Machine<'k, '_> {
         map: &ThreadValueMap,
     ) -> Step {
         let (block, tile) = (self.block(cta, warp, from)?, self.tile(cta, warp, to)?);
+        let dtype = tile.tile.dtype;
         for (lane, piece) in lanes_and_pieces(map) {
             let (row, col) = map.coordinates((warp * LANES + lane) as u32, piece);
             if i64::from(row) < block.rows && i64::from(col) < block.cols {
                 let first = block.origin + i64::from(row) * block.row_stride + i64::from(col);
-                self.check_aligned("reads", block.pointer, first, ELEMENTS)?;
+                self.check_aligned("reads", block.pointer, first, elements_of_piece(dtype))?;
             }
-            let bytes = self.read_piece(&block, i64::from(row), i64::from(col))?;
+            let bytes = self.read_piece(dtype, &block, i64::from(row), i64::from(col))?;
             let offset = tile.tile.layout.offset(row, col);
             let address = tile.address(offset);
             let (copy, writer) = (self.next_operation(), self.participant(cta, warp));
@@ -184,17 +186,18 @@ impl<'k> Machine<'k, '_> {
         let Some(block) = self.ctas[cta].warps[warp].registers[to.0 as usize].block else {
             return Err(FindingKind::UninitializedFragment { fragment: f.name.clone() });
         };
+        let elements = elements_of_piece(f.dtype);
         for (lane, piece) in (0..LANES).flat_map(|l| pieces.clone().map(move |p| (l, p))) {
-            let (row, col) = f.map.coordinates((warp * LANES + lane) as u32, piece * ELEMENTS as u32);
+            let (row, col) = f.map.coordinates((warp * LANES + lane) as u32, piece * elements as u32);
             let (row, col) = (i64::from(row), i64::from(col));
-            let mut values = floats(f.dtype, self.read_piece(&block, row, col)?);
+            let mut values: Vec<f32> = floats(f.dtype, &self.read_piece(f.dtype, &block, row, col)?).collect();
             // What lies in the aligned bytes beside what exists was read as well, and becomes zero when it is stored.
             if row < block.rows && col < block.cols {
                 (0i64..).zip(&mut values).filter(|(e, _)| col + e >= block.cols).for_each(|(_, v)| *v = f32::NAN);
             }
             let r = &mut self.ctas[cta].warps[warp].registers[to.0 as usize];
-            let at = lane * r.cols + piece as usize * ELEMENTS;
-            r.values[0][at..at + ELEMENTS].copy_from_slice(&values);
+            let at = lane * r.cols + piece as usize * elements;
+            r.values[0][at..at + elements].copy_from_slice(&values);
             r.filled[piece as usize] = true;
         }
         Ok(())
@@ -215,17 +218,19 @@ impl<'k> Machine<'k, '_> {
         let Some(block) = block else {
             return Err(FindingKind::UninitializedFragment { fragment: f.name.clone() });
         };
+        let size = f.dtype.size_bytes() as usize;
+        let elements = elements_of_piece(f.dtype);
         for (lane, piece) in (0..LANES).flat_map(|l| pieces.clone().map(move |p| (l, p))) {
-            let (row, col) = f.map.coordinates((warp * LANES + lane) as u32, piece * ELEMENTS as u32);
+            let (row, col) = f.map.coordinates((warp * LANES + lane) as u32, piece * elements as u32);
             let offset = tile.tile.layout.offset(row, col);
             let c = &mut self.ctas[cta];
             let w = &c.warps[warp];
             let r = &w.registers[from.0 as usize];
-            let at = lane * r.cols + piece as usize * ELEMENTS;
+            let at = lane * r.cols + piece as usize * elements;
             let mut bytes = [0; PIECE as usize];
-            for e in (0..ELEMENTS).filter(|e| i64::from(col) + (*e as i64) < block.cols) {
-                let bits = encode(f.dtype, r.values[0][at + e]) as u16;
-                bytes[2 * e..2 * e + 2].copy_from_slice(&bits.to_le_bytes());
+            for e in (0..elements).filter(|e| i64::from(col) + (*e as i64) < block.cols) {
+                let bits = encode(f.dtype, r.values[0][at + e]).to_le_bytes();
+                bytes[size * e..size * (e + 1)].copy_from_slice(&bits[..size]);
             }
             c.shared.write(tile.address(offset), bytes, warp, &w.known, tile.place(offset))?;
         }
@@ -260,15 +265,15 @@ impl<'k> Machine<'k, '_> {
         let Some(k0) = inside else {
             return Err(FindingKind::OutsideTile { tile: tile.tile.name.clone(), step });
         };
-        // Rows of the tile as it is stored, and the 8 elements of each that one matrix row takes.
+        // Rows of the tile as it is stored, and the elements of each that one matrix row takes.
         let (stored_rows, stored_cols) = if transposed { (depth, sides) } else { (sides, depth) };
         for row in 0..stored_rows {
-            for col in (0..stored_cols).step_by(ELEMENTS) {
+            for col in (0..stored_cols).step_by(elements_of_piece(f.dtype)) {
                 let at = if transposed { (k0 + row, side0 + col) } else { (side0 + row, k0 + col) };
                 let offset = tile.tile.layout.offset(at.0, at.1);
                 let bytes = c.shared.read(tile.address(offset), warp, &w.known, tile.place(offset))?;
-                for (e, value) in floats(f.dtype, bytes).into_iter().enumerate() {
-                    let (side, k) = if transposed { (col + e as u32, row) } else { (row, col + e as u32) };
+                for (e, value) in (0u32..).zip(floats(f.dtype, &bytes)) {
+                    let (side, k) = if transposed { (col + e, row) } else { (row, col + e) };
                     r.values[set][(side * depth + k) as usize] = value;
                 }
             }
@@ -295,22 +300,24 @@ impl<'k> Machine<'k, '_> {
                 return Err(FindingKind::UninitializedFragment { fragment });
             }
         }
+        let is_f32 = self.kernel.body.fragments[a.0 as usize].dtype == Dtype::F32;
         let mut sums = std::mem::take(&mut registers[accumulator.0 as usize].values[0]);
         let cols = registers[accumulator.0 as usize].cols;
         let (a, b) = (&registers[a.0 as usize], &registers[b.0 as usize]);
-        // Products of 16-bit floats are exact in f64; a step is summed and rounded to f32 once.
+        let operand = |x: f32| if is_f32 { f64::from(round_to_tf32(x)) } else { f64::from(x) };
+        // Products of 8-bit and 16-bit floats and of TF32 are exact in f64; a step is summed and rounded to f32 once.
         let depth = a.cols;
         let mut columns = vec![0.0f64; depth * cols];
         for (j, y) in b.values[set].chunks(depth).enumerate() {
             for (k, y) in y.iter().enumerate() {
-                columns[k * cols + j] = f64::from(*y);
+                columns[k * cols + j] = operand(*y);
             }
         }
         let mut step = vec![0.0f64; cols];
         for (row, x) in sums.chunks_mut(cols).zip(a.values[set].chunks(depth)) {
             step.fill(0.0);
             for (x, ys) in x.iter().zip(columns.chunks(cols)) {
-                let x = f64::from(*x);
+                let x = operand(*x);
                 step.iter_mut().zip(ys).for_each(|(sum, y)| *sum += x * y);
             }
             row.iter_mut().zip(&step).for_each(|(sum, step)| *sum = (f64::from(*sum) + step) as f32);
@@ -399,11 +406,18 @@ impl<'k> Machine<'k, '_> {
 
 /// Each lane with the first element of each of its pieces.
 fn lanes_and_pieces(map: &ThreadValueMap) -> impl Iterator<Item = (usize, u32)> + use<> {
-    let pieces = map.value_count() / ELEMENTS as u32;
-    (0..LANES).flat_map(move |l| (0..pieces).map(move |p| (l, p * ELEMENTS as u32)))
+    let elements = map.values[0].extent;
+    let pieces = map.value_count() / elements;
+    (0..LANES).flat_map(move |l| (0..pieces).map(move |p| (l, p * elements)))
+}
+
+/// The nearest value with 10 bits of fraction, ties away from zero (PTX ISA, `cvt.rna.tf32.f32`).
+fn round_to_tf32(value: f32) -> f32 {
+    if value.is_finite() { f32::from_bits((value.to_bits() + 0x1000) & !0x1fff) } else { value }
 }
 
 /// The elements of a piece.
-fn floats(dtype: Dtype, bytes: [u8; PIECE as usize]) -> [f32; ELEMENTS] {
-    std::array::from_fn(|e| decode(dtype, u64::from(u16::from_le_bytes([bytes[2 * e], bytes[2 * e + 1]]))))
+fn floats(dtype: Dtype, bytes: &[u8; PIECE as usize]) -> impl Iterator<Item = f32> + '_ {
+    let bits = |bytes: &[u8]| bytes.iter().rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+    bytes.chunks_exact(dtype.size_bytes() as usize).map(move |bytes| decode(dtype, bits(bytes)))
 }

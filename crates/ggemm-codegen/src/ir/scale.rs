@@ -27,6 +27,15 @@ pub struct OuterScales {
     pub cols: FragmentId,
 }
 
+/// Each of the sums times the scale of its row and then of its column.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleSums {
+    /// The sums, of which none is on its way.
+    pub sums: FragmentId,
+    /// The scales.
+    pub scales: OuterScales,
+}
+
 /// total += partial, or partial times the scales of its row and its column.
 ///
 /// Where 128 columns share a scale, it is multiplied by the row's first, and the sum by both at once.

@@ -12,7 +12,7 @@ use super::partial::{AddSaved, AwaitWord, SaveSums};
 use super::quantize::{Quantize, SharedBy};
 use super::role::Role;
 use super::rows::Rows;
-use super::scale::{LoadScales, OuterScales, Promote};
+use super::scale::{LoadScales, OuterScales, Promote, ScaleSums};
 use super::wgmma::WarpgroupMultiply;
 use crate::dtype::Dtype;
 use crate::layout::{Layout, ThreadValueMap};
@@ -283,7 +283,7 @@ pub enum Op {
         /// The fragment.
         fragment: FragmentId,
     },
-    /// Reads one k16 step of an operand into a fragment with `ldmatrix`.
+    /// Reads one step of an operand, 32 bytes along the reduction, into a fragment with `ldmatrix`.
     LoadMatrix {
         /// The fragment.
         to: FragmentId,
@@ -291,12 +291,12 @@ pub enum Op {
         to_slot: ExprId,
         /// The tile.
         from: TileRef,
-        /// The step along the reduction, in units of 16 elements.
+        /// The step along the reduction: of 16 elements, or 32 of fp8.
         step: ExprId,
         /// The tile's rows are the reduction.
         transposed: bool,
     },
-    /// accumulator += a · bᵀ for one k16 step, with `mma.sync`.
+    /// accumulator += a · bᵀ for one step, with `mma.sync`.
     Multiply {
         /// The accumulator.
         accumulator: FragmentId,
@@ -390,6 +390,8 @@ pub enum Op {
     LoadScales(LoadScales),
     /// Adds the sums of a block to those of all.
     Promote(Promote),
+    /// Multiplies sums by scales, in their registers.
+    ScaleSums(ScaleSums),
     /// Orders this thread's ordinary accesses to shared memory before what the copy engine and `wgmma` do with it.
     FenceProxy,
     /// Rounds an accumulator of a warpgroup and writes some of its rows and columns to a shared tile.
@@ -497,6 +499,7 @@ impl Op {
             Op::ClusterArrive | Op::ClusterWait => Scope::Cluster,
             Op::LoadScales(_)
             | Op::Promote(_)
+            | Op::ScaleSums(_)
             | Op::FenceProducts
             | Op::WarpgroupMultiply(_)
             | Op::CommitProducts
@@ -565,6 +568,7 @@ impl Op {
             Op::AwaitProducts { .. } => "await_products",
             Op::LoadScales(_) => "load_scales",
             Op::Promote(_) => "promote",
+            Op::ScaleSums(_) => "scale_sums",
             Op::FenceProxy => "fence_proxy",
             Op::StoreFragment { .. } => "store_fragment",
             Op::SendSums(_) => "send_sums",

@@ -69,6 +69,7 @@ impl Op {
             | Op::CommitProducts
             | Op::AwaitProducts { .. }
             | Op::Promote(_)
+            | Op::ScaleSums(_)
             | Op::FenceProxy
             | Op::AwaitGrid
             | Op::LaunchDependents => Vec::new(),

@@ -9,6 +9,7 @@ mod operands;
 mod parameters;
 pub mod quantize;
 pub mod realign;
+mod scales;
 mod stream_k;
 mod walk;
 mod warp_specialized;

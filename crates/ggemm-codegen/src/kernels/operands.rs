@@ -1,9 +1,11 @@
 //! Where a tile's operands and its part of D lie in memory, for threads that address them.
 
 use super::parameters::{Extents, Parameters};
+use super::scales::first_block;
 use super::walk::Tile;
 use crate::dsl::{Cta, Expr, GlobalBlock, Grid, I32, I64, KernelBuilder, Pointer};
 use crate::ir::ParamRole;
+use crate::scaling::SCALE_BLOCK;
 use crate::spec::{KernelSpec, Major, Ragged};
 
 /// One operand of a tile, of which a loop takes one block of the reduction after another.
@@ -137,19 +139,27 @@ impl<'k> Operands<'k> {
 
     fn of_reduction(k: &mut KernelBuilder<'k>, s: &KernelSpec, p: &Parameters<'k>, tile: &Tile<'k>) -> Self {
         let Part { block: d, rows: rows_left, cols: cols_left, .. } = p.destination(s.ragged).part(k, tile);
-        let first_token = tile.group_start.cast::<I64>();
+        // Where operands lie along the reduction, every group starts at the block of that number.
+        let first_token = match s.a_major {
+            Major::Mn => tile.group_start.cast::<I64>(),
+            Major::K => k.let_("first_token", first_block(tile).cast::<I64>() * SCALE_BLOCK as i64),
+        };
+        let origin = |major, side: Expr<'k, I64, Cta>, row_stride: Expr<'k, I64, Grid>| match major {
+            Major::Mn => first_token * row_stride + side,
+            Major::K => side * row_stride + first_token,
+        };
         let (row, col) = (tile.row.cast::<I64>(), tile.col.cast::<I64>());
         Operands {
             a: OperandWalk {
                 pointer: p.a,
-                origin: first_token * p.a_row_stride + row,
+                origin: origin(s.a_major, row, p.a_row_stride),
                 row_stride: p.a_row_stride,
                 major: s.a_major,
                 side: rows_left,
             },
             b: OperandWalk {
                 pointer: p.b,
-                origin: first_token * p.b_row_stride + col,
+                origin: origin(s.b_major, col, p.b_row_stride),
                 row_stride: p.b_row_stride,
                 major: s.b_major,
                 side: cols_left,

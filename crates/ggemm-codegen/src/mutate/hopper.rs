@@ -34,6 +34,7 @@ pub(super) const fn structure(op: &Op) -> (bool, bool, bool) {
         | Op::FenceProxy
         | Op::AwaitGrid => (true, false, true),
         Op::Promote(_) => (true, true, true),
+        Op::ScaleSums(_) => (true, true, false),
         Op::InitBarrier { .. } | Op::StoreFragment { .. } | Op::WriteWord { .. } | Op::LoadScales(_) => {
             (true, false, false)
         }

@@ -9,7 +9,7 @@ use crate::interp::{self, Finding, Memory, Policy, Settings};
 use crate::ir::Kernel;
 use crate::kernels;
 use crate::problem::{GroupForm, IndexType, Problem, ProblemError, Tail, WeightSharing};
-use crate::scenario::{columns_together, ends_of, operation_of, with_operands};
+use crate::scenario::{columns_together, elements_of_piece, ends_of, operation_of, with_operands};
 use crate::spec::{CopyPath, KernelSpec, Ragged};
 
 /// Whether a fault was noticed.
@@ -414,7 +414,7 @@ impl Plan {
         // Padding after every row and every matrix, so that what is read past them is NaN.
         let pad = |length: usize, is_d: bool| match spec.copy {
             CopyPath::Tma if is_d && spec.d_by_threads => length + 1,
-            CopyPath::CpAsync | CopyPath::Tma => (length + 1).next_multiple_of(16 / spec.operand.size_bytes() as usize),
+            CopyPath::CpAsync | CopyPath::Tma => (length + 1).next_multiple_of(elements_of_piece(spec)),
             CopyPath::Plain => length + 1,
         };
         let is_weight = spec.ragged == Ragged::Reduction;

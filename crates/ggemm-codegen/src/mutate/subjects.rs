@@ -23,7 +23,7 @@ impl Subject {
 }
 
 /// Two warps each, so that a warp can overtake another; four k16 steps where the order of steps is the feature.
-const SUBJECTS: [(&str, &str); 39] = [
+const SUBJECTS: [(&str, &str); 47] = [
     ("cp.async, 2 stages", "rows_ak_bk_bf16_f32_bf16_sm80_16x64x32_w1x2_s2_multistage_cpasync"),
     ("cp.async, 3 stages", "rows_ak_bk_f16_f32_f32_sm80_16x32x32_w1x2_s3_multistage_cpasync"),
     ("cp.async, 4 steps", "rows_ak_bk_bf16_f32_bf16_sm80_32x32x64_w2x1_s2_multistage_cpasync"),
@@ -36,6 +36,20 @@ const SUBJECTS: [(&str, &str); 39] = [
     ("cp.async, 3 stages", "reduction_am_bn_bf16_f32_bf16_sm80_64x64x32_w1x2_s3_multistage_cpasync"),
     ("plain", "reduction_am_bn_bf16_f32_f32_sm80_64x64x32_w1x2_s2_multistage_plain"),
     ("plain, 4 steps", "reduction_am_bn_f16_f32_f16_sm80_64x64x64_w2x2_s2_multistage_plain"),
+    ("cp.async, fp8 in rows", "rows_ak_bk_e5m2xe4m3_f32_bf16_sm89_16x32x64_w1x2_s2_multistage_cpasync_row"),
+    ("cp.async, fp8 in blocks", "rows_ak_bk_e4m3_f32_f32_sm89_32x32x128_w2x1_s2_multistage_cpasync_block_promoted"),
+    (
+        "cp.async, fp8 in rows, promoted",
+        "reduction_ak_bk_e4m3xe5m2_f32_bf16_sm89_32x32x128_w2x1_s3_multistage_cpasync_row_promoted",
+    ),
+    (
+        "cp.async, fp8 in blocks",
+        "reduction_ak_bk_e4m3_f32_f32_sm89_32x32x128_w1x2_s2_multistage_cpasync_block_promoted",
+    ),
+    ("cp.async, f32", "rows_ak_bk_f32_f32_f32_sm80_16x32x16_w1x2_s2_multistage_cpasync"),
+    ("cp.async, f32, B along N", "rows_ak_bn_f32_f32_bf16_sm80_16x64x32_w1x2_s3_multistage_cpasync"),
+    ("cp.async, f32", "reduction_am_bn_f32_f32_f32_sm80_64x64x16_w2x1_s2_multistage_cpasync"),
+    ("plain, f32", "reduction_am_bn_f32_f32_f32_sm80_64x64x16_w1x2_s2_multistage_plain"),
     ("TMA, in turns", "rows_ak_bk_bf16_f32_bf16_sm90a_64x64x64_w4x1_s2_pingpong_tma"),
     ("TMA, in turns by number", "rows_ak_bn_f16_f32_f32_sm90a_64x64x64_w4x1_s3_pingpong_tma_dynamic"),
     ("TMA, together by number", "rows_ak_bk_bf16_f32_f32_sm90a_128x64x64_w8x1_s3_cooperative_tma_dynamic"),

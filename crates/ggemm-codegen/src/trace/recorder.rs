@@ -84,6 +84,7 @@ impl Class {
             | Op::WarpgroupMultiply(_)
             | Op::LoadScales(_)
             | Op::Promote(_)
+            | Op::ScaleSums(_)
             | Op::CommitProducts => Class::Multiplies,
             Op::StoreTile { .. }
             | Op::StoreFragment { .. }

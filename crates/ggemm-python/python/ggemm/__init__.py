@@ -10,8 +10,8 @@ grad_x     dy [M, N], w             dx [M, K]       dx[r] = dy[r] @ w[g]
 grad_w     dy [M, N], x [M, K]      dw like w       dw[g] = dy[rows of g].T @ x[rows of g]
 =========  =======================  ==============  ==============================================
 
-Operands of float8_e4m3fn and float8_e5m2 have scales, which `quantize` makes, on the host, and describes. Hopper's
-GPUs multiply them where every operand lies along its reduction.
+Operands of float8_e4m3fn and float8_e5m2 have scales, which `quantize` makes, and describes. GPUs from sm_89 on multiply
+them where every operand lies along its reduction.
 
 Tensors are torch's, NumPy's, CuPy's or JAX', or of anything else with ``__dlpack__``. On a GPU a call asks for the work on
 the caller's current stream and returns; sizes and ends are never read by the host. ``ggemm.torch`` has the function that

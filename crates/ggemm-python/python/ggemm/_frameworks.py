@@ -46,7 +46,7 @@ def dtype_code(dtype: Any, argument: str) -> int:
 
 def unknown_dtype(argument: str, name: object) -> ArgumentTypeError:
     return ArgumentTypeError(
-        f"{argument} holds {name}: ggemm multiplies bfloat16, float16, float8_e4m3fn and float8_e5m2 into bfloat16, float16 "
+        f"{argument} holds {name}: ggemm multiplies bfloat16, float16, float32, float8_e4m3fn and float8_e5m2 into bfloat16, float16 "
         "or float32, by int32 or int64 sizes or ends; convert it"
     )
 

@@ -49,6 +49,8 @@ class Plan:
     def m(self) -> int | None: ...
     @property
     def fast_accumulation(self) -> bool: ...
+    @property
+    def allow_tf32(self) -> bool: ...
 
 def probe() -> Device:
     """Looks for a GPU. Where there is none, the result is the CPU and says why."""
@@ -77,6 +79,7 @@ def run(
     scales: tuple[_Tensor, _Tensor] | None = None,
     m: int | None = None,
     fast_accumulation: bool = False,
+    allow_tf32: bool = False,
 ) -> int: ...
 def synchronize(device: int, stream: int) -> None: ...
 def plan(
@@ -97,6 +100,7 @@ def plan(
     second: int | None = None,
     reduction_blocks: bool = False,
     fast_accumulation: bool = False,
+    allow_tf32: bool = False,
 ) -> Plan: ...
 
 # Operation, which operand, dtype code, scaling, w_layout, to_layout, shared, reduction_blocks.

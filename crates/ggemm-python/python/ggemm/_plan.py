@@ -48,9 +48,9 @@ class Plan:
         sizes, ends = (None, groups) if ends else (groups, None)
         dtype = _frameworks.NAMES[code] if out is None else None
         operation = self._plan.operation
-        m, fast = self._plan.m, self._plan.fast_accumulation
+        m, how = self._plan.m, (self._plan.fast_accumulation, self._plan.allow_tf32)
         return product(
-            operation, lhs, rhs, sizes, ends, w_layout, out, tail, accumulate, shared, dtype, self._plan, scales, m, fast
+            operation, lhs, rhs, sizes, ends, w_layout, out, tail, accumulate, shared, dtype, self._plan, scales, m, how
         )
 
     def __repr__(self) -> str:
@@ -84,6 +84,7 @@ def plan(
     second_dtype: Any = None,
     reduction_blocks: bool = False,
     fast_accumulation: bool = False,
+    allow_tf32: bool = False,
 ) -> Plan:
     """Plans one problem, with no tensors yet: to see what computes it, to load its kernel before a CUDA graph is captured,
     or to say more than a call can.
@@ -102,7 +103,7 @@ def plan(
         scaling: how fp8 operands are scaled, "row" or "block".
         second_dtype: of the second operand, where it is the other fp8 type.
         reduction_blocks: grad_w's operands are copies along the rows, as in `ggemm.quantize`.
-        fast_accumulation: as in `ggemm.forward`.
+        fast_accumulation, allow_tf32: as in `ggemm.forward`.
         checked: on a GPU too, refuse sizes or ends that contradict M, at the price of a synchronization.
     """
     if operation not in _OPERATIONS:
@@ -130,6 +131,7 @@ def plan(
         None if second_dtype is None else _frameworks.dtype_code(second_dtype, "second_dtype"),
         reduction_blocks,
         fast_accumulation,
+        allow_tf32,
     )
     return Plan(native)
 

@@ -26,12 +26,13 @@ def forward(
     x_scale: Any = None,
     w_scale: Any = None,
     fast_accumulation: bool = False,
+    allow_tf32: bool = False,
     out_dtype: Any = None,
 ) -> Any:
     """``y[r] = x[r] @ w[g].T`` for every row r of every group g.
 
     Args:
-        x: [M, K], bfloat16, float16, or fp8 (float8_e4m3fn, float8_e5m2); the rows of a group stand together.
+        x: [M, K], bfloat16, float16, float32, or fp8 (float8_e4m3fn, float8_e5m2); the rows of a group stand together.
         w: a weight for each group, [G, N, K], or with ``w_layout="kn"`` [G, K, N]; 2-D: one for all groups.
         sizes: [G], int32 or int64, the rows of each group, where x is. Exactly one of sizes and ends is given.
         ends: [G], the row after each group's last (torch's ``offs``).
@@ -43,6 +44,8 @@ def forward(
             of one weight for all groups lack G. `quantize` makes them.
         fast_accumulation: on a GPU sums of fp8 products with a scale for each row may stay in the tensor cores' accumulator,
             which is faster and keeps fewer bits than a float32 has (torch's ``use_fast_accum``).
+        allow_tf32: a GPU may round float32 operands to TF32, which has 10 bits of fraction; it multiplies none otherwise. The
+            host multiplies them as they are.
         out_dtype: of a new result: bfloat16, float16 or float32, as a framework's dtype or its name. Default: x's, of fp8
             bfloat16.
 
@@ -52,11 +55,13 @@ def forward(
     Raises:
         ArgumentError, ArgumentTypeError: arguments that do not go together, and on the host sizes or ends that contradict
             M. A GPU clips those: nothing outside the tensors is ever touched.
-        UnsupportedError: fp8 that no kernel of the GPU multiplies; the message says what to change.
+        UnsupportedError: fp8 that no kernel of the GPU multiplies, or float32 on a GPU without allow_tf32; the message says
+            what to change.
         DeviceError: no usable GPU, or a failing one.
     """
     scales = _pair(FORWARD, x_scale, w_scale)
-    return product(FORWARD, x, w, sizes, ends, w_layout, out, tail, False, False, out_dtype, None, scales, None, fast_accumulation)
+    how = (fast_accumulation, allow_tf32)
+    return product(FORWARD, x, w, sizes, ends, w_layout, out, tail, False, False, out_dtype, None, scales, None, how)
 
 
 def grad_x(
@@ -71,6 +76,7 @@ def grad_x(
     dy_scale: Any = None,
     w_scale: Any = None,
     fast_accumulation: bool = False,
+    allow_tf32: bool = False,
     out_dtype: Any = None,
 ) -> Any:
     """``dx[r] = dy[r] @ w[g]`` for every row r of every group g: what `forward` hands back to x.
@@ -79,7 +85,8 @@ def grad_x(
     [M, ceil(N/128)] and w_scale as in `forward`. All else is as there.
     """
     scales = _pair(GRAD_X, dy_scale, w_scale)
-    return product(GRAD_X, dy, w, sizes, ends, w_layout, out, tail, False, False, out_dtype, None, scales, None, fast_accumulation)
+    how = (fast_accumulation, allow_tf32)
+    return product(GRAD_X, dy, w, sizes, ends, w_layout, out, tail, False, False, out_dtype, None, scales, None, how)
 
 
 def grad_w(
@@ -96,6 +103,7 @@ def grad_w(
     x_scale: Any = None,
     m: int | None = None,
     fast_accumulation: bool = False,
+    allow_tf32: bool = False,
     out_dtype: Any = None,
 ) -> Any:
     """``dw[g] = dy[rows of g].T @ x[rows of g]`` for every group g: what `forward` hands back to w.
@@ -115,8 +123,8 @@ def grad_w(
     if accumulate and out is None:
         raise ArgumentError("accumulate is set and out is missing: pass the float32 tensor to add to as out")
     scales = _pair(GRAD_W, dy_scale, x_scale)
-    fast = fast_accumulation
-    return product(GRAD_W, dy, x, sizes, ends, w_layout, out, "zero", accumulate, shared, out_dtype, None, scales, m, fast)
+    how = (fast_accumulation, allow_tf32)
+    return product(GRAD_W, dy, x, sizes, ends, w_layout, out, "zero", accumulate, shared, out_dtype, None, scales, m, how)
 
 
 def _pair(operation: int, first: Any, second: Any) -> tuple | None:
@@ -144,13 +152,13 @@ def product(
     plan: Any = None,
     scales: tuple | None = None,
     m: int | None = None,
-    fast: bool = False,
+    how: tuple[bool, bool] = (False, False),
 ) -> Any:
     """Any of the three. What is here runs for every call: it costs the host microseconds."""
     framework = _frameworks.of(lhs)
     framework.check(lhs, rhs)
     return launch(
-        framework, operation, lhs, rhs, sizes, ends, w_layout, out, tail, accumulate, shared, out_dtype, plan, scales, m, fast
+        framework, operation, lhs, rhs, sizes, ends, w_layout, out, tail, accumulate, shared, out_dtype, plan, scales, m, how
     )
 
 
@@ -170,7 +178,7 @@ def launch(
     plan: Any = None,
     scales: tuple | None = None,
     m: int | None = None,
-    fast: bool = False,
+    how: tuple[bool, bool] = (False, False),
 ) -> Any:
     """The same, without a look at what autograd might want."""
     if (sizes is None) == (ends is None):
@@ -196,7 +204,7 @@ def launch(
         if code is not None and not _holds(d, out, code):
             raise ArgumentTypeError(f"out_dtype is {out_dtype}, and out holds {out.dtype}: pass one of them")
     ends_given = sizes is None
-    which = _ggemm.run(operation, a, b, g, d, ends_given, w_layout, tail, accumulate, stream, plan, given, m, fast)
+    which = _ggemm.run(operation, a, b, g, d, ends_given, w_layout, tail, accumulate, stream, plan, given, m, *how)
     if which:
         # The copies live until the launch is made; their framework keeps the memory in the order of its stream.
         lhs = framework.dense(lhs) if which & _LHS else lhs
@@ -209,12 +217,12 @@ def launch(
             given = _raw_scales(framework, names, scales, stream)
         tensors = ((lhs, names[0]), (rhs, names[1]), (groups, name), (target, "out"))
         a, b, g, d = (raw(tensor, argument, stream) for tensor, argument in tensors)
-        which = _ggemm.run(operation, a, b, g, d, ends_given, w_layout, tail, accumulate, stream, plan, given, m, fast)
+        which = _ggemm.run(operation, a, b, g, d, ends_given, w_layout, tail, accumulate, stream, plan, given, m, *how)
         if which & _OUT and target is result:
             # Seen only now, behind what was scattered: an output that shares memory with an input.
             target = framework.copy(result)
             d = raw(target, "out", stream)
-            which = _ggemm.run(operation, a, b, g, d, ends_given, w_layout, tail, accumulate, stream, plan, given, m, fast)
+            which = _ggemm.run(operation, a, b, g, d, ends_given, w_layout, tail, accumulate, stream, plan, given, m, *how)
         if which:
             raise ArgumentError(f"{names[0]}, {names[1]}, {name} or out cannot be laid out densely: copy them first")
         if target is not result:

@@ -41,7 +41,11 @@ _TORCH = _framework()
 def _launch(operation: int, lhs: Tensor, rhs: Tensor, groups: Tensor, ends: bool, kn: bool, shared: bool) -> Tensor:
     sizes, ends_of = (None, groups) if ends else (groups, None)
     layout = "kn" if kn else "nk"
-    return launch(_TORCH, operation, lhs, rhs, sizes, ends_of, layout, None, "zero", False, shared, None)
+    # torch's own word on float32 products of a GPU.
+    tf32 = lhs.dtype == torch.float32 and lhs.is_cuda and torch.get_float32_matmul_precision() != "highest"
+    return launch(
+        _TORCH, operation, lhs, rhs, sizes, ends_of, layout, None, "zero", False, shared, None, how=(False, tf32)
+    )
 
 
 # The operators, for tracers and transforms.
@@ -222,7 +226,8 @@ def grouped_mm(
     """``y[r] = x[r] @ w[g].T`` for every row r of every group g, differentiable in x and w, as often as wanted.
 
     Args:
-        x: [M, K], bfloat16 or float16; the rows of a group stand together.
+        x: [M, K], bfloat16, float16 or float32; the rows of a group stand together. A GPU multiplies float32 as TF32, and
+            only where ``torch.set_float32_matmul_precision`` says "high" or "medium".
         w: [G, N, K], or with ``w_layout="kn"`` [G, K, N]; 2-D: one weight for all groups. A transposed view is read as it
             lies, without a copy, and its gradient is made in the same order.
         sizes: [G], int32 or int64, the rows of each group, on x' device; the host never reads them on a GPU.

@@ -40,6 +40,14 @@ impl Operand for bf16 {
     }
 }
 
+impl Operand for f32 {
+    #[inline(always)]
+    fn widen(from: &[Self], to: &mut [f32]) {
+        let len = from.len().min(to.len());
+        to[..len].copy_from_slice(&from[..len]);
+    }
+}
+
 impl Operand for f16 {
     #[inline(always)]
     fn widen(from: &[Self], to: &mut [f32]) {

@@ -57,6 +57,7 @@ impl CpuPlan {
             (Dtype::E5m2, Dtype::E4m3) => self.run_operands::<e5m2, e4m3>(args, &runs),
             (Dtype::E5m2, _) => self.run_operands::<e5m2, e5m2>(args, &runs),
             (Dtype::F16, _) => self.run_operands::<f16, f16>(args, &runs),
+            (Dtype::F32, _) => self.run_operands::<f32, f32>(args, &runs),
             _ => self.run_operands::<bf16, bf16>(args, &runs),
         }
         Ok(())

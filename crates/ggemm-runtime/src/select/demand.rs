@@ -151,8 +151,8 @@ fn join(violations: &[Violation]) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fp8Unmet {
-    /// There are none for the architecture.
-    #[error("kernels of fp8 are for sm_90a alone: use bf16 or f16 operands, or Device::cpu()")]
+    /// The architecture is older than fp8.
+    #[error("fp8 needs sm_89 or newer: use bf16 or f16 operands, or Device::cpu()")]
     Target,
     /// An operand does not lie along the reduction.
     #[error("fp8 tensor cores read {tensor} along {letter}, and it lies along {side}: {remedy}")]
@@ -166,7 +166,7 @@ pub enum Fp8Unmet {
         /// What to do.
         remedy: &'static str,
     },
-    /// Strides or extents that the copy engine does not take.
+    /// Strides or extents that copies of 16 bytes, or the copy engine, do not take.
     #[error("{unmet}: {}", strides_remedy(unmet))]
     Copies {
         /// What is not met.
@@ -224,7 +224,7 @@ impl Demand {
 
     /// Why none of `family`, which is that of the problem, multiplies its fp8 operands.
     pub(super) fn fp8_unmet(&self, family: impl Iterator<Item = &'static Variant>) -> Fp8Unmet {
-        if self.arch != Arch::Sm90a {
+        if !self.arch.executes(Arch::Sm89) {
             return Fp8Unmet::Target;
         }
         let c = &self.contraction;

@@ -20,7 +20,7 @@ use std::fmt;
 
 use ggemm_codegen::cost::Prediction;
 use ggemm_codegen::kernels::realign::Realigned;
-use ggemm_codegen::{Arch, CopyPath, KernelSpec, Problem};
+use ggemm_codegen::{Arch, CopyPath, Dtype, KernelSpec, Problem};
 
 use crate::error::Error;
 use crate::plan::Choice;
@@ -156,6 +156,9 @@ impl Selection {
         rule: Rule,
         copy_limit: usize,
     ) -> Result<Self, Error> {
+        if problem.operand == Dtype::F32 && !problem.allow_tf32 {
+            return Err(Error::NeedsTf32 { problem: problem.to_string(), arch });
+        }
         let weighed = rule.weighed(problem);
         let ways = Ways::new(&weighed, arch, rule, copy_limit);
         let demand = &ways.direct;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ggemm_codegen::bound::{roundings, tensor_core_roundings, within};
+use ggemm_codegen::bound::{rounded_products, roundings, tensor_core_roundings, within};
 use ggemm_codegen::{Contraction, Dtype, Major, Problem, Ragged, SCALE_BLOCK, ScaleShape, Scaling, Tail};
 use rayon::prelude::*;
 
@@ -76,6 +76,7 @@ fn elements<T: Real>(buffer: &Buffer) -> Result<&[T], Error> {
 struct Shape {
     c: Contraction,
     scaling: Scaling,
+    allow_tf32: bool,
     runs: Runs,
     /// Rows of D that the problem defines, in each of its matrices.
     rows: usize,
@@ -94,7 +95,7 @@ impl Shape {
             () if tail => c.rows,
             () => runs.total(),
         };
-        Shape { c, scaling: problem.scaling, runs, rows }
+        Shape { c, scaling: problem.scaling, allow_tf32: problem.allow_tf32, runs, rows }
     }
 
     /// The rows of all of D's matrices.
@@ -161,7 +162,7 @@ impl Shape {
     /// Rounding errors of a sum of so many products, at most: on a GPU's tensor cores.
     fn roundings(&self, length: usize) -> usize {
         match self.c.scales {
-            None => length,
+            None => length + rounded_products(length, self.c.operand, self.allow_tf32),
             Some(_) => roundings(length, self.scaling) + tensor_core_roundings(length, self.c.accumulation),
         }
     }

@@ -71,6 +71,8 @@ impl RankArgs {
         let problem = Problem::new(op, groups, m, n, k)
             .operand(operand)
             .output(self.output_dtype.unwrap_or(operand))
+            // Without, there would be nothing to rank.
+            .allow_tf32(operand == Dtype::F32)
             .weight_sharing(self.weights.map_or(WeightSharing::PerExpert, Weights::into))
             .weight_layout(self.weight_layout.map_or(WeightLayout::Nk, Layout::into));
         let fp8 = self.quantize.map(|format| Fp8 {

@@ -88,6 +88,9 @@ pub(crate) struct ProblemArgs {
     /// Let sums of fp8 products stay in the tensor cores' accumulator, which is faster and keeps fewer bits
     #[arg(long, requires = "quantize")]
     pub(crate) fast_accumulation: bool,
+    /// Let a GPU round f32 operands to TF32, which has 10 bits of fraction: its tensor cores multiply nothing wider
+    #[arg(long)]
+    pub(crate) tf32: bool,
     /// Weights: one for all groups, or one for each [default: shared, or what the input file holds]
     #[arg(long, value_enum)]
     pub(crate) weights: Option<Weights>,

@@ -35,6 +35,7 @@ pub(crate) fn load(args: &RunArgs, path: &Path) -> Result<Case, CliError> {
     let base = Problem::grad_w(groups, m, weight.n, k)
         .operand(operand)
         .output(args.problem.output_dtype.unwrap_or(operand))
+        .allow_tf32(args.problem.tf32)
         .weight_layout(weight.layout)
         .weight_sharing(weight.sharing)
         .group_array(args.memory.group_form.into(), index)
@@ -127,13 +128,14 @@ fn operand_type(file: &TensorFile, names: &Names<'_>) -> Result<Dtype, InputErro
     let operand = match x {
         safetensors::Dtype::BF16 => Dtype::Bf16,
         safetensors::Dtype::F16 => Dtype::F16,
-        found => return Err(InputError::Dtype { name: names.x.to_owned(), found, expected: "BF16 or F16" }),
+        safetensors::Dtype::F32 => Dtype::F32,
+        found => return Err(InputError::Dtype { name: names.x.to_owned(), found, expected: "BF16, F16 or F32" }),
     };
     let dy = if file.has(names.dy) { Some((names.dy, "--dy-name")) } else { None };
     for (name, flag) in [(names.w, "--w-name")].into_iter().chain(dy) {
         let found = file.info(name, flag)?.dtype;
-        if !matches!(found, safetensors::Dtype::BF16 | safetensors::Dtype::F16) {
-            return Err(InputError::Dtype { name: name.to_owned(), found, expected: "BF16 or F16" });
+        if !matches!(found, safetensors::Dtype::BF16 | safetensors::Dtype::F16 | safetensors::Dtype::F32) {
+            return Err(InputError::Dtype { name: name.to_owned(), found, expected: "BF16, F16 or F32" });
         }
         if found != x {
             return Err(InputError::MixedDtypes {

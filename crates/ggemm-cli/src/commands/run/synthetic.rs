@@ -133,6 +133,7 @@ fn shape(problem: &ProblemArgs, memory: &MemoryArgs, interpreted: bool) -> Resul
     let mut base = Problem::grad_w(groups, rows, n, k)
         .operand(operand)
         .output(output)
+        .allow_tf32(problem.tf32)
         .weight_layout(problem.weight_layout.map_or(WeightLayout::Nk, Layout::into))
         .weight_sharing(sharing)
         .group_array(memory.group_form.into(), index)

@@ -278,6 +278,7 @@ pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
         }
         Op::LoadScales(load) => scales::write_load(w, load),
         Op::Promote(promote) => scales::write_promote(w, promote),
+        Op::ScaleSums(scale) => scales::write_scale_sums(w, scale),
         Op::FenceProxy => w.line("fence_proxy_async();"),
         Op::StoreFragment { from, to, row, col, block, transposed, scales } => {
             write_store_fragment(w, (*from, *scales), to, (*row, *block), *col, *transposed);

@@ -9,12 +9,23 @@ use crate::ir::{
 
 const TYPES: &str = include_str!("prelude/types.cuh");
 const WARP: &str = include_str!("prelude/warp.cuh");
+const FP8: &str = include_str!("prelude/fp8.cuh");
 const CP_ASYNC: &str = include_str!("prelude/cp_async.cuh");
 const ALIGNED: &str = include_str!("prelude/aligned.cuh");
+const PIECE_BYTES: &str = include_str!("prelude/piece_bytes.cuh");
+const PIECE_BYTES_F32: &str = include_str!("prelude/piece_bytes_f32.cuh");
+const PIECE_BYTES_FP8: &str = include_str!("prelude/piece_bytes_fp8.cuh");
 const STAGING: &str = include_str!("prelude/staging.cuh");
+const STAGING_F32: &str = include_str!("prelude/staging_f32.cuh");
+const LOAD_WORD: &str = include_str!("prelude/load_word.cuh");
 const LDMATRIX: &str = include_str!("prelude/ldmatrix.cuh");
 const MMA_BF16: &str = include_str!("prelude/mma_bf16.cuh");
 const MMA_F16: &str = include_str!("prelude/mma_f16.cuh");
+const MMA_TF32: &str = include_str!("prelude/mma_tf32.cuh");
+const MMA_E4M3: &str = include_str!("prelude/mma_e4m3.cuh");
+const MMA_E4M3_E5M2: &str = include_str!("prelude/mma_e4m3_e5m2.cuh");
+const MMA_E5M2: &str = include_str!("prelude/mma_e5m2.cuh");
+const MMA_E5M2_E4M3: &str = include_str!("prelude/mma_e5m2_e4m3.cuh");
 const STORE_BF16: &str = include_str!("prelude/store_bf16.cuh");
 const STORE_F16: &str = include_str!("prelude/store_f16.cuh");
 const STORE_F32: &str = include_str!("prelude/store_f32.cuh");
@@ -25,7 +36,7 @@ const REALIGN: &str = include_str!("prelude/realign.cuh");
 const STORE_ROWS_16BIT: &str = include_str!("prelude/store_rows_16bit.cuh");
 const STORE_ROWS_F32: &str = include_str!("prelude/store_rows_f32.cuh");
 
-/// The files of Hopper's statements, in the order in which they need each other.
+/// The files of Hopper's statements and of scales, in the order in which they need each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Hopper {
     SharedAddress,
@@ -124,7 +135,10 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
         Op::LoadIndex { .. } | Op::Shuffle { .. } | Op::Ballot { .. } => uses.warp = true,
         Op::CopyTile { .. } | Op::CommitCopies | Op::AwaitCopies { .. } => uses.cp_async = true,
         Op::BeginStaging { .. } | Op::LoadStaging { .. } | Op::StoreStaging { .. } => uses.staging = true,
-        Op::LoadMatrix { .. } => uses.ldmatrix = true,
+        Op::LoadMatrix { to, transposed, .. } => {
+            uses.ldmatrix = true;
+            uses.load_word |= *transposed && kernel.body.fragments[to.0 as usize].dtype == Dtype::F32;
+        }
         Op::Rows(Rows::Realign { .. }) => uses.realign = true,
         Op::Rows(Rows::StorePanel { from, .. }) => {
             uses.warp = true;
@@ -139,7 +153,9 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
         }
         _ => {}
     });
-    let operand = kernel.body.fragments.iter().find(|f| f.role == FragmentRole::OperandA).map(|f| f.dtype);
+    let operand = |role| kernel.body.fragments.iter().find(|f| f.role == role).map(|f| f.dtype);
+    let operands = [operand(FragmentRole::OperandA), operand(FragmentRole::OperandB)];
+    let is_fp8 = operands[0].is_some_and(Dtype::is_fp8);
     let mut hopper = Vec::new();
     kernel.body.for_each_stmt(|s| hopper.extend(Hopper::of(kernel, &s.op)));
     let speaks_of_cluster = |k: &ExprKind| {
@@ -160,13 +176,22 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
     hopper.dedup();
 
     let mut files = vec![TYPES];
+    let is_f32 = operands[0] == Some(Dtype::F32);
+    let piece_bytes = match (is_fp8, is_f32) {
+        (true, _) => PIECE_BYTES_FP8,
+        (_, true) => PIECE_BYTES_F32,
+        _ => PIECE_BYTES,
+    };
     for (used, file) in [
+        (is_fp8, FP8),
         (uses.warp, WARP),
         (uses.cp_async, CP_ASYNC),
-        (uses.staging || uses.realign, ALIGNED),
-        (uses.staging, STAGING),
+        (uses.cp_async, piece_bytes),
+        (uses.staging && !is_f32 || uses.realign, ALIGNED),
+        (uses.staging, if is_f32 { STAGING_F32 } else { STAGING }),
         (uses.realign, REALIGN),
         (uses.ldmatrix, LDMATRIX),
+        (uses.load_word, LOAD_WORD),
     ] {
         if used {
             files.push(file);
@@ -174,11 +199,16 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
     }
     files.extend(hopper.into_iter().map(Hopper::text));
     files.extend(quantization_of(kernel));
-    match operand {
-        Some(Dtype::Bf16) => files.push(MMA_BF16),
-        Some(Dtype::F16) => files.push(MMA_F16),
-        Some(Dtype::F32 | Dtype::E4m3 | Dtype::E5m2) | None => {}
-    }
+    files.extend(match operands {
+        [Some(Dtype::Bf16), _] => Some(MMA_BF16),
+        [Some(Dtype::F16), _] => Some(MMA_F16),
+        [Some(Dtype::E4m3), Some(Dtype::E5m2)] => Some(MMA_E4M3_E5M2),
+        [Some(Dtype::E4m3), _] => Some(MMA_E4M3),
+        [Some(Dtype::E5m2), Some(Dtype::E4m3)] => Some(MMA_E5M2_E4M3),
+        [Some(Dtype::E5m2), _] => Some(MMA_E5M2),
+        [Some(Dtype::F32), _] => Some(MMA_TF32),
+        [None, _] => None,
+    });
     if let Some(store) = uses.store {
         files.extend(match store {
             Dtype::Bf16 => Some(STORE_BF16),
@@ -237,6 +267,7 @@ struct Uses {
     realign: bool,
     store_rows: Option<Dtype>,
     ldmatrix: bool,
+    load_word: bool,
     store: Option<Dtype>,
     store_wide: bool,
     add: bool,

@@ -5,11 +5,16 @@ use super::hopper::write_row_of_warp;
 use super::statements::fragment;
 use super::writer::Writer;
 use crate::geometry::MMA_N;
-use crate::ir::{Builtin, Fragment, FragmentId, LoadScales, OuterScales, Promote};
+use crate::ir::{Builtin, Fragment, FragmentId, FragmentRole, LoadScales, OuterScales, Promote, ScaleSums};
 
 /// Whether the scales are those of rows.
 fn are_of_rows(f: &Fragment) -> bool {
     f.map.values.iter().any(|mode| mode.row > 0)
+}
+
+/// Whether the scales are those of warpgroups' sums, whose warps lie along the rows.
+fn are_of_warpgroups(w: &Writer<'_>) -> bool {
+    w.kernel.body.fragments.iter().any(|f| f.role == FragmentRole::WarpgroupAccumulator)
 }
 
 /// Whether many columns share each of the scales.
@@ -32,27 +37,50 @@ pub(super) fn write_load(w: &mut Writer<'_>, load: &LoadScales) {
         _ => format!(" * {}", w.factor(load.stride)),
     };
     let l = w.locals;
+    let of_warpgroups = are_of_warpgroups(w);
+    let (warps_m, warps_n) = (f.map.threads[2], f.map.threads[3]);
     let e = &mut w.exprs;
     let lane = e.builtin(Builtin::Lane);
+    let first_of_warp = match (of_warpgroups, of_rows) {
+        (true, true) => l.row_of_warp,
+        (true, false) => e.int(0),
+        (false, true) => e.times(l.warp_m, warps_m.row),
+        (false, false) => e.times(l.warp_n, warps_n.col),
+    };
     let place = if of_rows {
         // Those of the row of the warp, of its lane, of a block and of a half.
         let (in_warp, block, half) = (e.over(lane, 4), e.times(l.i, along.row), e.times(l.half, within.row));
-        let row = e.plus(l.row_of_warp, block);
+        let row = e.plus(first_of_warp, block);
         let row = e.plus(row, half);
         e.plus(row, in_warp)
     } else {
         let quarter = e.modulo(lane, 4);
         let (pair, products) = (e.times(quarter, 2), e.times(l.j, along.col));
         let col = e.plus(products, pair);
+        let col = e.plus(first_of_warp, col);
         e.plus(col, l.half)
     };
     let place = w.text(place);
+    let cols_of_warp = w.exprs.as_constant(first_of_warp).is_none().then(|| format!("{} + ", w.text(first_of_warp)));
     w.block("", |w| {
-        if of_rows {
+        if of_rows && of_warpgroups {
             write_row_of_warp(w, (along.extent, f.map.threads[3].extent), "");
         }
-        w.line(&format!("const float* const from = {pointer} + ({origin});"));
         let name = &f.name;
+        if of_rows && !of_warpgroups {
+            // Many rows, each a constant number of scales behind the one before: compilers would keep an address for each.
+            w.line(&format!("const float* from = {pointer} + ({origin})"));
+            w.line(&format!("    + ({} + lane / 4){stride};", w.text(first_of_warp)));
+            w.unrolled(l.i, along.extent, |w| {
+                w.unrolled(l.half, within.extent, |w| {
+                    w.line(&format!("const int row = {place};"));
+                    w.line(&format!("{name}[i][half] = load_scale(from, row < {count});"));
+                    w.line(&format!("from += {}{stride};", within.row));
+                });
+            });
+            return;
+        }
+        w.line(&format!("const float* const from = {pointer} + ({origin});"));
         if of_rows {
             w.unrolled(l.i, along.extent, |w| {
                 w.unrolled(l.half, within.extent, |w| {
@@ -77,11 +105,13 @@ pub(super) fn write_load(w: &mut Writer<'_>, load: &LoadScales) {
                 return singly(w);
             }
             // One by one, with a bound for each, they would take as long as the products that are to hide them.
-            let cols = along.extent * along.col;
+            let cols = along.extent * along.col * if of_warpgroups { 1 } else { warps_n.extent };
+            let warp = cols_of_warp.unwrap_or_default();
             w.line(&format!("if (are_pairs(from, {cols}, {count})) {{"));
             w.nested(|w| {
                 w.unrolled(l.j, along.extent, |w| {
-                    w.line(&format!("load_scale_pair({name}[j], from + (j * {} + lane % 4 * 2));", along.col));
+                    let col = format!("{warp}j * {} + lane % 4 * 2", along.col);
+                    w.line(&format!("load_scale_pair({name}[j], from + ({col}));"));
                 });
             });
             w.line("} else {");
@@ -120,6 +150,22 @@ pub(super) fn write_promote(w: &mut Writer<'_>, p: &Promote) {
                 } else {
                     w.line(&format!("{t} = fmaf({x} * {col}, {row}, {t});"));
                 }
+            }
+        });
+    });
+}
+
+pub(super) fn write_scale_sums(w: &mut Writer<'_>, p: &ScaleSums) {
+    let sums = fragment(w, p.sums);
+    let (blocks, products) = (sums.map.values[3].extent, sums.map.values[2].extent);
+    let l = w.locals;
+    w.unrolled(l.i, blocks, |w| {
+        w.unrolled(l.j, products, |w| {
+            for element in 0..4 {
+                let half = (element / 2).to_string();
+                let factors = factors(w, Some(p.scales), ("i", &half), ("j", &(element % 2).to_string()));
+                let sum = format!("{}[i][j][{element}]", sums.name);
+                w.line(&format!("{sum} = {sum}{factors};"));
             }
         });
     });

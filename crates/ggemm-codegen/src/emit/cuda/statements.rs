@@ -5,7 +5,8 @@ use super::prelude::stores_eight;
 use super::scalars::type_name;
 use super::writer::Writer;
 use super::{hopper, prelude, quantize, rows, scales, staging};
-use crate::geometry::{MMA_K, MMA_M, MMA_N};
+use crate::dtype::Dtype;
+use crate::geometry::{MMA_M, MMA_N, mma_k};
 use crate::ir::{
     BinaryOp, Block, Builtin, ExprId, ExprKind, Fragment, FragmentId, FragmentRole, GlobalTile, Node, Op, ParamType,
     ShuffleFrom, Stmt, TileRef, Type,
@@ -298,6 +299,9 @@ fn write_load_matrix(
     transposed: bool,
 ) {
     let f = fragment(w, to);
+    if transposed && f.dtype == Dtype::F32 {
+        return write_load_words(w, to, to_slot, from, step);
+    }
     let shared = &w.kernel.body.shared[from.tile.0 as usize];
     let tile = tile_address(w, from);
     let slot = if f.slots > 1 { format!("[{}]", w.text(to_slot)) } else { String::new() };
@@ -313,13 +317,7 @@ fn write_load_matrix(
     let at = addresses::matrix_row(&mut w.exprs, f, &shared.layout, transposed, warp, locals.i, step);
     // What all loads share is computed before them; each then flips bits and adds a constant.
     let from = format!("{tile} + {}_piece({}, {})", shared.name, w.text(at.row), w.text(at.piece));
-    let nothing = |w: &Writer<'_>, e| w.exprs.as_constant(e) == Some(0);
-    let address = match (nothing(w, at.flip), nothing(w, at.on)) {
-        (true, true) => "from".to_owned(),
-        (true, false) => format!("from + {}", w.text(at.on)),
-        (false, true) => format!("from ^ {}", w.factor(at.flip)),
-        (false, false) => format!("(from ^ {}) + {}", w.factor(at.flip), w.text(at.on)),
-    };
+    let address = address_from(w, &at);
     let suffix = if transposed { "_trans" } else { "" };
     w.block("", |w| {
         w.line(&format!("const uint32 from = {from};"));
@@ -329,15 +327,63 @@ fn write_load_matrix(
     });
 }
 
+/// Pieces and rows further on than `from`.
+fn address_from(w: &Writer<'_>, at: &addresses::MatrixRow) -> String {
+    let nothing = |e| w.exprs.as_constant(e) == Some(0);
+    match (nothing(at.flip), nothing(at.on)) {
+        (true, true) => "from".to_owned(),
+        (true, false) => format!("from + {}", w.text(at.on)),
+        (false, true) => format!("from ^ {}", w.factor(at.flip)),
+        (false, false) => format!("(from ^ {}) + {}", w.factor(at.flip), w.text(at.on)),
+    }
+}
+
+/// Reads f32 elements whose tile's rows are the reduction, which no `ldmatrix` transposes, one by one.
+fn write_load_words(w: &mut Writer<'_>, to: FragmentId, to_slot: ExprId, from: &TileRef, step: ExprId) {
+    let f = fragment(w, to);
+    let shared = &w.kernel.body.shared[from.tile.0 as usize];
+    let tile = tile_address(w, from);
+    let slot = if f.slots > 1 { format!("[{}]", w.text(to_slot)) } else { String::new() };
+    let (l, set) = (w.locals, format!("{}{slot}", f.name));
+    let is_a = f.role == FragmentRole::OperandA;
+    let (warp, groups, halves) =
+        if is_a { (l.warp_m, f.map.values[3].extent, 2) } else { (l.warp_n, f.map.values[2].extent, 1) };
+    let words =
+        [0, 1].map(|deep| addresses::matrix_word(&mut w.exprs, f, &shared.layout, warp, (l.i, l.half), step, deep));
+    let first = &words[0];
+    let (row, piece, byte) = (w.text(first.at.row), w.text(first.at.piece), w.text(first.byte));
+    let from = format!("{tile} + {}_piece({row}, {piece}) + {byte}", shared.name);
+    w.block("", |w| {
+        w.line(&format!("const uint32 from = {from};"));
+        w.unrolled(l.i, groups, |w| {
+            let load = |w: &mut Writer<'_>| {
+                for (deep, word) in words.iter().enumerate() {
+                    let register = match (is_a, deep) {
+                        (true, 0) => "half".to_owned(),
+                        (true, _) => "half + 2".to_owned(),
+                        (false, _) => deep.to_string(),
+                    };
+                    w.line(&format!("{set}[i][{register}] = load_word({});", address_from(w, &word.at)));
+                }
+            };
+            if is_a { w.unrolled(l.half, halves, load) } else { load(w) }
+        });
+    });
+}
+
 fn write_multiply(w: &mut Writer<'_>, accumulator: FragmentId, a: FragmentId, b: FragmentId, slot: ExprId) {
     let (d, a, b) = (fragment(w, accumulator), fragment(w, a), fragment(w, b));
     let (m, n) = (d.map.values[3].extent, d.map.values[2].extent);
-    let slot = w.text(slot);
+    let (slot, depth) = (w.text(slot), mma_k(a.dtype.size_bytes()));
     let (i, j) = (w.locals.i, w.locals.j);
+    if a.dtype == Dtype::F32 {
+        w.unrolled(i, m, |w| w.line(&format!("round_to_tf32({}[{slot}][i]);", a.name)));
+        w.unrolled(j, n, |w| w.line(&format!("round_to_tf32({}[{slot}][j]);", b.name)));
+    }
     w.unrolled(i, m, |w| {
         w.unrolled(j, n, |w| {
             w.line(&format!(
-                "mma_m{MMA_M}n{MMA_N}k{MMA_K}({}[i][j], {}[{slot}][i], {}[{slot}][j]);",
+                "mma_m{MMA_M}n{MMA_N}k{depth}({}[i][j], {}[{slot}][i], {}[{slot}][j]);",
                 d.name, a.name, b.name
             ));
         });

@@ -1,12 +1,13 @@
 //! The multistage main loop: copies run ahead of products by a ring of stages.
 
 use super::super::operands::OperandWalk;
+use super::super::scales::{ScaleRegisters, TileScales};
 use crate::dsl::{
     AccumulatorFragment, Cta, Expr, GlobalBlock, I32, KernelBuilder, Operand, OperandFragment, SharedTiles,
     StagingFragment, Var,
 };
-use crate::geometry::{self, MMA_K};
-use crate::spec::{CopyPath, KernelSpec, Major};
+use crate::geometry;
+use crate::spec::{Accumulation, CopyPath, KernelSpec, Major, Ragged};
 
 /// Shared tiles and fragments of the loop.
 pub(super) struct MainLoop {
@@ -16,8 +17,17 @@ pub(super) struct MainLoop {
     b_fragment: OperandFragment,
     staging: Option<(StagingFragment, StagingFragment)>,
     accumulator: AccumulatorFragment,
+    /// The sums of one block of the reduction, where they are promoted.
+    partial: Option<AccumulatorFragment>,
+    /// The scales of one block of the reduction, where each has its own.
+    scales_of_block: Option<ScaleRegisters>,
+    /// Those of whole rows, which meet a tile's sums when it leaves.
+    scales_of_rows: Option<ScaleRegisters>,
     block_k: u32,
+    /// Elements of one step along the reduction.
+    step_k: u32,
     stages: u32,
+    /// Every block is whole.
     even_k: bool,
 }
 
@@ -25,38 +35,51 @@ impl MainLoop {
     /// Declares what the loop needs.
     pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
         let (a_layout, b_layout) = (geometry::a_tile(s), geometry::b_tile(s));
-        let a_map = geometry::a_fragment_map(s.tile, s.warps);
-        let b_map = geometry::b_fragment_map(s.tile, s.warps);
+        let element_bytes = s.operand.size_bytes();
+        let a_map = geometry::a_fragment_map(s.tile, s.warps, element_bytes);
+        let b_map = geometry::b_fragment_map(s.tile, s.warps, element_bytes);
+        let sums = geometry::accumulator_map(s.tile, s.warps);
         let staging = (s.copy == CopyPath::Plain)
-            .then(|| (k.staging("a_staged", s.operand, &a_layout), k.staging("b_staged", s.operand, &b_layout)));
+            .then(|| (k.staging("a_staged", s.operand, &a_layout), k.staging("b_staged", s.b_operand, &b_layout)));
         MainLoop {
             a_tiles: k.shared_tiles("a_tiles", s.operand, &a_layout, s.stages),
-            b_tiles: k.shared_tiles("b_tiles", s.operand, &b_layout, s.stages),
+            b_tiles: k.shared_tiles("b_tiles", s.b_operand, &b_layout, s.stages),
             // Two sets of registers: one step is read while the other multiplies.
             a_fragment: k.a_fragment("a_fragment", s.operand, a_map, s.a_major == Major::Mn, 2),
-            b_fragment: k.b_fragment("b_fragment", s.operand, b_map, s.b_major == Major::Mn, 2),
+            b_fragment: k.b_fragment("b_fragment", s.b_operand, b_map, s.b_major == Major::Mn, 2),
             staging,
-            accumulator: k.accumulator("sums", geometry::accumulator_map(s.tile, s.warps)),
+            accumulator: k.accumulator("sums", sums.clone()),
+            partial: (s.accumulation == Accumulation::Promoted).then(|| k.accumulator("block_sums", sums.clone())),
+            scales_of_block: ScaleRegisters::of_blocks(k, s, &sums),
+            scales_of_rows: ScaleRegisters::of_rows(k, s, &sums),
             block_k: s.tile.k,
+            step_k: geometry::mma_k(element_bytes),
             stages: s.stages,
-            even_k: s.even_k,
+            // Operands of fp8 end every group of a ragged reduction with zeros, to a whole block.
+            even_k: s.even_k || (s.operand.is_fp8() && s.ragged == Ragged::Reduction),
         }
     }
 
-    /// Sums the products of `a` and `b` over the reduction.
+    /// Sums the products of `a` and `b` over the reduction, times their scales where they have any.
     pub(super) fn run<'k>(
         &self,
         k: &mut KernelBuilder<'k>,
         a: &OperandWalk<'k>,
         b: &OperandWalk<'k>,
+        scales: Option<&TileScales<'k>>,
         reduction: Expr<'k, I32, Cta>,
     ) -> AccumulatorFragment {
         k.zero(self.accumulator);
         let blocks = k.let_("blocks", reduction.ceil_div(self.block_k));
         k.when(!blocks.le(0), |k| match self.staging {
-            None => self.run_ahead(k, a, b, reduction, blocks),
+            None => self.run_ahead(k, a, b, scales, (reduction, blocks)),
             Some(staging) => self.run_staged(k, a, b, reduction, blocks, staging),
         });
+        if let (Some(registers), Some(scales)) = (self.scales_of_rows, scales) {
+            registers.load_rows(k, scales, None);
+            registers.load_cols(k, scales, 0, None);
+            k.scale_sums(self.accumulator, registers.both());
+        }
         self.accumulator
     }
 
@@ -83,7 +106,7 @@ impl MainLoop {
         (offset, (!self.even_k).then(|| k.let_("k_left", reduction - offset)))
     }
 
-    /// Reads one k16 step of both operands into one of the two sets of registers.
+    /// Reads one step of both operands into one of the two sets of registers.
     fn read_step<'k, N: Operand<'k, I32> + Copy>(
         &self,
         k: &mut KernelBuilder<'k>,
@@ -101,9 +124,11 @@ impl MainLoop {
         k: &mut KernelBuilder<'k>,
         a: &OperandWalk<'k>,
         b: &OperandWalk<'k>,
-        reduction: Expr<'k, I32, Cta>,
-        blocks: Expr<'k, I32, Cta>,
+        scales: Option<&TileScales<'k>>,
+        (reduction, blocks): (Expr<'k, I32, Cta>, Expr<'k, I32, Cta>),
     ) {
+        let scales = self.scales_of_block.zip(scales);
+        let sums = self.partial.unwrap_or(self.accumulator);
         let ahead = self.stages - 1;
         k.comment("Fill all stages but one. A group is committed even where no block is left, so that counts agree.");
         k.unroll("stage", ahead, |k, stage| {
@@ -120,8 +145,16 @@ impl MainLoop {
         k.barrier();
         self.read_step(k, 0, read_slot.get(), 0);
 
-        let last_step = self.block_k / MMA_K - 1;
+        let last_step = self.block_k / self.step_k - 1;
         k.for_("block", blocks, |k, block| {
+            if let Some((registers, scales)) = scales {
+                k.comment("Asked for before the products, which hide their latency.");
+                registers.load_rows(k, scales, Some(block));
+                registers.load_cols(k, scales, 0, Some(block));
+            }
+            if let Some(partial) = self.partial {
+                k.zero(partial);
+            }
             k.comment(
                 "The slot read in the last iteration is free: every warp has passed the barrier since. Copies are",
             );
@@ -136,7 +169,7 @@ impl MainLoop {
                         k.copy(&operand.block(offset, left), &tiles.slot(write_slot.get()));
                     });
                 }
-                k.multiply(self.accumulator, self.a_fragment, self.b_fragment, step % 2);
+                k.multiply(sums, self.a_fragment, self.b_fragment, step % 2);
             }
             k.commit_copies();
             self.step_slot(k, write_slot);
@@ -152,7 +185,10 @@ impl MainLoop {
             let more = (block + 1).lt(blocks);
             let from = k.let_("next_slot", more.select::<I32, _, _, _>(read_slot.get(), current));
             self.read_step(k, (last_step + 1) % 2, from, 0);
-            k.multiply(self.accumulator, self.a_fragment, self.b_fragment, last_step % 2);
+            k.multiply(sums, self.a_fragment, self.b_fragment, last_step % 2);
+            if let Some(partial) = self.partial {
+                k.promote(self.accumulator, partial, scales.map(|(registers, _)| registers.both()));
+            }
         });
         k.comment("No warp may still be reading when the next tile's copies start.");
         k.barrier();
@@ -189,7 +225,7 @@ impl MainLoop {
                 k.load_staging(a_staged, &from_a);
                 k.load_staging(b_staged, &from_b);
             });
-            k.unroll("step", self.block_k / MMA_K, |k, step| {
+            k.unroll("step", self.block_k / self.step_k, |k, step| {
                 self.read_step(k, step % 2, slot.get(), step);
                 k.multiply(self.accumulator, self.a_fragment, self.b_fragment, step % 2);
             });

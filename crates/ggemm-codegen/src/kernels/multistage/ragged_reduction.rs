@@ -2,6 +2,7 @@
 
 use super::super::operands::Operands;
 use super::super::parameters::Parameters;
+use super::super::scales::ScaleParameters;
 use super::super::walk::{GroupsDivide, Strided, Tiling, Walk};
 use super::main_loop::MainLoop;
 use crate::dsl::KernelBuilder;
@@ -14,6 +15,7 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     let p = Parameters::declare(k, s);
     let merge = k.flag("merge_groups", ParamRole::MergeGroups);
     let accumulate = (s.output == Dtype::F32).then(|| k.flag("accumulate", ParamRole::Accumulate));
+    let scales = ScaleParameters::declare(k, s, p.extents);
     let main_loop = MainLoop::declare(k, s);
 
     let e = p.extents;
@@ -28,7 +30,8 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     };
     walk.each(k, &e.groups, &Strided { clusters: false }, |k, t| {
         let operands = Operands::of(k, s, &p, t);
-        let sums = main_loop.run(k, &operands.a, &operands.b, t.group_rows);
+        let scales = scales.map(|scales| scales.of(k, t, t.group_rows));
+        let sums = main_loop.run(k, &operands.a, &operands.b, scales.as_ref(), t.group_rows);
         k.store(sums, &operands.d, accumulate, s.copy != CopyPath::Plain);
     });
 }

@@ -2,6 +2,7 @@
 
 use super::super::operands::Operands;
 use super::super::parameters::Parameters;
+use super::super::scales::ScaleParameters;
 use super::super::walk::{GroupsDivide, Strided, Tiling, Walk};
 use super::main_loop::MainLoop;
 use crate::dsl::{I32, KernelBuilder};
@@ -12,6 +13,7 @@ use crate::spec::{CopyPath, KernelSpec};
 pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
     let p = Parameters::declare(k, s);
     let zero_tail = k.flag("zero_tail", ParamRole::ZeroTail);
+    let scales = ScaleParameters::declare(k, s, p.extents);
     let main_loop = MainLoop::declare(k, s);
 
     let e = p.extents;
@@ -27,7 +29,8 @@ pub(super) fn write(k: &mut KernelBuilder<'_>, s: &KernelSpec) {
         k.comment("The tail has no weight: its rows are sums of nothing.");
         let reduction = t.group.equals(e.groups.count).select::<I32, _, _, _>(0, e.reduction);
         let reduction = k.let_("reduction_of_tile", reduction);
-        let sums = main_loop.run(k, &operands.a, &operands.b, reduction);
+        let scales = scales.map(|scales| scales.of(k, t, reduction));
+        let sums = main_loop.run(k, &operands.a, &operands.b, scales.as_ref(), reduction);
         k.store(sums, &operands.d, None, s.copy != CopyPath::Plain);
     });
 }

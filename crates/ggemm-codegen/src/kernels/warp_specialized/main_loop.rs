@@ -1,8 +1,8 @@
 //! The main loop of a warpgroup: products of one stage after another, read from shared memory by the tensor cores.
 
+use super::super::scales::{ScaleRegisters, TileScales};
 use super::super::walk::Tile;
 use super::pipeline::Pipeline;
-use super::scales::{ScaleRegisters, TileScales};
 use crate::descriptor::wgmma_k;
 use crate::dsl::{Consumer, Cta, Expr, I32, KernelBuilder, SharedOperand, SharedTiles, Slot, WarpgroupSums};
 use crate::geometry;
@@ -24,8 +24,8 @@ impl MainLoop {
         let promoted = s.accumulation == Accumulation::Promoted;
         MainLoop {
             sums: k.warpgroup_sums("sums", map.clone()),
-            partial: promoted.then(|| k.warpgroup_sums("block_sums", map)),
-            scales: ScaleRegisters::of_blocks(k, s),
+            partial: promoted.then(|| k.warpgroup_sums("block_sums", map.clone())),
+            scales: ScaleRegisters::of_blocks(k, s, &map),
         }
     }
 

@@ -17,7 +17,6 @@ mod pipeline;
 mod ragged_reduction;
 mod ragged_rows;
 mod roles;
-mod scales;
 mod share;
 mod swapped_rows;
 

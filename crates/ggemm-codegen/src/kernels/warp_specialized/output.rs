@@ -1,9 +1,9 @@
 //! The way of a warpgroup's sums to D: a panel at a time through shared memory, and from there by the copy engine,
 //! which goes on while the warpgroup is at its next panel or tile.
 
+use super::super::scales::{ScaleRegisters, TileScales};
 use super::super::walk::Tile;
 use super::roles::{Family, Writes};
-use super::scales::{ScaleRegisters, TileScales};
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{Cta, Expr, I32, KernelBuilder, SharedTiles, Slot, WarpgroupSums};
 use crate::geometry;
@@ -31,7 +31,9 @@ impl<'k, F: MappedOutput<'k>> Writes<'k, F> for Output {
         let buffers = geometry::output_buffers(s);
         let slots = buffers * geometry::consumers(s);
         let panel = geometry::output_panel(s);
-        let scales = ScaleRegisters::of_rows(k, s, panel.shape().1);
+        let of_panel =
+            geometry::warpgroup_map(geometry::warpgroup_blocks(s), panel.shape().1, geometry::sharing_warpgroups(s));
+        let scales = ScaleRegisters::of_rows(k, s, &of_panel);
         Output { panels: k.bulk_tiles("d_panels", s.output, &panel, slots), buffers, scales }
     }
 

@@ -1,8 +1,8 @@
 //! The way of a warpgroup's sums to a D whose rows start anywhere, which threads address.
 
+use super::super::scales::TileScales;
 use super::super::walk::Tile;
 use super::roles::{Family, Writes};
-use super::scales::TileScales;
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{Bool, Expr, GlobalBlock, Grid, KernelBuilder, SharedTiles, WarpgroupSums};
 use crate::geometry;

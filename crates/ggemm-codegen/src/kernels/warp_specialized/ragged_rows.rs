@@ -3,13 +3,13 @@
 use super::super::groups::Groups;
 use super::super::operands::Destination;
 use super::super::parameters::{Extents, Parameters};
+use super::super::scales::ScaleParameters;
 use super::super::walk::{GroupsDivide, Tile, Tiling, Walk};
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps, PlaceOfD};
 use super::by_threads::{Addressed, ByThreads};
 use super::output::{MappedOutput, Output};
 use super::output_by_threads::{AddressedOutput, PanelsByThreads, SumsByThreads};
 use super::roles::{Family, Loads, Roles, Stage, Writes};
-use super::scales::ScaleParameters;
 use super::share::Share;
 use super::swapped_rows::SwappedMaps;
 use crate::descriptor::WGMMA_M;

@@ -1,13 +1,13 @@
 //! Who does what: a warp that finds tiles, those that load them, and warpgroups that multiply and write out.
 
 use super::super::groups::Groups;
+use super::super::scales::{ScaleParameters, TileScales};
 use super::super::walk::{Tile, Walk};
 use super::exchange::{Exchange, ExchangeEnd, Part, part_of};
 use super::feed::Feed;
 use super::main_loop::MainLoop;
 use super::partial_sums::PartialSums;
 use super::pipeline::Pipeline;
-use super::scales::{ScaleParameters, TileScales};
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{BarrierSlot, Consumer, Cta, Expr, Grid, I32, KernelBuilder, Slot, WarpgroupSums};
 use crate::geometry::{self, THREADS_OF_WARPGROUP, WARPS_OF_WARPGROUP};

@@ -1,15 +1,20 @@
 //! In the multistage family.
 
 use super::super::MutationKind::{
-    AddSub, Comparison, Constant, Division, ForceBranch, LoopEnd, Pairing, Reorder, Slot,
+    AddSub, Comparison, Constant, Division, DropBound, ForceBranch, LoopEnd, Pairing, Reorder, ShiftBound, Slot,
 };
 use super::Equivalent;
-use crate::spec::{CopyPath, KernelSpec, Schedule};
+use crate::geometry::mma_k;
+use crate::scaling::Scaling;
+use crate::spec::{CopyPath, KernelSpec, Ragged, Schedule};
 
 const PLAIN: fn(&KernelSpec) -> bool = |s| matches!((s.schedule, s.copy), (Schedule::Multistage, CopyPath::Plain));
 const CP_ASYNC: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::CpAsync);
 const TWO_STAGES: fn(&KernelSpec) -> bool = |s| matches!(s.copy, CopyPath::CpAsync) && s.stages == 2;
-const TWO_STEPS: fn(&KernelSpec) -> bool = |s| s.tile.k == 32;
+const TWO_STEPS: fn(&KernelSpec) -> bool = |s| s.tile.k == 2 * mma_k(s.operand.size_bytes());
+/// 128 columns share a scale.
+const ROWS_OF_BLOCKS: fn(&KernelSpec) -> bool =
+    |s| CP_ASYNC(s) && matches!((s.ragged, s.scaling), (Ragged::Rows, Scaling::Block));
 const MASKED: fn(&KernelSpec) -> bool = |s| !s.even_k;
 
 /// The offset of a block along the reduction added to, or taken from, what comes before it.
@@ -19,16 +24,39 @@ const SIGN_OF_OFFSET: &[&str] = &[
     "origin: (((group * b_group_stride) + tile_col) + (k_offset * b_row_stride)) becomes",
     "origin: (((group_start * a_row_stride) + tile_row) + (k_offset * a_row_stride)) becomes",
     "origin: (((group_start * b_row_stride) + tile_col) + (k_offset * b_row_stride)) becomes",
+    "origin: (((tile_row * a_row_stride) + first_token) + k_offset) becomes",
+    "origin: (((tile_col * b_row_stride) + first_token) + k_offset) becomes",
     "value: (group_rows - k_offset)",
     "value: (reduction_of_tile - k_offset)",
 ];
 
 pub(super) const EQUIVALENT: &[Equivalent] = &[
     Equivalent {
+        of: |s| CP_ASYNC(s) && matches!(s.scaling, Scaling::Row),
+        sites: &["scales: loop > let ?_scales_left"],
+        kinds: &[Constant],
+        changes: &["value: 0 becomes -1"],
+        reason: "that many and fewer are none",
+    },
+    Equivalent {
+        of: ROWS_OF_BLOCKS,
+        sites: &["scales: *load_scales col_scales", "scales: loop > let b_scales_left"],
+        kinds: &[ShiftBound, DropBound, AddSub],
+        changes: &["count: ", "value: (cols - tile_col) becomes"],
+        reason: "a tile of no more columns than a block has columns, and so the scale of its first",
+    },
+    Equivalent {
+        of: ROWS_OF_BLOCKS,
+        sites: &["scales: loop > let first_of_b_scales"],
+        kinds: &[Constant],
+        changes: &["value: 128 becomes 127"],
+        reason: "tiles begin at multiples of 32: only past 4,000 columns is one in another block of 127",
+    },
+    Equivalent {
         of: MASKED,
         sites: &["main_loop: loop > let blocks"],
         kinds: &[Constant],
-        changes: &["value: 64 becomes 63", "value: 32 becomes 31"],
+        changes: &["value: 64 becomes 63", "value: 32 becomes 31", "value: 16 becomes 15"],
         reason: "blocks past the reduction's end are zeros, and nothing is read for them",
     },
     Equivalent {

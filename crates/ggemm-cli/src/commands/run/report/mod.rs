@@ -5,7 +5,7 @@ mod text;
 use std::path::Path;
 use std::time::Duration;
 
-use ggemm_codegen::{Arch, Operation, Tail, TensorShape, WeightLayout, WeightSharing};
+use ggemm_codegen::{Arch, Dtype, Operation, Tail, TensorShape, WeightLayout, WeightSharing};
 use ggemm_runtime::{Device, DeviceKind, Discrepancy, Mode};
 use serde::Serialize;
 
@@ -339,7 +339,16 @@ fn bound(case: &Case, operation: Operation, check: &Check) -> String {
         terms += &format!(" · 2⁻²⁴ · Σ|{a}||{b}| + (products of 32 in {seen}) · 2⁻¹⁰ · Σ|{a}||{b}|");
         return format!("half an ulp of {} + {terms}", base.output);
     }
-    format!("half an ulp of {} + {terms} · 2⁻²⁴ · Σ|{a}||{b}|", base.output)
+    // As `ggemm_codegen::bound::rounded_products` counts them.
+    let products = match (base.operand, base.allow_tf32 && case.fp8.is_none()) {
+        (Dtype::F32, true) => format!(" + (2⁻¹⁰ + 2⁻²²) · Σ|{a}||{b}|"),
+        (Dtype::F32, false) if case.fp8.is_none() => {
+            terms = format!("2 · {terms}");
+            String::new()
+        }
+        _ => String::new(),
+    };
+    format!("half an ulp of {} + {terms} · 2⁻²⁴ · Σ|{a}||{b}|{products}", base.output)
 }
 
 /// The dimensions of a tensor; a weight of one expert still has a dimension for experts.

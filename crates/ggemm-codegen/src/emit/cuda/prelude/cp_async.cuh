@@ -13,6 +13,3 @@ __device__ __forceinline__ void cp_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
-// Bytes of a 16-byte piece of 2-byte elements of which `left` remain (any value).
-__device__ __forceinline__ int piece_bytes(int left) { return min_of(max_of(left, 0), 8) * 2; }
-

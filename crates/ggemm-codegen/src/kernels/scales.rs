@@ -4,8 +4,8 @@
 //! holds. Scales of blocks are asked for before the products that hide their latency, those of whole rows when a tile
 //! leaves.
 
-use super::super::parameters::Extents;
-use super::super::walk::Tile;
+use super::parameters::Extents;
+use super::walk::Tile;
 use crate::dsl::{Cta, Expr, GlobalScales, Grid, I32, I64, KernelBuilder, Pointer, ScaleFragment, SumScales};
 use crate::geometry;
 use crate::ir::ParamRole;
@@ -151,7 +151,7 @@ pub(super) struct TileScales<'k> {
     b: Line<'k>,
 }
 
-/// Registers for the scales of a warpgroup's rows and of some of its columns.
+/// Registers for the scales of the rows of sums and of some of their columns.
 #[derive(Clone, Copy)]
 pub(super) struct ScaleRegisters {
     rows: ScaleFragment,
@@ -159,22 +159,20 @@ pub(super) struct ScaleRegisters {
 }
 
 impl ScaleRegisters {
-    /// Those of all columns of a tile, for each block of the reduction.
-    pub(super) fn of_blocks(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Option<Self> {
-        let map = |warpgroups| geometry::col_scale_map(s.tile.n, warpgroups, geometry::columns_share_scales(s));
-        (s.scaling == Scaling::Block).then(|| ScaleRegisters::declare(k, s, map))
+    /// Those of the sums of a tile, for each block of the reduction.
+    pub(super) fn of_blocks(k: &mut KernelBuilder<'_>, s: &KernelSpec, sums: &ThreadValueMap) -> Option<Self> {
+        let shared = geometry::columns_share_scales(s);
+        (s.scaling == Scaling::Block).then(|| ScaleRegisters::declare(k, sums, shared))
     }
 
-    /// Those of so many columns, for all of the reduction.
-    pub(super) fn of_rows(k: &mut KernelBuilder<'_>, s: &KernelSpec, cols: u32) -> Option<Self> {
-        let map = |warpgroups| geometry::col_scale_map(cols, warpgroups, false);
-        (s.scaling == Scaling::Row).then(|| ScaleRegisters::declare(k, s, map))
+    /// Those of such sums, for all of the reduction.
+    pub(super) fn of_rows(k: &mut KernelBuilder<'_>, s: &KernelSpec, sums: &ThreadValueMap) -> Option<Self> {
+        (s.scaling == Scaling::Row).then(|| ScaleRegisters::declare(k, sums, false))
     }
 
-    fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec, cols: impl FnOnce(u32) -> ThreadValueMap) -> Self {
-        let warpgroups = s.warps.m / geometry::WARPS_OF_WARPGROUP;
-        let rows = geometry::row_scale_map(geometry::warpgroup_blocks(s), warpgroups);
-        ScaleRegisters { rows: k.scales("row_scales", rows), cols: k.scales("col_scales", cols(warpgroups)) }
+    fn declare(k: &mut KernelBuilder<'_>, sums: &ThreadValueMap, shared: bool) -> Self {
+        let (rows, cols) = (geometry::row_scale_map(sums), geometry::col_scale_map(sums, shared));
+        ScaleRegisters { rows: k.scales("row_scales", rows), cols: k.scales("col_scales", cols) }
     }
 
     /// Reads those of the rows, in a block of the reduction where each has its own.

@@ -1,0 +1,3 @@
+// Bytes of a 16-byte piece of elements of a byte each, of which `left` remain (any value).
+__device__ __forceinline__ int piece_bytes(int left) { return min_of(max_of(left, 0), 16); }
+
