@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::descriptor::WGMMA_M;
 use crate::dtype::Dtype;
 use crate::layout::{CHUNK_BYTES, Layout, Mode, ThreadValueMap};
+use crate::resources::{ADDRESS_REGISTERS, BLOCK_SCALE_REGISTERS};
 use crate::scaling::{SCALE_BLOCK, Scaling};
 use crate::spec::{Accumulation, CopyPath, KernelSpec, Major, Ragged, Schedule, Tile, Warps};
 
@@ -207,6 +208,38 @@ pub fn columns_stored_together(accumulator: &ThreadValueMap, output: Dtype) -> u
     if output.size_bytes() == 2 && products.is_multiple_of(4) { MMA_N } else { 2 }
 }
 
+/// Blocks of the reduction whose scales come to shared memory together: where those of a row follow each other, 16 bytes.
+pub const SCALES_TOGETHER: u32 = 4;
+/// Places for them: one is filled while another is read.
+pub const SCALE_SLOTS: u32 = 2;
+
+/// The scales of a tile's rows and of its columns, or blocks of columns that share one, in [`SCALES_TOGETHER`] blocks of the
+/// reduction, as they lie in shared memory: in device memory, too, those of neighbouring blocks follow each other, or where
+/// the reduction is ragged those of neighbouring rows and columns.
+pub fn scale_tiles(spec: &KernelSpec) -> Option<[Layout; 2]> {
+    let by_columns = spec.ragged == Ragged::Reduction;
+    let cols = if columns_share_scales(spec) { spec.tile.n.div_ceil(SCALE_BLOCK as u32) } else { spec.tile.n };
+    let tile = |places| Layout::dense(places, SCALES_TOGETHER, by_columns, 4);
+    (spec.scaling == Scaling::Block).then(|| [spec.tile.m, cols].map(tile))
+}
+
+/// Bytes of scales in shared memory, and of the barriers that hand them over.
+fn scale_bytes(spec: &KernelSpec) -> u32 {
+    scale_tiles(spec)
+        .map_or(0, |tiles| SCALE_SLOTS * (tiles.iter().map(Layout::bytes).sum::<u32>() + 2 * crate::ir::BARRIER_BYTES))
+}
+
+/// Columns of a tile whose sums of a block of the reduction a warpgroup makes at a time. Half of the widest tiles', whose
+/// sums of all blocks leave no more registers.
+pub fn promoted_columns(spec: &KernelSpec) -> u32 {
+    if spec.tile.n > 192 { spec.tile.n / 2 } else { spec.tile.n }
+}
+
+/// Columns of those whose scales a thread holds at a time. Where 128 share one, all; where each has its own, few.
+pub fn scaled_columns(spec: &KernelSpec) -> u32 {
+    if columns_share_scales(spec) { promoted_columns(spec) } else { 32 }
+}
+
 /// Bytes of one stage of the ring.
 pub fn stage_bytes(spec: &KernelSpec) -> u32 {
     a_tile(spec).bytes() + b_tile(spec).bytes()
@@ -261,9 +294,10 @@ pub fn loader_warps(spec: &KernelSpec) -> u32 {
 /// Warps beside those that multiply: one finds tiles, the others load; where registers change hands, they are whole
 /// warpgroups.
 pub fn producer_warps(spec: &KernelSpec) -> u32 {
+    let others = 1 + loader_warps(spec) + scale_warp(spec).map_or(0, |_| 1);
     match register_budget(spec) {
-        None => 1 + loader_warps(spec),
-        Some(_) => (1 + loader_warps(spec)).next_multiple_of(WARPS_OF_WARPGROUP),
+        None => others,
+        Some(_) => others.next_multiple_of(WARPS_OF_WARPGROUP),
     }
 }
 
@@ -274,6 +308,12 @@ pub fn producers(spec: &KernelSpec) -> [Range<u32>; 2] {
         1 => [first..first + 1, first + 1..first + 2],
         loaders => [first + loaders..first + loaders + 1, first..first + loaders],
     }
+}
+
+/// The warp that copies scales of blocks, where there are any: beside the one that asks the copy engine for operands, which
+/// must not wait for it.
+pub fn scale_warp(spec: &KernelSpec) -> Option<u32> {
+    (spec.scaling == Scaling::Block).then(|| WARPS_OF_WARPGROUP * consumers(spec) + 1 + loader_warps(spec))
 }
 
 /// Pieces that a thread of a loading warpgroup reads together.
@@ -311,6 +351,8 @@ pub fn register_budget(spec: &KernelSpec) -> Option<RegisterShares> {
     let shares = match (spec.copy, sums_of_thread(spec)) {
         (CopyPath::Plain, _) => RegisterShares { finder: 24, loader: 168, consumer: 160 },
         (_, 0..=128) => RegisterShares { finder: 40, loader: 40, consumer: 232 },
+        // What copies scales needs more than 24.
+        _ if spec.scaling == Scaling::Block => RegisterShares { finder: 40, loader: 40, consumer: 232 },
         _ => RegisterShares { finder: 24, loader: 24, consumer: 240 },
     };
     (spec.schedule.is_warp_specialized() && consumers(spec) > 1).then_some(shares)
@@ -321,19 +363,21 @@ fn sums_of_thread(spec: &KernelSpec) -> u32 {
     let sums = spec.tile.m.saturating_mul(spec.tile.n) / spec.warps.count().max(1) / 32;
     match spec.accumulation {
         Accumulation::Fast => sums,
-        Accumulation::Promoted => sums.saturating_mul(2),
+        Accumulation::Promoted => sums + sums.saturating_mul(promoted_columns(spec)) / spec.tile.n.max(1),
     }
 }
 
-/// Scales that a thread keeps beside its sums: those of a block. Those of whole rows are read when a tile leaves, a panel's
-/// columns at a time; where sums are promoted, they take the place of a block's.
+/// Scales that a thread keeps beside its sums: those of whole rows, which are read when a tile leaves, a panel's columns at a
+/// time; where sums are promoted, they take the place of a block's. Those of blocks come from shared memory, few at a time
+/// ([`resources`](crate::resources)).
 fn scales_of_thread(spec: &KernelSpec) -> u32 {
-    let cols = match (spec.scaling, spec.accumulation) {
-        (Scaling::None, _) | (Scaling::Row, Accumulation::Promoted) => return 0,
-        (Scaling::Row, Accumulation::Fast) => col_scale_map(output_panel(spec).shape().1, 1, false),
-        (Scaling::Block, _) => col_scale_map(spec.tile.n, 1, columns_share_scales(spec)),
-    };
-    row_scale_map(warpgroup_blocks(spec), 1).value_count() + cols.value_count()
+    match (spec.scaling, spec.accumulation) {
+        (Scaling::None | Scaling::Block, _) | (Scaling::Row, Accumulation::Promoted) => 0,
+        (Scaling::Row, Accumulation::Fast) => {
+            let cols = col_scale_map(output_panel(spec).shape().1, 1, false);
+            row_scale_map(warpgroup_blocks(spec), 1).value_count() + cols.value_count()
+        }
+    }
 }
 
 /// Blocks of [`WGMMA_M`] rows of D (where operands are swapped, columns) that one warpgroup computes.
@@ -362,7 +406,7 @@ fn output_panels(spec: &KernelSpec) -> u32 {
 /// that does not cost a stage. They divide the panels of a tile, so that each is in its turn in the next tile as well.
 pub fn output_buffers(spec: &KernelSpec) -> u32 {
     let panels = output_panels(spec);
-    let beside = stage_bytes(spec).saturating_mul(spec.stages).saturating_add(barrier_bytes(spec));
+    let beside = stage_bytes(spec).saturating_mul(spec.stages).saturating_add(barrier_bytes(spec) + scale_bytes(spec));
     let each = consumers(spec) * output_panel(spec).bytes();
     let room = spec.arch.limits().shared_per_block;
     let fits = |buffers: u32| panels.is_multiple_of(buffers) && beside.saturating_add(buffers * each) <= room;
@@ -417,7 +461,7 @@ pub fn shared_bytes(spec: &KernelSpec) -> u32 {
         CopyPath::Plain => 0,
         CopyPath::CpAsync | CopyPath::Tma => consumers(spec) * output_buffers(spec) * output_panel(spec).bytes(),
     };
-    stages.saturating_add(output + barrier_bytes(spec))
+    stages.saturating_add(output + barrier_bytes(spec) + scale_bytes(spec))
 }
 
 /// Registers a thread needs, estimated: the accumulator, two k16 steps of fragments where it reads them itself, the
@@ -442,5 +486,5 @@ pub fn register_estimate(spec: &KernelSpec) -> u32 {
     } else {
         accumulator + fragments + staging
     };
-    needs + crate::resources::ADDRESS_REGISTERS
+    needs + if spec.scaling == Scaling::Block { BLOCK_SCALE_REGISTERS } else { ADDRESS_REGISTERS }
 }

@@ -14,16 +14,18 @@ mod prune;
 mod quantize;
 mod roles;
 mod scalar;
+mod scales;
 mod tiles;
 pub mod verify;
 
 pub use barriers::{BarrierSlot, Barriers, Consumer, Producer, Ring, RingSlot};
 pub use builder::KernelBuilder;
 pub use bulk::{Coordinate, Map};
-pub use products::{GlobalScales, ScaleFragment, SharedOperand, SumScales, WarpgroupSums};
+pub use products::{SharedOperand, WarpgroupSums};
 pub use quantize::{Patches, ScaleValues};
 pub use scalar::{
     Bool, Cluster, Cta, Expr, Grid, I32, I64, Join, Lane, Number, Operand, Scalar, ScopeTag, U32, Var, Warp, Warpgroup,
     Within,
 };
+pub use scales::{GlobalScales, ScaleFragment, SumScales};
 pub use tiles::{AccumulatorFragment, GlobalBlock, OperandFragment, Pointer, SharedTiles, Slot, StagingFragment};

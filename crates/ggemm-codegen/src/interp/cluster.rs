@@ -196,6 +196,7 @@ impl Machine<'_, '_> {
                 | Op::LoadStaging { .. }
                 | Op::StoreTile { .. }
                 | Op::LoadScales(_)
+                | Op::CopyScales(_)
                 | Op::Quantize(Quantize::LoadPatch { .. })
                 | Op::BulkLoad(_)
                 | Op::BulkStore(_)

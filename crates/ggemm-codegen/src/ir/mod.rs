@@ -29,7 +29,7 @@ pub use exchange::{AddSums, SendSums, SumsPart};
 pub use expr::{BinaryOp, Builtin, ExprId, ExprKind, Expressions, Node, Scope, Type};
 pub use quantize::{Quantize, SharedBy};
 pub use role::{RegisterBudget, Role};
-pub use scale::{LoadScales, OuterScales, Promote};
+pub use scale::{CopyScales, LoadScales, OuterScales, Promote, ReadScales};
 pub use stmt::{
     Block, Fragment, FragmentId, FragmentRole, GlobalTile, Location, Op, ParamId, ScalarVar, SharedId, SharedTile,
     ShuffleFrom, Stmt, StmtId, TileRef, VarId,

@@ -10,7 +10,7 @@ use super::exchange::{AddSums, SendSums};
 use super::expr::{ExprId, Scope, Type};
 use super::quantize::{Quantize, SharedBy};
 use super::role::Role;
-use super::scale::{LoadScales, OuterScales, Promote};
+use super::scale::{CopyScales, LoadScales, OuterScales, Promote, ReadScales};
 use super::wgmma::WarpgroupMultiply;
 use crate::dtype::Dtype;
 use crate::layout::{Layout, ThreadValueMap};
@@ -383,9 +383,15 @@ pub enum Op {
     AwaitProducts {
         /// Groups that may be.
         pending: u32,
+        /// The sums that are complete then; `None`: all.
+        sums: Option<FragmentId>,
     },
     /// Reads scales into registers.
     LoadScales(LoadScales),
+    /// Starts copies of scales to shared memory.
+    CopyScales(CopyScales),
+    /// Reads scales into registers that were copied to shared memory.
+    ReadScales(ReadScales),
     /// Adds the sums of a block to those of all.
     Promote(Promote),
     /// Orders this thread's ordinary accesses to shared memory before what the copy engine and `wgmma` do with it.
@@ -462,6 +468,7 @@ impl Op {
     pub fn asynchrony(&self) -> Option<&'static Asynchrony> {
         match self {
             Op::CopyTile { .. } | Op::CommitCopies | Op::AwaitCopies { .. } => Some(&asynchrony::CP_ASYNC),
+            Op::CopyScales(_) => Some(&asynchrony::CP_ASYNC),
             Op::WarpgroupMultiply(_) | Op::CommitProducts | Op::AwaitProducts { .. } => Some(&asynchrony::WGMMA),
             Op::BulkLoad(_) => Some(&asynchrony::BULK_LOAD),
             Op::BulkStore(BulkStore { add: true, .. }) => Some(&asynchrony::BULK_REDUCE),
@@ -486,6 +493,7 @@ impl Op {
             Op::Role(_) => Scope::Cta,
             Op::ClusterArrive | Op::ClusterWait => Scope::Cluster,
             Op::LoadScales(_)
+            | Op::ReadScales(_)
             | Op::Promote(_)
             | Op::FenceProducts
             | Op::WarpgroupMultiply(_)
@@ -494,7 +502,7 @@ impl Op {
             | Op::StoreFragment { .. }
             | Op::SendSums(_)
             | Op::AddSums(_) => Scope::Warpgroup,
-            Op::Elect { .. } | Op::NamedBarrier { .. } => Scope::Warp,
+            Op::Elect { .. } | Op::NamedBarrier { .. } | Op::CopyScales(_) => Scope::Warp,
             // The threads of a CTA share the rows of a shared tile.
             Op::Quantize(Quantize::StoreTransposed { .. }) => Scope::Cta,
             Op::Quantize(_) => Scope::Warp,
@@ -550,6 +558,8 @@ impl Op {
             Op::CommitProducts => "commit_products",
             Op::AwaitProducts { .. } => "await_products",
             Op::LoadScales(_) => "load_scales",
+            Op::CopyScales(_) => "copy_scales",
+            Op::ReadScales(_) => "read_scales",
             Op::Promote(_) => "promote",
             Op::FenceProxy => "fence_proxy",
             Op::StoreFragment { .. } => "store_fragment",

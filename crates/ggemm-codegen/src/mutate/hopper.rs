@@ -5,8 +5,8 @@ use super::expressions;
 use super::plant::Planter;
 use crate::geometry::MMA_N;
 use crate::ir::{
-    AddSums, Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, ExprId, LoadScales, Op, Promote, SendSums, Type,
-    WarpgroupMultiply,
+    AddSums, Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, CopyScales, ExprId, LoadScales, Op, Promote,
+    ReadScales, SendSums, Type, WarpgroupMultiply,
 };
 
 /// Whether a statement is dropped, doubled, and moved before what is done before it.
@@ -16,9 +16,12 @@ pub(super) const fn structure(op: &Op) -> (bool, bool, bool) {
     match op {
         Op::Arrive(_) => (true, true, true),
         Op::NamedBarrier { .. } | Op::ClusterArrive | Op::ClusterWait => (true, true, true),
-        Op::BulkLoad(_) | Op::BulkStore(_) | Op::WarpgroupMultiply(_) | Op::SendSums(_) | Op::AddSums(_) => {
-            (true, true, false)
-        }
+        Op::BulkLoad(_)
+        | Op::BulkStore(_)
+        | Op::WarpgroupMultiply(_)
+        | Op::SendSums(_)
+        | Op::AddSums(_)
+        | Op::CopyScales(_) => (true, true, false),
         Op::FenceBarrierInit
         | Op::Await { .. }
         | Op::CommitStores
@@ -29,9 +32,11 @@ pub(super) const fn structure(op: &Op) -> (bool, bool, bool) {
         | Op::FenceProxy
         | Op::AwaitGrid => (true, false, true),
         Op::Promote(_) => (true, true, true),
-        Op::InitBarrier { .. } | Op::StoreFragment { .. } | Op::WriteWord { .. } | Op::LoadScales(_) => {
-            (true, false, false)
-        }
+        Op::InitBarrier { .. }
+        | Op::StoreFragment { .. }
+        | Op::WriteWord { .. }
+        | Op::LoadScales(_)
+        | Op::ReadScales(_) => (true, false, false),
         _ => (false, false, false),
     }
 }
@@ -48,6 +53,8 @@ pub(super) fn slots_of(op: &mut Op) -> Vec<&mut ExprId> {
         Op::WarpgroupMultiply(p) => vec![&mut p.a.slot, &mut p.b.slot],
         Op::SendSums(send) => vec![&mut send.to.slot, &mut send.at.slot],
         Op::AddSums(add) => vec![&mut add.from.slot],
+        Op::CopyScales(copy) => vec![&mut copy.to.slot, &mut copy.at.slot],
+        Op::ReadScales(read) => vec![&mut read.from.slot],
         _ => Vec::new(),
     }
 }
@@ -74,6 +81,14 @@ pub(super) fn uses(op: &mut Op) -> Vec<(&'static str, &mut ExprId)> {
         Op::LoadScales(LoadScales { origin, stride, count, .. }) => {
             vec![("origin", origin), ("stride", stride), ("count", count)]
         }
+        Op::CopyScales(CopyScales { origin, stride, block_stride, count, blocks, .. }) => vec![
+            ("origin", origin),
+            ("stride", stride),
+            ("block stride", block_stride),
+            ("count", count),
+            ("blocks", blocks),
+        ],
+        Op::ReadScales(read) => vec![("block", &mut read.block)],
         Op::SendSums(send) => vec![("rank", &mut send.rank)],
         Op::WriteWord { value, .. } => vec![("value", value)],
         Op::FetchAdd(add) => vec![("index", &mut add.index), ("amount", &mut add.amount), ("guard", &mut add.guard)],
@@ -120,23 +135,50 @@ impl Planter<'_> {
             }
             Op::AwaitStores { .. } | Op::AwaitProducts { .. } => self.weaken(),
             Op::WarpgroupMultiply(p) => self.product(*p),
-            Op::LoadScales(LoadScales { count, .. }) => {
-                let count = *count;
-                self.shifted(MutationKind::ShiftBound, "count", count, |op, new| {
-                    if let Op::LoadScales(load) = op {
-                        load.count = new;
+            Op::LoadScales(LoadScales { count, .. }) | Op::CopyScales(CopyScales { count, .. }) => {
+                fn count_of(op: &mut Op) -> Option<&mut ExprId> {
+                    match op {
+                        Op::LoadScales(LoadScales { count, .. }) | Op::CopyScales(CopyScales { count, .. }) => {
+                            Some(count)
+                        }
+                        _ => None,
                     }
+                }
+                self.shifted(MutationKind::ShiftBound, "count", *count, |op, new| {
+                    count_of(op).into_iter().for_each(|count| *count = new);
                 });
                 self.plant_op(MutationKind::DropBound, "count: all".into(), |k, op| {
-                    if let Op::LoadScales(load) = op {
-                        load.count = k.body.exprs.constant(Type::I32, i64::from(i32::MAX));
-                    }
+                    let all = k.body.exprs.constant(Type::I32, i64::from(i32::MAX));
+                    count_of(op).into_iter().for_each(|count| *count = all);
                 });
             }
-            Op::Promote(Promote { scales: Some(_), .. }) => {
-                self.plant_op(MutationKind::Scale, "scales: none".into(), |_, op| {
-                    if let Op::Promote(promote) = op {
-                        promote.scales = None;
+            Op::Promote(Promote { scales, first, columns, .. }) => {
+                if columns.0 > 0 {
+                    self.plant_op(MutationKind::Columns, "columns: the first".into(), |_, op| {
+                        if let Op::Promote(promote) = op {
+                            promote.columns.0 = 0;
+                        }
+                    });
+                }
+                if scales.is_some() {
+                    self.plant_op(MutationKind::Scale, "scales: none".into(), |_, op| {
+                        if let Op::Promote(promote) = op {
+                            promote.scales = None;
+                        }
+                    });
+                }
+                if *first > 0 {
+                    self.plant_op(MutationKind::RegisterSet, "sums: the first columns".into(), |_, op| {
+                        if let Op::Promote(promote) = op {
+                            promote.first = 0;
+                        }
+                    });
+                }
+            }
+            Op::ReadScales(ReadScales { first, .. }) if *first > 0 => {
+                self.plant_op(MutationKind::RegisterSet, "scales: those of the first columns".into(), |_, op| {
+                    if let Op::ReadScales(read) = op {
+                        read.first = 0;
                     }
                 });
             }
@@ -227,7 +269,7 @@ impl Planter<'_> {
 
     fn weaken(&mut self) {
         self.plant_op(MutationKind::WeakenWait, "pending: one more".into(), |_, op| {
-            if let Op::AwaitStores { pending, .. } | Op::AwaitProducts { pending } = op {
+            if let Op::AwaitStores { pending, .. } | Op::AwaitProducts { pending, .. } = op {
                 *pending += 1;
             }
         });
@@ -242,6 +284,13 @@ impl Planter<'_> {
                 };
             }
         });
+        if product.first > 0 {
+            self.plant_op(MutationKind::Columns, "columns: the first".into(), |_, op| {
+                if let Op::WarpgroupMultiply(p) = op {
+                    p.first = 0;
+                }
+            });
+        }
         let width = product.width(&self.kernel.body.fragments[product.accumulator.0 as usize]);
         if width > MMA_N {
             self.plant_op(MutationKind::Columns, format!("columns: {MMA_N} fewer"), |_, op| {

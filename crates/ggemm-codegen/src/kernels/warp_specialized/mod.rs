@@ -4,6 +4,7 @@
 //! [`ragged_rows`] and [`ragged_reduction`] say what is loaded and where it goes ([`swapped_rows`] where operands are
 //! swapped), [`by_copy_engine`] and [`by_threads`] how it gets there; [`exchange`] adds up what CTAs summed apart.
 
+mod block_scales;
 mod by_copy_engine;
 mod by_threads;
 mod exchange;

@@ -5,6 +5,7 @@ use super::scales::{ScaleRegisters, TileScales};
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{Cta, Expr, I32, KernelBuilder, SharedTiles, Slot, WarpgroupSums};
 use crate::geometry;
+use crate::scaling::Scaling;
 use crate::spec::KernelSpec;
 
 /// Named barrier of the first warpgroup that writes; the others' follow.
@@ -23,7 +24,8 @@ impl Output {
         let buffers = geometry::output_buffers(s);
         let slots = buffers * geometry::consumers(s);
         let panel = geometry::output_panel(s);
-        let scales = ScaleRegisters::of_rows(k, s, panel.shape().1);
+        let cols = panel.shape().1;
+        let scales = (s.scaling == Scaling::Row).then(|| ScaleRegisters::declare(k, s, cols, false));
         Output { panels: k.bulk_tiles("d_panels", s.output, &panel, slots), buffers, scales }
     }
 
@@ -43,14 +45,14 @@ impl Output {
         let blocks = geometry::warpgroup_blocks(s);
         let scales = self.scales.zip(scales);
         if let Some((registers, scales)) = scales {
-            registers.load_rows(k, scales, None);
+            registers.load_rows(k, scales);
         }
         for (n, (panel, block)) in (0..s.tile.n / width).flat_map(|p| (0..blocks).map(move |b| (p, b))).enumerate() {
             let index = k.int((warpgroup * self.buffers + n as u32 % self.buffers) as i32);
             let row = row + WGMMA_M * block;
             let buffer = self.panels.slot(index);
             if let (0, Some((registers, scales))) = (block, scales) {
-                registers.load_cols(k, scales, panel * width, None);
+                registers.load_cols(k, scales, panel * width);
             }
             k.comment("The buffer is free once its last store has read it.");
             k.when(leader, |k| k.elect(|k| k.await_store_reads(self.buffers - 1)));

@@ -1,15 +1,13 @@
 //! The scales of fp8 operands: where those of a tile lie, and the registers that hold them.
 //!
-//! The warps that multiply read them from device memory themselves, each thread those of the rows and columns that it
-//! holds. Scales of blocks are asked for before the products that hide their latency, those of whole rows when a tile
-//! leaves.
+//! Those of whole rows the warps that multiply read from device memory themselves when a tile leaves, each thread those of the
+//! rows and columns that it holds. Those of blocks come through shared memory ([`block_scales`](super::block_scales)).
 
 use super::super::parameters::Extents;
 use super::super::walk::Tile;
-use crate::dsl::{Cta, Expr, GlobalScales, Grid, I32, I64, KernelBuilder, Pointer, ScaleFragment, SumScales};
+use crate::dsl::{Cta, Expr, GlobalScales, Grid, I32, I64, KernelBuilder, Pointer, ScaleFragment, Slot, SumScales};
 use crate::geometry;
 use crate::ir::ParamRole;
-use crate::layout::ThreadValueMap;
 use crate::scaling::{SCALE_BLOCK, Scaling};
 use crate::spec::{KernelSpec, Ragged};
 
@@ -133,14 +131,24 @@ struct Line<'k> {
 }
 
 impl<'k> Line<'k> {
-    /// From row or column `skipped` on, a multiple of what shares a scale; in this block of the reduction.
-    fn part(&self, k: &KernelBuilder<'k>, skipped: u32, block: Option<Expr<'k, I32, Cta>>) -> GlobalScales<'k> {
+    /// From row or column `skipped` on.
+    fn part(&self, k: &KernelBuilder<'k>, skipped: u32) -> GlobalScales<'k> {
         let stride = self.array.outer_stride.unwrap_or(k.long(1));
-        let mut origin = self.origin + stride * i64::from(skipped / self.array.outer_block);
-        if let (Some(block), Some(stride)) = (block, self.array.reduction_stride) {
-            origin = origin + block.cast::<I64>() * stride;
-        }
+        let origin = self.origin + stride * i64::from(skipped);
         GlobalScales { pointer: self.array.pointer, origin, stride, count: self.count - skipped }
+    }
+
+    /// From this block of the reduction on, and what lies between two of them.
+    fn from_block(&self, k: &KernelBuilder<'k>, block: Expr<'k, I32, Cta>) -> (GlobalScales<'k>, Expr<'k, I64, Grid>) {
+        let stride = self.array.outer_stride.unwrap_or(k.long(1));
+        let block_stride = self.array.reduction_stride.unwrap_or(k.long(0));
+        let origin = self.origin + block.cast::<I64>() * block_stride;
+        // Past the end, division rounds up: of what does not exist nothing does.
+        let count = match self.array.outer_block {
+            1 => self.count,
+            shared => (self.count + (shared as i32 - 1)) / shared as i32,
+        };
+        (GlobalScales { pointer: self.array.pointer, origin, stride, count }, block_stride)
     }
 }
 
@@ -151,6 +159,17 @@ pub(super) struct TileScales<'k> {
     b: Line<'k>,
 }
 
+impl<'k> TileScales<'k> {
+    /// Those of A and of B from a block of the reduction on.
+    pub(super) fn from_block(
+        &self,
+        k: &KernelBuilder<'k>,
+        block: Expr<'k, I32, Cta>,
+    ) -> [(GlobalScales<'k>, Expr<'k, I64, Grid>); 2] {
+        [self.a.from_block(k, block), self.b.from_block(k, block)]
+    }
+}
+
 /// Registers for the scales of a warpgroup's rows and of some of its columns.
 #[derive(Clone, Copy)]
 pub(super) struct ScaleRegisters {
@@ -159,45 +178,34 @@ pub(super) struct ScaleRegisters {
 }
 
 impl ScaleRegisters {
-    /// Those of all columns of a tile, for each block of the reduction.
-    pub(super) fn of_blocks(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Option<Self> {
-        let map = |warpgroups| geometry::col_scale_map(s.tile.n, warpgroups, geometry::columns_share_scales(s));
-        (s.scaling == Scaling::Block).then(|| ScaleRegisters::declare(k, s, map))
-    }
-
-    /// Those of so many columns, for all of the reduction.
-    pub(super) fn of_rows(k: &mut KernelBuilder<'_>, s: &KernelSpec, cols: u32) -> Option<Self> {
-        let map = |warpgroups| geometry::col_scale_map(cols, warpgroups, false);
-        (s.scaling == Scaling::Row).then(|| ScaleRegisters::declare(k, s, map))
-    }
-
-    fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec, cols: impl FnOnce(u32) -> ThreadValueMap) -> Self {
+    /// Those of so many columns; `shared`: neighbours in a block have one.
+    pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec, cols: u32, shared: bool) -> Self {
         let warpgroups = s.warps.m / geometry::WARPS_OF_WARPGROUP;
         let rows = geometry::row_scale_map(geometry::warpgroup_blocks(s), warpgroups);
-        ScaleRegisters { rows: k.scales("row_scales", rows), cols: k.scales("col_scales", cols(warpgroups)) }
+        let cols = geometry::col_scale_map(cols, warpgroups, shared);
+        ScaleRegisters { rows: k.scales("row_scales", rows), cols: k.scales("col_scales", cols) }
     }
 
-    /// Reads those of the rows, in a block of the reduction where each has its own.
-    pub(super) fn load_rows<'k>(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        scales: &TileScales<'k>,
-        block: Option<Expr<'k, I32, Cta>>,
-    ) {
-        let part = scales.a.part(k, 0, block);
+    /// Reads those of a tile's rows.
+    pub(super) fn load_rows<'k>(&self, k: &mut KernelBuilder<'k>, scales: &TileScales<'k>) {
+        let part = scales.a.part(k, 0);
         k.load_scales(self.rows, &part);
     }
 
-    /// Reads those of the columns from `first` on.
-    pub(super) fn load_cols<'k>(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        scales: &TileScales<'k>,
-        first: u32,
-        block: Option<Expr<'k, I32, Cta>>,
-    ) {
-        let part = scales.b.part(k, first, block);
+    /// Reads those of a tile's columns from `first` on.
+    pub(super) fn load_cols<'k>(&self, k: &mut KernelBuilder<'k>, scales: &TileScales<'k>, first: u32) {
+        let part = scales.b.part(k, first);
         k.load_scales(self.cols, &part);
+    }
+
+    /// Reads those of a tile's rows in a block of the reduction from shared memory.
+    pub(super) fn read_rows<'k>(&self, k: &mut KernelBuilder<'k>, from: &Slot, block: Expr<'k, I32, Cta>) {
+        k.read_scales(self.rows, from, block, 0);
+    }
+
+    /// Reads those of columns from `first` on.
+    pub(super) fn read_cols<'k>(&self, k: &mut KernelBuilder<'k>, from: &Slot, block: Expr<'k, I32, Cta>, first: u32) {
+        k.read_scales(self.cols, from, block, first);
     }
 
     pub(super) fn both(&self) -> SumScales {
