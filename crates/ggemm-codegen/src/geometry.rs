@@ -133,14 +133,15 @@ pub fn row_scale_map(blocks: u32, warpgroups: u32) -> ThreadValueMap {
 
 /// The scales of `n` columns of those that [`warpgroup_map`] gives each thread; `shared`: 128 neighbours have one.
 ///
-/// Values: column pair, 8 columns at a time; or blocks of 128 columns.
+/// Values: column pair, 8 columns at a time; or blocks of 128 columns, or halves of them.
 pub fn col_scale_map(n: u32, warpgroups: u32, shared: bool) -> ThreadValueMap {
     let sums = warpgroup_map(1, n, warpgroups);
     let threads = |along: &dyn Fn(u32) -> u32| {
         sums.threads.iter().map(|mode| Mode { row: 0, col: along(mode.col), ..*mode }).collect()
     };
     if shared {
-        let block = SCALE_BLOCK as u32;
+        // Tiles may begin in the middle of a block.
+        let block = if n.is_multiple_of(SCALE_BLOCK as u32) { SCALE_BLOCK as u32 } else { SCALE_BLOCK as u32 / 2 };
         let blocks = Mode { extent: n.div_ceil(block), row: 0, col: block };
         return ThreadValueMap { threads: threads(&|_| 0), values: vec![Mode { extent: 1, row: 0, col: 0 }, blocks] };
     }
@@ -152,10 +153,9 @@ pub fn columns_share_scales(spec: &KernelSpec) -> bool {
     spec.scaling == Scaling::Block && spec.ragged == Ragged::Rows
 }
 
-/// Whether no tile has a part of a block of columns that share a scale and more.
+/// Whether tiles end where blocks of columns that share a scale do, or in their middle.
 pub fn has_whole_scale_blocks(spec: &KernelSpec) -> bool {
-    let block = SCALE_BLOCK as u32;
-    !columns_share_scales(spec) || spec.tile.n.is_multiple_of(block) || block.is_multiple_of(spec.tile.n)
+    !columns_share_scales(spec) || spec.tile.n.is_multiple_of(SCALE_BLOCK as u32 / 2)
 }
 
 /// One k16 step of A, [tile.m, 16], as `mma.m16n8k16` takes it.

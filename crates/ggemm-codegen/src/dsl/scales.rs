@@ -95,9 +95,17 @@ impl<'k> KernelBuilder<'k> {
         }));
     }
 
-    /// Reads scales of a block of the reduction from a shared tile: those of rows, or of columns from `first` on.
+    /// Reads scales of a block of the reduction from a shared tile: those of rows, or of columns from `first` on. Where columns
+    /// share scales, so many of the first block's lie before the tile.
     #[track_caller]
-    pub fn read_scales(&mut self, to: ScaleFragment, from: &Slot, block: Expr<'k, I32, Cta>, first: u32) {
-        self.push(Op::ReadScales(ReadScales { to: to.0, from: from.tile(), block: block.id, first }));
+    pub fn read_scales(
+        &mut self,
+        to: ScaleFragment,
+        from: &Slot,
+        block: Expr<'k, I32, Cta>,
+        (first, before): (u32, Expr<'k, I32, Cta>),
+    ) {
+        let (from, block, before) = (from.tile(), block.id, before.id);
+        self.push(Op::ReadScales(ReadScales { to: to.0, from, block, first, before }));
     }
 }

@@ -10,6 +10,7 @@ use super::shared::PIECE;
 use super::warp::LANES;
 use crate::dtype::Dtype;
 use crate::ir::{CopyScales, FragmentId, LoadScales, OuterScales, Promote, ReadScales, Stmt};
+use crate::scaling::SCALE_BLOCK;
 
 impl Machine<'_, '_> {
     pub(super) fn load_scales(&mut self, cta: usize, warp: usize, load: &LoadScales) -> Step {
@@ -74,10 +75,13 @@ impl Machine<'_, '_> {
         let Some(block) = u32::try_from(step).ok().filter(|block| *block < columns) else {
             return Err(FindingKind::OutsideTile { tile: tile.tile.name.clone(), step });
         };
-        let map = &self.kernel.body.fragments[read.to.0 as usize].map;
-        let shared = if map.values[0].extent == 1 { map.values[1].col.max(1) } else { 1 };
+        let is_shared = self.kernel.body.fragments[read.to.0 as usize].map.values[0].extent == 1;
+        let (shared, before) = match is_shared {
+            true => (SCALE_BLOCK as u32, self.uniform(cta, warp, read.before)? as u32),
+            false => (1, 0),
+        };
         for (at, (row, col)) in self.places_of(warp, read.to) {
-            let place = (row + col + read.first) / shared;
+            let place = before.saturating_add(row + col + read.first) / shared;
             if place >= places {
                 return Err(FindingKind::OutsideTile { tile: tile.tile.name.clone(), step: i64::from(place) });
             }

@@ -50,8 +50,10 @@ pub struct ReadScales {
     pub from: TileRef,
     /// The tile's column (i32).
     pub block: ExprId,
-    /// The first of the columns of the tile of D that are read, a multiple of those that share a scale.
+    /// The first of the columns of the tile of D that are read.
     pub first: u32,
+    /// Where columns share scales: those of the tile's first block that lie before the tile (i32).
+    pub before: ExprId,
 }
 
 /// The scales of an accumulator's rows and columns.

@@ -7,6 +7,7 @@ use super::writer::Writer;
 use crate::geometry::MMA_N;
 use crate::ir::{Builtin, CopyScales, ExprId, Fragment, FragmentId, LoadScales, OuterScales, Promote, ReadScales};
 use crate::layout::Layout;
+use crate::scaling::SCALE_BLOCK;
 
 /// Whether the scales are those of rows.
 fn are_of_rows(f: &Fragment) -> bool {
@@ -108,10 +109,9 @@ pub(super) fn write_read(w: &mut Writer<'_>, read: &ReadScales) {
     let name = &f.name;
     let from = format!("{} + {} * {of_block}", tile_address(w, &read.from), w.factor(read.block));
     let l = w.locals;
-    let shared = if are_shared(f) { along.col } else { 1 };
-    let from = match read.first / shared {
-        0 => from,
-        place => format!("{from} + {}", place * of_place),
+    let from = match read.first {
+        first if first > 0 && !are_shared(f) => format!("{from} + {}", first * of_place),
+        _ => from,
     };
     w.block("", |w| {
         w.line(&format!("const uint32 from = {from};"));
@@ -125,8 +125,14 @@ pub(super) fn write_read(w: &mut Writer<'_>, read: &ReadScales) {
                 });
             });
         } else if are_shared(f) {
+            let (e, l) = (&mut w.exprs, l);
+            let (first, cols) = (e.int(read.first), e.times(l.j, along.col));
+            let col = e.plus(read.before, first);
+            let col = e.plus(col, cols);
+            let block = e.over(col, SCALE_BLOCK as u32);
+            let block = w.factor(block);
             w.unrolled(l.j, along.extent, |w| {
-                w.line(&format!("{name}[j][0] = read_scale(from + j * {of_place});"));
+                w.line(&format!("{name}[j][0] = read_scale(from + {block} * {of_place});"));
             });
         } else {
             w.unrolled(l.j, along.extent, |w| {

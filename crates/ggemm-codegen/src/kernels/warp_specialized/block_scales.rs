@@ -4,11 +4,13 @@
 //! Read from device memory where they are needed, they would keep the tensor cores waiting; and one by one, each row's from
 //! another line, they would take as much of L1 as a fifth of the operands.
 
+use super::super::walk::Tile;
 use super::exchange::part_of;
 use super::feed::Feed;
 use super::roles::Family;
 use crate::dsl::{Consumer, Cta, Expr, I32, KernelBuilder, Ring, SharedTiles, Slot};
 use crate::geometry::{self, SCALE_SLOTS, SCALES_TOGETHER};
+use crate::scaling::SCALE_BLOCK;
 use crate::spec::KernelSpec;
 
 /// Lanes that arrive when their copies of scales have landed.
@@ -68,21 +70,28 @@ pub(super) struct OfBlock<'k> {
     pub(super) b: Slot,
     /// Which of those that lie together.
     pub(super) block: Expr<'k, I32, Cta>,
+    /// Columns that share the tile's first scale and lie before it.
+    pub(super) before: Expr<'k, I32, Cta>,
 }
 
 impl<'k> ScaleReader<'k> {
-    /// Does `body` for each of so many blocks, whose scales are there.
+    /// Does `body` for each of a tile's so many blocks, whose scales are there.
     pub(super) fn each(
         &self,
         k: &mut KernelBuilder<'k>,
-        blocks: Expr<'k, I32, Cta>,
+        s: &KernelSpec,
+        (tile, blocks): (&Tile<'k>, Expr<'k, I32, Cta>),
         body: impl FnOnce(&mut KernelBuilder<'k>, &OfBlock<'k>),
     ) {
+        let before = match s.tile.n.is_multiple_of(SCALE_BLOCK as u32) || !geometry::columns_share_scales(s) {
+            true => k.int(0).within(),
+            false => k.let_("cols_before", tile.col % SCALE_BLOCK as i32),
+        };
         k.for_("batch", blocks.ceil_div(SCALES_TOGETHER), |k, batch| {
             let slot = self.ring.wait_full(k);
             let some = k.let_("blocks_of_batch", (blocks - batch * SCALES_TOGETHER).min(SCALES_TOGETHER as i32));
             k.for_("block", some, |k, block| {
-                body(k, &OfBlock { a: self.a.slot(slot.index), b: self.b.slot(slot.index), block });
+                body(k, &OfBlock { a: self.a.slot(slot.index), b: self.b.slot(slot.index), block, before });
             });
             self.ring.release(k);
         });

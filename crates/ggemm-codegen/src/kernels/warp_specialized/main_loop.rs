@@ -59,7 +59,7 @@ impl MainLoop {
         after_last: impl Fn(&mut KernelBuilder<'k>),
     ) {
         if let Some(partial) = self.partial {
-            self.run_promoted(k, s, (pipeline, ring), reduction, scales, partial);
+            self.run_promoted(k, s, (pipeline, ring), (tile, reduction), scales, partial);
             return after_last(k);
         }
         // Where a group's rows are the reduction, the last block has only some of its steps. Where K is, nearly
@@ -90,14 +90,14 @@ impl MainLoop {
         k: &mut KernelBuilder<'k>,
         s: &KernelSpec,
         (pipeline, ring): (&Pipeline, &Consumer<'k>),
-        reduction: Expr<'k, I32, Cta>,
+        (tile, reduction): (&Tile<'k>, Expr<'k, I32, Cta>),
         scales: Option<&ScaleReader<'k>>,
         partial: WarpgroupSums,
     ) {
         let blocks = k.let_("blocks", reduction.ceil_div(s.tile.k));
         match scales {
             None => k.for_("block", blocks, |k, _| self.add_block(k, s, (pipeline, ring), None, partial)),
-            Some(scales) => scales.each(k, blocks, |k, of_block| {
+            Some(scales) => scales.each(k, s, (tile, blocks), |k, of_block| {
                 self.add_block(k, s, (pipeline, ring), Some(of_block), partial);
             }),
         }
@@ -126,9 +126,9 @@ impl MainLoop {
             // While the products run.
             if let Some((registers, of_block)) = scales {
                 if first == 0 {
-                    registers.read_rows(k, &of_block.a, of_block.block);
+                    registers.read_rows(k, of_block);
                 }
-                registers.read_cols(k, &of_block.b, of_block.block, first);
+                registers.read_cols(k, of_block, first);
             }
             k.await_products(0);
             if first + width == s.tile.n {
@@ -140,7 +140,7 @@ impl MainLoop {
             };
             for part in (0..width).step_by(together as usize) {
                 if part > 0 {
-                    registers.read_cols(k, &of_block.b, of_block.block, first + part);
+                    registers.read_cols(k, of_block, first + part);
                 }
                 k.promote(self.sums, (partial, first), (part, together), Some(registers.both()));
             }

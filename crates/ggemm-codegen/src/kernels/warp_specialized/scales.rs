@@ -5,7 +5,8 @@
 
 use super::super::parameters::Extents;
 use super::super::walk::Tile;
-use crate::dsl::{Cta, Expr, GlobalScales, Grid, I32, I64, KernelBuilder, Pointer, ScaleFragment, Slot, SumScales};
+use super::block_scales::OfBlock;
+use crate::dsl::{Cta, Expr, GlobalScales, Grid, I32, I64, KernelBuilder, Pointer, ScaleFragment, SumScales};
 use crate::geometry;
 use crate::ir::ParamRole;
 use crate::scaling::{SCALE_BLOCK, Scaling};
@@ -102,6 +103,7 @@ impl<'k> ScaleParameters<'k> {
                 origin = origin + block.cast::<I64>() * stride;
             }
             Line {
+                before: first % array.outer_block,
                 array: *array,
                 origin: k.let_(&format!("first_of_{name}"), origin),
                 count: match nothing {
@@ -128,6 +130,8 @@ struct Line<'k> {
     origin: Expr<'k, I64, Cta>,
     /// Rows or columns that have scales.
     count: Expr<'k, I32, Cta>,
+    /// Those that share the first scale and lie before the tile.
+    before: Expr<'k, I32, Cta>,
 }
 
 impl<'k> Line<'k> {
@@ -146,7 +150,7 @@ impl<'k> Line<'k> {
         // Past the end, division rounds up: of what does not exist nothing does.
         let count = match self.array.outer_block {
             1 => self.count,
-            shared => (self.count + (shared as i32 - 1)) / shared as i32,
+            shared => (self.count + self.before + (shared as i32 - 1)) / shared as i32,
         };
         (GlobalScales { pointer: self.array.pointer, origin, stride, count }, block_stride)
     }
@@ -199,13 +203,14 @@ impl ScaleRegisters {
     }
 
     /// Reads those of a tile's rows in a block of the reduction from shared memory.
-    pub(super) fn read_rows<'k>(&self, k: &mut KernelBuilder<'k>, from: &Slot, block: Expr<'k, I32, Cta>) {
-        k.read_scales(self.rows, from, block, 0);
+    pub(super) fn read_rows<'k>(&self, k: &mut KernelBuilder<'k>, of: &OfBlock<'k>) {
+        let nothing = k.int(0).within();
+        k.read_scales(self.rows, &of.a, of.block, (0, nothing));
     }
 
     /// Reads those of columns from `first` on.
-    pub(super) fn read_cols<'k>(&self, k: &mut KernelBuilder<'k>, from: &Slot, block: Expr<'k, I32, Cta>, first: u32) {
-        k.read_scales(self.cols, from, block, first);
+    pub(super) fn read_cols<'k>(&self, k: &mut KernelBuilder<'k>, of: &OfBlock<'k>, first: u32) {
+        k.read_scales(self.cols, &of.b, of.block, (first, of.before));
     }
 
     pub(super) fn both(&self) -> SumScales {
