@@ -4,7 +4,7 @@
 use ggemm_codegen::{Arch, Generated, KernelSpec, ValidSpec, generate};
 
 /// A family and the feature that its text shows.
-const SHOWN: [&str; 14] = [
+const SHOWN: [&str; 15] = [
     "ggemm_rows_ak_bk_bf16_f32_bf16_sm80_128x128x64_w2x2_s3_multistage_cpasync_evenk",
     "ggemm_rows_ak_bn_bf16_f32_bf16_sm80_128x256x64_w2x4_s3_multistage_cpasync",
     "ggemm_rows_ak_bk_f16_f32_f32_sm80_32x128x64_w1x4_s4_multistage_cpasync",
