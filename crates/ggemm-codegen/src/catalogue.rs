@@ -123,7 +123,7 @@ const HOPPER_REDUCTION: [TileConfig; 5] = [
 /// Promoted sums serve whoever asks for fast ones as well.
 const FP8_ROWS: [(TileConfig, Scaling, Accumulation); 5] = [
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Block, Accumulation::Promoted),
-    (fp8(cooperative(128, 192, 4)), Scaling::Block, Accumulation::Promoted),
+    (fp8(cooperative(128, 256, 4)), Scaling::Block, Accumulation::Promoted),
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Row, Accumulation::Promoted),
     (fp8(cooperative(128, 192, 5)), Scaling::Row, Accumulation::Promoted),
     (fp8(cooperative(128, 256, 4)), Scaling::Row, Accumulation::Fast),

@@ -153,11 +153,6 @@ pub fn columns_share_scales(spec: &KernelSpec) -> bool {
     spec.scaling == Scaling::Block && spec.ragged == Ragged::Rows
 }
 
-/// Whether tiles end where blocks of columns that share a scale do, or in their middle.
-pub fn has_whole_scale_blocks(spec: &KernelSpec) -> bool {
-    !columns_share_scales(spec) || spec.tile.n.is_multiple_of(SCALE_BLOCK as u32 / 2)
-}
-
 /// One k16 step of A, [tile.m, 16], as `mma.m16n8k16` takes it.
 ///
 /// Values: pair along k, row half, k half, products along m; every two are one register, every eight one product's.

@@ -44,10 +44,14 @@ pub fn of(kernel: &Kernel) -> Resources {
     {
         count(body, block, kernel.contract.threads, 1, &mut work);
     }
+    Resources { registers: fragment_registers + address_registers(body), work }
+}
+
+/// Registers beside the fragments that take some of their own.
+pub(crate) fn address_registers(body: &Body) -> u32 {
     let mut reads_scales = false;
     body.for_each_stmt(|s| reads_scales |= matches!(s.op, Op::ReadScales(_)));
-    let addresses = if reads_scales { BLOCK_SCALE_REGISTERS } else { ADDRESS_REGISTERS };
-    Resources { registers: fragment_registers + addresses, work }
+    if reads_scales { BLOCK_SCALE_REGISTERS } else { ADDRESS_REGISTERS }
 }
 
 /// The fragments that take registers of their own. Scales with which a tile leaves take the place of a block's sums, where

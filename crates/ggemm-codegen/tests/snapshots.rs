@@ -15,7 +15,7 @@ const SHOWN: [&str; 15] = [
     "ggemm_reduction_am_bn_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma_c2x1",
     "ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic",
     "ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain",
-    "ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dynamic_block_promoted",
+    "ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dynamic_block_promoted",
     "ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dynamic_block_promoted",
     "ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dynamic_row",
     "ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped",

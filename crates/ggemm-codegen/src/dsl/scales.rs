@@ -103,9 +103,9 @@ impl<'k> KernelBuilder<'k> {
         to: ScaleFragment,
         from: &Slot,
         block: Expr<'k, I32, Cta>,
-        (first, before): (u32, Expr<'k, I32, Cta>),
+        (first, before): (u32, Option<Expr<'k, I32, Cta>>),
     ) {
-        let (from, block, before) = (from.tile(), block.id, before.id);
+        let (from, block, before) = (from.tile(), block.id, before.map(|e| e.id));
         self.push(Op::ReadScales(ReadScales { to: to.0, from, block, first, before }));
     }
 }

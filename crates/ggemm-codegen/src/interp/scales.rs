@@ -77,7 +77,7 @@ impl Machine<'_, '_> {
         };
         let is_shared = self.kernel.body.fragments[read.to.0 as usize].map.values[0].extent == 1;
         let (shared, before) = match is_shared {
-            true => (SCALE_BLOCK as u32, self.uniform(cta, warp, read.before)? as u32),
+            true => (SCALE_BLOCK as u32, read.before.map_or(Ok(0), |before| self.uniform(cta, warp, before))? as u32),
             false => (1, 0),
         };
         for (at, (row, col)) in self.places_of(warp, read.to) {

@@ -52,8 +52,8 @@ pub struct ReadScales {
     pub block: ExprId,
     /// The first of the columns of the tile of D that are read.
     pub first: u32,
-    /// Where columns share scales: those of the tile's first block that lie before the tile (i32).
-    pub before: ExprId,
+    /// Where columns share scales: those of the tile's first block that lie before the tile (i32); `None`: none.
+    pub before: Option<ExprId>,
 }
 
 /// The scales of an accumulator's rows and columns.

@@ -43,7 +43,7 @@ impl Op {
             Op::CopyScales(c) => {
                 vec![c.origin, c.stride, c.block_stride, c.count, c.blocks, slot(&c.to), c.at.slot]
             }
-            Op::ReadScales(read) => vec![slot(&read.from), read.block, read.before],
+            Op::ReadScales(read) => [slot(&read.from), read.block].into_iter().chain(read.before).collect(),
             Op::SendSums(send) => vec![slot(&send.to), send.at.slot, send.rank],
             Op::AddSums(add) => vec![slot(&add.from)],
             Op::WriteWord { to, value } => vec![slot(to), *value],

@@ -88,7 +88,10 @@ pub(super) fn uses(op: &mut Op) -> Vec<(&'static str, &mut ExprId)> {
             ("count", count),
             ("blocks", blocks),
         ],
-        Op::ReadScales(read) => vec![("block", &mut read.block), ("before", &mut read.before)],
+        Op::ReadScales(read) => {
+            let before = read.before.as_mut().map(|before| ("before", before));
+            [("block", &mut read.block)].into_iter().chain(before).collect()
+        }
         Op::SendSums(send) => vec![("rank", &mut send.rank)],
         Op::WriteWord { value, .. } => vec![("value", value)],
         Op::FetchAdd(add) => vec![("index", &mut add.index), ("amount", &mut add.amount), ("guard", &mut add.guard)],

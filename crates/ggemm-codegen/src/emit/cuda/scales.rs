@@ -127,8 +127,8 @@ pub(super) fn write_read(w: &mut Writer<'_>, read: &ReadScales) {
         } else if are_shared(f) {
             let (e, l) = (&mut w.exprs, l);
             let (first, cols) = (e.int(read.first), e.times(l.j, along.col));
-            let col = e.plus(read.before, first);
-            let col = e.plus(col, cols);
+            let col = e.plus(first, cols);
+            let col = read.before.map_or(col, |before| e.plus(before, col));
             let block = e.over(col, SCALE_BLOCK as u32);
             let block = w.factor(block);
             w.unrolled(l.j, along.extent, |w| {

@@ -70,8 +70,8 @@ pub(super) struct OfBlock<'k> {
     pub(super) b: Slot,
     /// Which of those that lie together.
     pub(super) block: Expr<'k, I32, Cta>,
-    /// Columns that share the tile's first scale and lie before it.
-    pub(super) before: Expr<'k, I32, Cta>,
+    /// Columns that share the tile's first scale and lie before it, where tiles may begin in the middle of a block.
+    pub(super) before: Option<Expr<'k, I32, Cta>>,
 }
 
 impl<'k> ScaleReader<'k> {
@@ -83,10 +83,8 @@ impl<'k> ScaleReader<'k> {
         (tile, blocks): (&Tile<'k>, Expr<'k, I32, Cta>),
         body: impl FnOnce(&mut KernelBuilder<'k>, &OfBlock<'k>),
     ) {
-        let before = match s.tile.n.is_multiple_of(SCALE_BLOCK as u32) || !geometry::columns_share_scales(s) {
-            true => k.int(0).within(),
-            false => k.let_("cols_before", tile.col % SCALE_BLOCK as i32),
-        };
+        let is_split = geometry::columns_share_scales(s) && !s.tile.n.is_multiple_of(SCALE_BLOCK as u32);
+        let before = is_split.then(|| k.let_("cols_before", tile.col % SCALE_BLOCK as i32));
         k.for_("batch", blocks.ceil_div(SCALES_TOGETHER), |k, batch| {
             let slot = self.ring.wait_full(k);
             let some = k.let_("blocks_of_batch", (blocks - batch * SCALES_TOGETHER).min(SCALES_TOGETHER as i32));

@@ -204,8 +204,7 @@ impl ScaleRegisters {
 
     /// Reads those of a tile's rows in a block of the reduction from shared memory.
     pub(super) fn read_rows<'k>(&self, k: &mut KernelBuilder<'k>, of: &OfBlock<'k>) {
-        let nothing = k.int(0).within();
-        k.read_scales(self.rows, &of.a, of.block, (0, nothing));
+        k.read_scales(self.rows, &of.a, of.block, (0, None));
     }
 
     /// Reads those of columns from `first` on.

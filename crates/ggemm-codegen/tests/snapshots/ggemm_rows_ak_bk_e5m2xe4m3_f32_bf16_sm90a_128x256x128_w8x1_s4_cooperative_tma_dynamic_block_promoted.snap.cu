@@ -1,4 +1,4 @@
-// ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dynamic_block_promoted
+// ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dynamic_block_promoted
 //
 // d[rows of g] = a[rows of g] · b[g]ᵀ, with a [rows, k] and b[g] [n, k]
 // 384 threads a CTA, 217640 bytes of shared memory, rows aligned to 16 bytes.
@@ -298,19 +298,17 @@ __device__ __forceinline__ uint32 d_panels_piece(uint32 row, uint32 piece) {
     return row * 128 + (piece ^ row) % 8 * 16;
 }
 
-// d[64, 192] (+)= a[64, 32] · b[192, 32]ᵀ in e5m2 by e4m3, summed in f32; `keep` adds to what d holds.
-__device__ __forceinline__ void wgmma_m64n192k32_ak_bk(float (&d)[24][4], uint64 a, uint64 b, bool keep) {
+// d[64, 128] (+)= a[64, 32] · b[128, 32]ᵀ in e5m2 by e4m3, summed in f32; `keep` adds to what d holds.
+__device__ __forceinline__ void wgmma_m64n128k32_ak_bk(float (&d)[16][4], uint64 a, uint64 b, bool keep) {
     asm volatile("{\n"
                  ".reg .pred keep;\n"
-                 "setp.ne.b32 keep, %98, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n192k32.f32.e5m2.e4m3 {"
+                 "setp.ne.b32 keep, %66, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k32.f32.e5m2.e4m3 {"
                  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
                  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
                  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-                 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-                 "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-                 "}, %96, %97, keep, 1, 1;\n"
+                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+                 "}, %64, %65, keep, 1, 1;\n"
                  "}"
                  : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]),
                    "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
@@ -327,15 +325,7 @@ __device__ __forceinline__ void wgmma_m64n192k32_ak_bk(float (&d)[24][4], uint64
                    "+f"(d[12][0]), "+f"(d[12][1]), "+f"(d[12][2]), "+f"(d[12][3]),
                    "+f"(d[13][0]), "+f"(d[13][1]), "+f"(d[13][2]), "+f"(d[13][3]),
                    "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]),
-                   "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3]),
-                   "+f"(d[16][0]), "+f"(d[16][1]), "+f"(d[16][2]), "+f"(d[16][3]),
-                   "+f"(d[17][0]), "+f"(d[17][1]), "+f"(d[17][2]), "+f"(d[17][3]),
-                   "+f"(d[18][0]), "+f"(d[18][1]), "+f"(d[18][2]), "+f"(d[18][3]),
-                   "+f"(d[19][0]), "+f"(d[19][1]), "+f"(d[19][2]), "+f"(d[19][3]),
-                   "+f"(d[20][0]), "+f"(d[20][1]), "+f"(d[20][2]), "+f"(d[20][3]),
-                   "+f"(d[21][0]), "+f"(d[21][1]), "+f"(d[21][2]), "+f"(d[21][3]),
-                   "+f"(d[22][0]), "+f"(d[22][1]), "+f"(d[22][2]), "+f"(d[22][3]),
-                   "+f"(d[23][0]), "+f"(d[23][1]), "+f"(d[23][2]), "+f"(d[23][3])
+                   "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3])
                  : "l"(a), "l"(b), "r"(int(keep)));
 }
 
@@ -360,7 +350,7 @@ __device__ __forceinline__ int fetch_add_relaxed_gpu(int* word, int amount) {
 }
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dynamic_block_promoted(
+ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dynamic_block_promoted(
     const __grid_constant__ TensorMap a,
     const __grid_constant__ TensorMap b,
     const __grid_constant__ TensorMap d,
@@ -387,8 +377,8 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
 
     extern __shared__ __align__(1024) unsigned char shared_memory[];
     const uint32 a_tiles = shared_address(shared_memory);  // 4 x 16384 bytes
-    const uint32 b_tiles = shared_address(shared_memory) + 65536;  // 4 x 24576 bytes
-    const uint32 d_panels = shared_address(shared_memory) + 163840;  // 6 x 8192 bytes
+    const uint32 b_tiles = shared_address(shared_memory) + 65536;  // 4 x 32768 bytes
+    const uint32 d_panels = shared_address(shared_memory) + 196608;  // 2 x 8192 bytes
     const uint32 a_scale_tiles = shared_address(shared_memory) + 212992;  // 2 x 2048 bytes
     const uint32 b_scale_tiles = shared_address(shared_memory) + 217088;  // 2 x 32 bytes
     const uint32 tile_words = shared_address(shared_memory) + 217152;  // 20 x 16 bytes
@@ -400,12 +390,12 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
     const uint32 tile_empty = shared_address(shared_memory) + 217600;  // 4 barriers of 10 arrivals
     const uint32 tile_wanted = shared_address(shared_memory) + 217632;  // 1 barriers of 1 arrivals
 
-    float sums[1][24][4];
-    float block_sums[1][24][4];
+    float sums[1][32][4];
+    float block_sums[1][16][4];
     float row_scales[1][2];
-    float col_scales[3][1];
+    float col_scales[1][1];
 
-    const int col_tiles = ceil_div(cols, 192);
+    const int col_tiles = ceil_div(cols, 256);
     if (warp == 0) {
         __syncwarp();
         if (elect_one()) {
@@ -473,12 +463,11 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             #pragma unroll
             for (int i = 0; i < 1; ++i) {
                 #pragma unroll
-                for (int j = 0; j < 24; ++j) {
+                for (int j = 0; j < 32; ++j) {
                     sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
                 }
             }
             const int blocks = ceil_div(reduction_of_tile, 128);
-            const int cols_before = tile_col % 128;
             #pragma unroll 1
             for (int batch = 0; batch < ceil_div(blocks, 4); ++batch) {
                 const int slot_2 = read_slot_2;
@@ -496,9 +485,9 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 24576 + step * 32, 0x4000004000010000);
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
                             const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                            wgmma_m64n192k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
+                            wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
                         }
                     }
                     wgmma_commit();
@@ -516,8 +505,37 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     {
                         const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
                         #pragma unroll
-                        for (int j = 0; j < 3; ++j) {
-                            col_scales[j][0] = read_scale(from + (cols_before + j * 64) / 128 * 16);
+                        for (int j = 0; j < 1; ++j) {
+                            col_scales[j][0] = read_scale(from + j * 128 / 128 * 16);
+                        }
+                    }
+                    wgmma_wait<0>();
+                    wgmma_release(block_sums[0]);
+                    #pragma unroll
+                    for (int i = 0; i < 1; ++i) {
+                        #pragma unroll
+                        for (int j = 0; j < 16; ++j) {
+                            sums[i][j][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j][0]);
+                            sums[i][j][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j][1]);
+                            sums[i][j][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j][2]);
+                            sums[i][j][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j][3]);
+                        }
+                    }
+                    wgmma_fence();
+                    #pragma unroll
+                    for (int step_2 = 0; step_2 < 4; ++step_2) {
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step_2 * 32 + 16384, 0x4000004000010000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step_2 * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step_2 != 0);
+                        }
+                    }
+                    wgmma_commit();
+                    {
+                        const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
+                        #pragma unroll
+                        for (int j = 0; j < 1; ++j) {
+                            col_scales[j][0] = read_scale(from + (128 + j * 128) / 128 * 16);
                         }
                     }
                     wgmma_wait<0>();
@@ -531,11 +549,11 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
-                        for (int j = 0; j < 24; ++j) {
-                            sums[i][j][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[(j) / 8][0], sums[i][j][0]);
-                            sums[i][j][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[(j) / 8][0], sums[i][j][1]);
-                            sums[i][j][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[(j) / 8][0], sums[i][j][2]);
-                            sums[i][j][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[(j) / 8][0], sums[i][j][3]);
+                        for (int j = 0; j < 16; ++j) {
+                            sums[i][j + 16][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j + 16][0]);
+                            sums[i][j + 16][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j + 16][1]);
+                            sums[i][j + 16][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j + 16][2]);
+                            sums[i][j + 16][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j + 16][3]);
                         }
                     }
                 }
@@ -550,7 +568,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<2>();
+                    tma_wait_reads<0>();
                 }
                 __syncwarp();
             }
@@ -580,7 +598,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<2>();
+                    tma_wait_reads<0>();
                 }
                 __syncwarp();
             }
@@ -593,7 +611,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     const uint32 x1 = pack_bf16(sums[0][j * 2 + 8][2], sums[0][j * 2 + 8][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 9][0], sums[0][j * 2 + 9][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 9][2], sums[0][j * 2 + 9][3]);
-                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
@@ -601,7 +619,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels + 1 * 8192, d, tile_col + 64, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                    tma_store(d_panels, d, tile_col + 64, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();
@@ -610,7 +628,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<2>();
+                    tma_wait_reads<0>();
                 }
                 __syncwarp();
             }
@@ -623,7 +641,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     const uint32 x1 = pack_bf16(sums[0][j * 2 + 16][2], sums[0][j * 2 + 16][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 17][0], sums[0][j * 2 + 17][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 17][2], sums[0][j * 2 + 17][3]);
-                    stmatrix_x4(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
@@ -631,7 +649,37 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels + 2 * 8192, d, tile_col + 128, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                    tma_store(d_panels, d, tile_col + 128, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                    tma_commit();
+                }
+                __syncwarp();
+            }
+            // The buffer is free once its last store has read it.
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_wait_reads<0>();
+                }
+                __syncwarp();
+            }
+            named_barrier_meet(1, 128);
+            {
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                #pragma unroll
+                for (int j = 0; j < 4; ++j) {
+                    const uint32 x0 = pack_bf16(sums[0][j * 2 + 24][0], sums[0][j * 2 + 24][1]);
+                    const uint32 x1 = pack_bf16(sums[0][j * 2 + 24][2], sums[0][j * 2 + 24][3]);
+                    const uint32 x2 = pack_bf16(sums[0][j * 2 + 25][0], sums[0][j * 2 + 25][1]);
+                    const uint32 x3 = pack_bf16(sums[0][j * 2 + 25][2], sums[0][j * 2 + 25][3]);
+                    stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                }
+            }
+            fence_proxy_async();
+            named_barrier_meet(1, 128);
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_store(d_panels, d, tile_col + 192, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();
@@ -679,12 +727,11 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             #pragma unroll
             for (int i = 0; i < 1; ++i) {
                 #pragma unroll
-                for (int j = 0; j < 24; ++j) {
+                for (int j = 0; j < 32; ++j) {
                     sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
                 }
             }
             const int blocks = ceil_div(reduction_of_tile, 128);
-            const int cols_before = tile_col % 128;
             #pragma unroll 1
             for (int batch = 0; batch < ceil_div(blocks, 4); ++batch) {
                 const int slot_2 = read_slot_2;
@@ -702,9 +749,9 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 24576 + step * 32, 0x4000004000010000);
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
                             const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                            wgmma_m64n192k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
+                            wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
                         }
                     }
                     wgmma_commit();
@@ -722,8 +769,37 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     {
                         const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
                         #pragma unroll
-                        for (int j = 0; j < 3; ++j) {
-                            col_scales[j][0] = read_scale(from + (cols_before + j * 64) / 128 * 16);
+                        for (int j = 0; j < 1; ++j) {
+                            col_scales[j][0] = read_scale(from + j * 128 / 128 * 16);
+                        }
+                    }
+                    wgmma_wait<0>();
+                    wgmma_release(block_sums[0]);
+                    #pragma unroll
+                    for (int i = 0; i < 1; ++i) {
+                        #pragma unroll
+                        for (int j = 0; j < 16; ++j) {
+                            sums[i][j][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j][0]);
+                            sums[i][j][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j][1]);
+                            sums[i][j][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j][2]);
+                            sums[i][j][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j][3]);
+                        }
+                    }
+                    wgmma_fence();
+                    #pragma unroll
+                    for (int step_2 = 0; step_2 < 4; ++step_2) {
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step_2 * 32 + 16384, 0x4000004000010000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step_2 * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step_2 != 0);
+                        }
+                    }
+                    wgmma_commit();
+                    {
+                        const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
+                        #pragma unroll
+                        for (int j = 0; j < 1; ++j) {
+                            col_scales[j][0] = read_scale(from + (128 + j * 128) / 128 * 16);
                         }
                     }
                     wgmma_wait<0>();
@@ -737,11 +813,11 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
-                        for (int j = 0; j < 24; ++j) {
-                            sums[i][j][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[(j) / 8][0], sums[i][j][0]);
-                            sums[i][j][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[(j) / 8][0], sums[i][j][1]);
-                            sums[i][j][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[(j) / 8][0], sums[i][j][2]);
-                            sums[i][j][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[(j) / 8][0], sums[i][j][3]);
+                        for (int j = 0; j < 16; ++j) {
+                            sums[i][j + 16][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j + 16][0]);
+                            sums[i][j + 16][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j + 16][1]);
+                            sums[i][j + 16][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j + 16][2]);
+                            sums[i][j + 16][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j + 16][3]);
                         }
                     }
                 }
@@ -756,7 +832,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<2>();
+                    tma_wait_reads<0>();
                 }
                 __syncwarp();
             }
@@ -769,7 +845,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     const uint32 x1 = pack_bf16(sums[0][j * 2][2], sums[0][j * 2][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 1][0], sums[0][j * 2 + 1][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 1][2], sums[0][j * 2 + 1][3]);
-                    stmatrix_x4(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
@@ -777,7 +853,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels + 3 * 8192, d, tile_col, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                    tma_store(d_panels + 1 * 8192, d, tile_col, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();
@@ -786,7 +862,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<2>();
+                    tma_wait_reads<0>();
                 }
                 __syncwarp();
             }
@@ -799,7 +875,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     const uint32 x1 = pack_bf16(sums[0][j * 2 + 8][2], sums[0][j * 2 + 8][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 9][0], sums[0][j * 2 + 9][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 9][2], sums[0][j * 2 + 9][3]);
-                    stmatrix_x4(d_panels + 4 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
@@ -807,7 +883,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels + 4 * 8192, d, tile_col + 64, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                    tma_store(d_panels + 1 * 8192, d, tile_col + 64, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();
@@ -816,7 +892,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<2>();
+                    tma_wait_reads<0>();
                 }
                 __syncwarp();
             }
@@ -829,7 +905,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     const uint32 x1 = pack_bf16(sums[0][j * 2 + 16][2], sums[0][j * 2 + 16][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 17][0], sums[0][j * 2 + 17][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 17][2], sums[0][j * 2 + 17][3]);
-                    stmatrix_x4(d_panels + 5 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
@@ -837,7 +913,37 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels + 5 * 8192, d, tile_col + 128, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                    tma_store(d_panels + 1 * 8192, d, tile_col + 128, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                    tma_commit();
+                }
+                __syncwarp();
+            }
+            // The buffer is free once its last store has read it.
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_wait_reads<0>();
+                }
+                __syncwarp();
+            }
+            named_barrier_meet(2, 128);
+            {
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
+                #pragma unroll
+                for (int j = 0; j < 4; ++j) {
+                    const uint32 x0 = pack_bf16(sums[0][j * 2 + 24][0], sums[0][j * 2 + 24][1]);
+                    const uint32 x1 = pack_bf16(sums[0][j * 2 + 24][2], sums[0][j * 2 + 24][3]);
+                    const uint32 x2 = pack_bf16(sums[0][j * 2 + 25][0], sums[0][j * 2 + 25][1]);
+                    const uint32 x3 = pack_bf16(sums[0][j * 2 + 25][2], sums[0][j * 2 + 25][3]);
+                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                }
+            }
+            fence_proxy_async();
+            named_barrier_meet(2, 128);
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_store(d_panels + 1 * 8192, d, tile_col + 192, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();
@@ -922,11 +1028,11 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                 const int row_tiles = ceil_div(group_rows, 128);
                 // Bands of row tiles, column by column: neighbours in time share operands in L2.
                 const int tile_in_group = tile - (tiles_end_of_group - row_tiles * col_tiles);
-                const int band = tile_in_group / (col_tiles * 16);
-                const int tile_in_band = tile_in_group - band * col_tiles * 16;
-                const int band_rows = min_of(row_tiles - band * 16, 16);
-                const int tile_row = (band * 16 + tile_in_band % band_rows) * 128;
-                const int tile_col = tile_in_band / band_rows * 192;
+                const int band = tile_in_group / (col_tiles * 32);
+                const int tile_in_band = tile_in_group - band * col_tiles * 32;
+                const int band_rows = min_of(row_tiles - band * 32, 32);
+                const int tile_row = (band * 32 + tile_in_band % band_rows) * 128;
+                const int tile_col = tile_in_band / band_rows * 256;
                 mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
                 __syncwarp();
                 if (elect_one()) {
@@ -1020,9 +1126,9 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x192x128_w8x1_s4_cooperative_tma_dy
                     mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
                     __syncwarp();
                     if (elect_one()) {
-                        mbarrier_arrive_expect(stage_full + fill_slot * 8, 40960);
+                        mbarrier_arrive_expect(stage_full + fill_slot * 8, 49152);
                         tma_load(a_tiles + fill_slot * 16384, a, stage_full + fill_slot * 8, block * 128, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
-                        tma_load(b_tiles + fill_slot * 24576, b, stage_full + fill_slot * 8, block * 128, tile_col, group);
+                        tma_load(b_tiles + fill_slot * 32768, b, stage_full + fill_slot * 8, block * 128, tile_col, group);
                     }
                     __syncwarp();
                     fill_parity = fill_slot == 3 ? 1 - fill_parity : fill_parity;
