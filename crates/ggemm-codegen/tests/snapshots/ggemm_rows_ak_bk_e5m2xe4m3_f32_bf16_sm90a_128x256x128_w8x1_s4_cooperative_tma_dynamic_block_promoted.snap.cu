@@ -506,7 +506,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                         const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
                         #pragma unroll
                         for (int j = 0; j < 1; ++j) {
-                            col_scales[j][0] = read_scale(from + j * 128 / 128 * 16);
+                            col_scales[j][0] = read_scale(from + j * 16);
                         }
                     }
                     wgmma_wait<0>();
@@ -535,7 +535,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                         const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
                         #pragma unroll
                         for (int j = 0; j < 1; ++j) {
-                            col_scales[j][0] = read_scale(from + (128 + j * 128) / 128 * 16);
+                            col_scales[j][0] = read_scale(from + (1 + j) * 16);
                         }
                     }
                     wgmma_wait<0>();
@@ -770,7 +770,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                         const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
                         #pragma unroll
                         for (int j = 0; j < 1; ++j) {
-                            col_scales[j][0] = read_scale(from + j * 128 / 128 * 16);
+                            col_scales[j][0] = read_scale(from + j * 16);
                         }
                     }
                     wgmma_wait<0>();
@@ -799,7 +799,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                         const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
                         #pragma unroll
                         for (int j = 0; j < 1; ++j) {
-                            col_scales[j][0] = read_scale(from + (128 + j * 128) / 128 * 16);
+                            col_scales[j][0] = read_scale(from + (1 + j) * 16);
                         }
                     }
                     wgmma_wait<0>();

@@ -126,10 +126,19 @@ pub(super) fn write_read(w: &mut Writer<'_>, read: &ReadScales) {
             });
         } else if are_shared(f) {
             let (e, l) = (&mut w.exprs, l);
-            let (first, cols) = (e.int(read.first), e.times(l.j, along.col));
-            let col = e.plus(first, cols);
-            let col = read.before.map_or(col, |before| e.plus(before, col));
-            let block = e.over(col, SCALE_BLOCK as u32);
+            let block = match read.before {
+                // Whole blocks, of which the first is one's first.
+                None => {
+                    let first = e.int(read.first / along.col);
+                    e.plus(first, l.j)
+                }
+                Some(before) => {
+                    let (first, cols) = (e.int(read.first), e.times(l.j, along.col));
+                    let col = e.plus(first, cols);
+                    let col = e.plus(before, col);
+                    e.over(col, SCALE_BLOCK as u32)
+                }
+            };
             let block = w.factor(block);
             w.unrolled(l.j, along.extent, |w| {
                 w.line(&format!("{name}[j][0] = read_scale(from + {block} * {of_place});"));

@@ -43,7 +43,7 @@ impl BlockScales {
             k.for_("batch", blocks.ceil_div(SCALES_TOGETHER), |k, batch| {
                 let first = k.let_("first", batch * SCALES_TOGETHER);
                 let slot = ring.acquire(k);
-                for (tiles, (from, block_stride)) in [&self.a, &self.b].into_iter().zip(scales.from_block(k, first)) {
+                for (tiles, (from, block_stride)) in [&self.a, &self.b].into_iter().zip(scales.beginning_at(k, first)) {
                     k.copy_scales(&from, (block_stride, blocks - first), &tiles.slot(slot.index), slot.full);
                 }
                 ring.go_on(k);

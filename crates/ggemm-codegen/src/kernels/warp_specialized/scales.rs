@@ -143,7 +143,11 @@ impl<'k> Line<'k> {
     }
 
     /// From this block of the reduction on, and what lies between two of them.
-    fn from_block(&self, k: &KernelBuilder<'k>, block: Expr<'k, I32, Cta>) -> (GlobalScales<'k>, Expr<'k, I64, Grid>) {
+    fn beginning_at(
+        &self,
+        k: &KernelBuilder<'k>,
+        block: Expr<'k, I32, Cta>,
+    ) -> (GlobalScales<'k>, Expr<'k, I64, Grid>) {
         let stride = self.array.outer_stride.unwrap_or(k.long(1));
         let block_stride = self.array.reduction_stride.unwrap_or(k.long(0));
         let origin = self.origin + block.cast::<I64>() * block_stride;
@@ -165,12 +169,12 @@ pub(super) struct TileScales<'k> {
 
 impl<'k> TileScales<'k> {
     /// Those of A and of B from a block of the reduction on.
-    pub(super) fn from_block(
+    pub(super) fn beginning_at(
         &self,
         k: &KernelBuilder<'k>,
         block: Expr<'k, I32, Cta>,
     ) -> [(GlobalScales<'k>, Expr<'k, I64, Grid>); 2] {
-        [self.a.from_block(k, block), self.b.from_block(k, block)]
+        [self.a.beginning_at(k, block), self.b.beginning_at(k, block)]
     }
 }
 
