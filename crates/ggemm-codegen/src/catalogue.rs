@@ -134,7 +134,7 @@ type ScaledConfig = (TileConfig, Scaling, Accumulation);
 /// Promoted sums serve whoever asks for fast ones as well.
 const FP8_ROWS: [ScaledConfig; 5] = [
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Block, Accumulation::Promoted),
-    (fp8(cooperative(128, 128, 6)), Scaling::Block, Accumulation::Promoted),
+    (fp8(cooperative(128, 256, 4)), Scaling::Block, Accumulation::Promoted),
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Row, Accumulation::Promoted),
     (fp8(cooperative(128, 192, 5)), Scaling::Row, Accumulation::Promoted),
     (fp8(cooperative(128, 256, 4)), Scaling::Row, Accumulation::Fast),
@@ -142,7 +142,7 @@ const FP8_ROWS: [ScaledConfig; 5] = [
 
 /// Its ragged reductions.
 const FP8_REDUCTION: [ScaledConfig; 3] = [
-    (fp8(cooperative(128, 128, 6)), Scaling::Block, Accumulation::Promoted),
+    (fp8(cooperative(128, 192, 4)), Scaling::Block, Accumulation::Promoted),
     (fp8(cooperative(128, 192, 5)), Scaling::Row, Accumulation::Promoted),
     (fp8(cooperative(128, 256, 4)), Scaling::Row, Accumulation::Fast),
 ];

@@ -117,7 +117,7 @@ rules! {
     WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide. With swapped operands they lie along its columns."
     SwappedRows "swapped-rows" "A tile with swapped operands has at most 16, 32, 64, 128, 192 or 256 rows, so that its output divides into panels."
     PanelSide "panel-side" "The side of a tile along which an operand is contiguous is a multiple of 64 elements, one 128-byte panel, unless it is the reduction; so are the columns of a warpgroup's tile."
-    ScaleBlock "scale-block" "Where blocks of 128 columns of B share a scale, a tile has a part of one that divides it, or behind a copying role whole blocks."
+    ScaleBlock "scale-block" "Where blocks of 128 columns of B share a scale, a tile of the multistage family lies in one of them."
     CopyShare "copy-share" "The threads of a CTA share each tile's 16-byte pieces evenly, whole rows at a time; for plain loads 8 rows or a multiple, so that a thread's pieces all start at the same offset from 16 bytes."
     Stages "stages" "Rings hold 2 to 8 stages; plain loads without a role of their own alternate between 2."
     EvenK "even-k" "Only cp.async ragged rows have a variant without masks on the reduction; a ragged reduction ends anywhere."
@@ -429,10 +429,6 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
     if !tile.n.is_multiple_of(PANEL) {
         let message = format!("tile n is {}, no multiple of a panel's {PANEL}", tile.n);
         found.add(Rule::PanelSide, Field::TileN, message, Some(nearest_multiple(tile.n, PANEL).to_string()));
-    } else if !geometry::has_whole_scale_blocks(spec) {
-        let message = format!("tile n is {}, part of a block and more", tile.n);
-        let nearest = nearest_multiple(tile.n, SCALE_BLOCK as u32).min(WGMMA_MAX_N);
-        found.add(Rule::ScaleBlock, Field::TileN, message, Some(nearest.to_string()));
     }
 }
 
@@ -561,8 +557,7 @@ mod tests {
             (Rule::Accumulation, KernelSpec { accumulation: Accumulation::Promoted, ..hopper }, Arch::Sm90a),
             (Rule::Majors, KernelSpec { b_major: Major::Mn, ..fp8 }, Arch::Sm90a),
             (Rule::Majors, KernelSpec { ragged: Ragged::Reduction, a_major: Major::Mn, ..fp8 }, Arch::Sm90a),
-            (Rule::ScaleBlock, KernelSpec { tile: Tile { n: 192, ..fp8.tile }, stages: 3, ..fp8 }, Arch::Sm90a),
-            (Rule::Registers, KernelSpec { tile: Tile { n: 256, ..fp8.tile }, stages: 2, ..fp8 }, Arch::Sm90a),
+            (Rule::Registers, KernelSpec { tile: Tile { m: 256, n: 256, ..fp8.tile }, stages: 2, ..fp8 }, Arch::Sm90a),
             (Rule::WarpgroupTile, KernelSpec { warps: Warps { m: 8, n: 1 }, ..hopper }, Arch::Sm90a),
             (Rule::WarpgroupTile, KernelSpec { warps: Warps { m: 4, n: 2 }, ..hopper }, Arch::Sm90a),
             (Rule::WarpgroupTile, tile(96, 128, 64), Arch::Sm90a),

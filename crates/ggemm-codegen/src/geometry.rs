@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::descriptor::WGMMA_M;
 use crate::dtype::Dtype;
 use crate::layout::{CHUNK_BYTES, Layout, Mode, ThreadValueMap};
+use crate::resources::{ADDRESS_REGISTERS, BLOCK_SCALE_REGISTERS};
 use crate::scaling::{SCALE_BLOCK, Scaling};
 use crate::spec::{Accumulation, CopyPath, KernelSpec, Major, Ragged, Schedule, Tile, Warps};
 
@@ -141,14 +142,15 @@ pub fn row_scale_map(sums: &ThreadValueMap) -> ThreadValueMap {
 
 /// The scales of the columns that each thread holds of `sums`; `shared`: 128 neighbours have one.
 ///
-/// Values: column pair, 8 columns at a time; or blocks of 128 columns, all of the tile's.
+/// Values: column pair, 8 columns at a time; or blocks of 128 columns, or halves of them.
 pub fn col_scale_map(sums: &ThreadValueMap, shared: bool) -> ThreadValueMap {
     let threads = |along: &dyn Fn(u32) -> u32| {
         sums.threads.iter().map(|mode| Mode { row: 0, col: along(mode.col), ..*mode }).collect()
     };
     if shared {
-        let block = SCALE_BLOCK as u32;
         let cols: u32 = 1 + sums.threads.iter().chain(&sums.values).map(|m| (m.extent - 1) * m.col).sum::<u32>();
+        // Tiles may begin in the middle of a block.
+        let block = if cols.is_multiple_of(SCALE_BLOCK as u32) { SCALE_BLOCK as u32 } else { SCALE_BLOCK as u32 / 2 };
         let blocks = Mode { extent: cols.div_ceil(block), row: 0, col: block };
         return ThreadValueMap { threads: threads(&|_| 0), values: vec![Mode { extent: 1, row: 0, col: 0 }, blocks] };
     }
@@ -160,12 +162,10 @@ pub fn columns_share_scales(spec: &KernelSpec) -> bool {
     spec.scaling == Scaling::Block && spec.ragged == Ragged::Rows
 }
 
-/// Whether no tile has a part of a block of columns that share a scale and more. Where warps lie along the columns, all of
-/// them have one.
+/// Whether tiles of the multistage family lie in one block of columns that share a scale.
 pub fn has_whole_scale_blocks(spec: &KernelSpec) -> bool {
-    let block = SCALE_BLOCK as u32;
-    let whole = spec.tile.n.is_multiple_of(block) && spec.schedule.is_warp_specialized();
-    !columns_share_scales(spec) || whole || block.is_multiple_of(spec.tile.n)
+    let is_free = spec.schedule.is_warp_specialized() || !columns_share_scales(spec);
+    is_free || (SCALE_BLOCK as u32).is_multiple_of(spec.tile.n)
 }
 
 /// One step of A along the reduction, [tile.m, [`mma_k`]], as `mma.m16n8k16`, `k32` and `k8` take it: in units of a
@@ -219,6 +219,38 @@ pub fn b_fragment_map(tile: Tile, warps: Warps, element_bytes: u32) -> ThreadVal
 pub fn columns_stored_together(accumulator: &ThreadValueMap, output: Dtype) -> u32 {
     let products = accumulator.values[2].extent;
     if output.size_bytes() == 2 && products.is_multiple_of(4) { MMA_N } else { 2 }
+}
+
+/// Blocks of the reduction whose scales come to shared memory together: where those of a row follow each other, 16 bytes.
+pub const SCALES_TOGETHER: u32 = 4;
+/// Places for them: one is filled while another is read.
+pub const SCALE_SLOTS: u32 = 2;
+
+/// The scales of a tile's rows and of its columns, or blocks of columns that share one, in [`SCALES_TOGETHER`] blocks of the
+/// reduction, as they lie in shared memory: in device memory, too, those of neighbouring blocks follow each other, or where
+/// the reduction is ragged those of neighbouring rows and columns.
+pub fn scale_tiles(spec: &KernelSpec) -> Option<[Layout; 2]> {
+    let by_columns = spec.ragged == Ragged::Reduction;
+    let cols = if columns_share_scales(spec) { spec.tile.n.div_ceil(SCALE_BLOCK as u32) } else { spec.tile.n };
+    let tile = |places| Layout::dense(places, SCALES_TOGETHER, by_columns, 4);
+    (spec.scaling == Scaling::Block).then(|| [spec.tile.m, cols].map(tile))
+}
+
+/// Bytes of scales in shared memory, and of the barriers that hand them over.
+fn scale_bytes(spec: &KernelSpec) -> u32 {
+    scale_tiles(spec)
+        .map_or(0, |tiles| SCALE_SLOTS * (tiles.iter().map(Layout::bytes).sum::<u32>() + 2 * crate::ir::BARRIER_BYTES))
+}
+
+/// Columns of a tile whose sums of a block of the reduction a warpgroup makes at a time. Half of the widest tiles', whose
+/// sums of all blocks leave no more registers.
+pub fn promoted_columns(spec: &KernelSpec) -> u32 {
+    if spec.tile.n > 192 { spec.tile.n / 2 } else { spec.tile.n }
+}
+
+/// Columns of those whose scales a thread holds at a time. Where 128 share one, all; where each has its own, few.
+pub fn scaled_columns(spec: &KernelSpec) -> u32 {
+    if columns_share_scales(spec) { promoted_columns(spec) } else { 32 }
 }
 
 /// Bytes of one stage of the ring.
@@ -275,9 +307,10 @@ pub fn loader_warps(spec: &KernelSpec) -> u32 {
 /// Warps beside those that multiply: one finds tiles, the others load; where registers change hands, they are whole
 /// warpgroups.
 pub fn producer_warps(spec: &KernelSpec) -> u32 {
+    let others = 1 + loader_warps(spec) + scale_warp(spec).map_or(0, |_| 1);
     match register_budget(spec) {
-        None => 1 + loader_warps(spec),
-        Some(_) => (1 + loader_warps(spec)).next_multiple_of(WARPS_OF_WARPGROUP),
+        None => others,
+        Some(_) => others.next_multiple_of(WARPS_OF_WARPGROUP),
     }
 }
 
@@ -288,6 +321,12 @@ pub fn producers(spec: &KernelSpec) -> [Range<u32>; 2] {
         1 => [first..first + 1, first + 1..first + 2],
         loaders => [first + loaders..first + loaders + 1, first..first + loaders],
     }
+}
+
+/// The warp that copies scales of blocks, where there are any: beside the one that asks the copy engine for operands, which
+/// must not wait for it.
+pub fn scale_warp(spec: &KernelSpec) -> Option<u32> {
+    (spec.scaling == Scaling::Block).then(|| WARPS_OF_WARPGROUP * consumers(spec) + 1 + loader_warps(spec))
 }
 
 /// Pieces that a thread of a loading warpgroup reads together.
@@ -335,6 +374,8 @@ pub fn register_budget(spec: &KernelSpec) -> Option<RegisterShares> {
     let shares = match (spec.copy, sums_of_thread(spec)) {
         (CopyPath::Plain, _) => RegisterShares { finder: 24, loader: 168, consumer: 160 },
         (_, 0..=128) => RegisterShares { finder: 40, loader: 40, consumer: 232 },
+        // What copies scales needs more than 24.
+        _ if spec.scaling == Scaling::Block => RegisterShares { finder: 40, loader: 40, consumer: 232 },
         _ => RegisterShares { finder: 24, loader: 24, consumer: 240 },
     };
     (spec.schedule.is_warp_specialized() && consumers(spec) > 1).then_some(shares)
@@ -345,16 +386,18 @@ fn sums_of_thread(spec: &KernelSpec) -> u32 {
     let sums = spec.tile.m.saturating_mul(spec.tile.n) / spec.warps.count().max(1) / 32;
     match spec.accumulation {
         Accumulation::Fast => sums,
-        Accumulation::Promoted => sums.saturating_mul(2),
+        Accumulation::Promoted => sums + sums.saturating_mul(promoted_columns(spec)) / spec.tile.n.max(1),
     }
 }
 
-/// Scales that a thread keeps beside its sums: those of a block. Those of whole rows are read when a tile leaves, by a
-/// warpgroup a panel's columns at a time; where sums are promoted, they take the place of a block's.
+/// Scales that a thread keeps beside its sums: those of whole rows, which are read when a tile leaves, by a warpgroup a
+/// panel's columns at a time; where sums are promoted, they take the place of a block's. Those of blocks a warpgroup reads from
+/// shared memory, few at a time ([`resources`](crate::resources)).
 fn scales_of_thread(spec: &KernelSpec) -> u32 {
     let specialized = spec.schedule.is_warp_specialized();
     let cols = match (spec.scaling, spec.accumulation) {
         (Scaling::None, _) | (Scaling::Row, Accumulation::Promoted) => return 0,
+        (Scaling::Block, _) if specialized => return 0,
         (Scaling::Row, Accumulation::Fast) if specialized => output_panel(spec).shape().1,
         (Scaling::Row, Accumulation::Fast) | (Scaling::Block, _) => spec.tile.n,
     };
@@ -395,7 +438,7 @@ pub fn output_buffers(spec: &KernelSpec) -> u32 {
         return 1;
     }
     let panels = output_panels(spec);
-    let beside = stage_bytes(spec).saturating_mul(spec.stages).saturating_add(barrier_bytes(spec));
+    let beside = stage_bytes(spec).saturating_mul(spec.stages).saturating_add(barrier_bytes(spec) + scale_bytes(spec));
     let each = consumers(spec) * output_panel(spec).bytes();
     let room = spec.arch.limits().shared_per_block;
     let fits = |buffers: u32| panels.is_multiple_of(buffers) && beside.saturating_add(buffers * each) <= room;
@@ -452,7 +495,7 @@ pub fn shared_bytes(spec: &KernelSpec) -> u32 {
         CopyPath::Plain => 0,
         CopyPath::CpAsync | CopyPath::Tma => consumers(spec) * output_buffers(spec) * output_panel(spec).bytes(),
     };
-    stages.saturating_add(output + barrier_bytes(spec))
+    stages.saturating_add(output + barrier_bytes(spec) + scale_bytes(spec))
 }
 
 /// Registers a thread needs, estimated: the accumulators with their scales, two steps of fragments where it reads them itself, the
@@ -473,5 +516,5 @@ pub fn register_estimate(spec: &KernelSpec) -> u32 {
     };
     let sums = sums_of_thread(spec) + scales_of_thread(spec);
     let needs = if specialized { sums.max(staging) } else { sums + fragments + staging };
-    needs + crate::resources::ADDRESS_REGISTERS
+    needs + if specialized && spec.scaling == Scaling::Block { BLOCK_SCALE_REGISTERS } else { ADDRESS_REGISTERS }
 }

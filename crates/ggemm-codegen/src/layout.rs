@@ -114,6 +114,17 @@ impl Layout {
         Layout { swizzle: Swizzle { bits: 2, base: 5, shift: 2 }, ..panels }
     }
 
+    /// A tile of `rows` × `cols` elements, row after row or column after column.
+    pub fn dense(rows: u32, cols: u32, by_columns: bool, element_bytes: u32) -> Layout {
+        let (of_row, of_col) = if by_columns { (1, rows) } else { (cols, 1) };
+        Layout {
+            rows: Axis(vec![Digit { extent: rows, stride: of_row * element_bytes }]),
+            cols: Axis(vec![Digit { extent: cols, stride: of_col * element_bytes }]),
+            swizzle: Swizzle::for_rows_of(0),
+            element_bytes,
+        }
+    }
+
     /// Byte offset of an element.
     pub fn offset(&self, row: u32, col: u32) -> u32 {
         self.swizzle.apply(self.rows.offset(row) + self.cols.offset(col))

@@ -2,7 +2,9 @@
 
 use crate::descriptor::{WGMMA_K_BYTES, WGMMA_M, wgmma_k};
 use crate::geometry;
-use crate::ir::{Block, Body, Fragment, FragmentId, FragmentRole, Kernel, LoopWork, Op, OuterScales, ScaleSums};
+use crate::ir::{
+    Block, Body, Fragment, FragmentId, FragmentRole, Kernel, LoopWork, Op, OuterScales, ReadScales, ScaleSums,
+};
 
 /// What a kernel takes beside the shared memory and threads that its contract states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,9 @@ pub struct Resources {
 
 /// Registers for addresses, the walk's state and loop counters, as the compiler's reports show them.
 pub(crate) const ADDRESS_REGISTERS: u32 = 48;
+/// The same, and the scales at hand, where scales of blocks come from shared memory: where they lie in device memory is not
+/// these threads' business.
+pub(crate) const BLOCK_SCALE_REGISTERS: u32 = 40;
 
 /// Counts what `kernel` takes.
 pub fn of(kernel: &Kernel) -> Resources {
@@ -41,20 +46,28 @@ pub fn of(kernel: &Kernel) -> Resources {
     {
         count(body, block, kernel.contract.threads, 1, &mut work);
     }
-    Resources { registers: fragment_registers + ADDRESS_REGISTERS, work }
+    Resources { registers: fragment_registers + address_registers(body), work }
+}
+
+/// Registers beside the fragments that take some of their own.
+pub(crate) fn address_registers(body: &Body) -> u32 {
+    let mut reads_scales = false;
+    body.for_each_stmt(|s| reads_scales |= matches!(s.op, Op::ReadScales(_)));
+    if reads_scales { BLOCK_SCALE_REGISTERS } else { ADDRESS_REGISTERS }
 }
 
 /// The fragments that take registers of their own. Scales with which a tile leaves take the place of a block's sums, where
-/// those are apart.
+/// those are apart; those that come from shared memory are counted with addresses.
 pub(crate) fn beside_each_other(body: &Body) -> impl Iterator<Item = &Fragment> {
-    let (mut leaving, mut promotes) = (Vec::new(), false);
+    let (mut leaving, mut read, mut promotes) = (Vec::new(), Vec::new(), false);
     body.for_each_stmt(|s| match s.op {
         Op::StoreFragment { scales: Some(OuterScales { rows, cols }), .. }
         | Op::ScaleSums(ScaleSums { scales: OuterScales { rows, cols }, .. }) => leaving.extend([rows, cols]),
         Op::Promote(_) => promotes = true,
+        Op::ReadScales(ReadScales { to, .. }) => read.push(to),
         _ => {}
     });
-    let replaces = move |id| promotes && leaving.contains(&FragmentId(id));
+    let replaces = move |id| promotes && leaving.contains(&FragmentId(id)) || read.contains(&FragmentId(id));
     body.fragments.iter().zip(0..).filter(move |(_, id)| !replaces(*id)).map(|(f, _)| f)
 }
 

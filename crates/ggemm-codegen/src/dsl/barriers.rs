@@ -196,6 +196,12 @@ impl<'k> Producer<'k> {
         self.at.step(k, self.ring.slots);
     }
 
+    /// Goes on to the next slot, where what fills the one at hand says itself that it is full.
+    #[track_caller]
+    pub fn go_on(&self, k: &mut KernelBuilder<'k>) {
+        self.at.step(k, self.ring.slots);
+    }
+
     /// Waits until every slot is free again: nobody will signal this CTA any more.
     #[track_caller]
     pub fn drain(&self, k: &mut KernelBuilder<'k>) {

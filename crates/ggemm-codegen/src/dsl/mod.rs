@@ -16,6 +16,7 @@ mod quantize;
 mod roles;
 mod rows;
 mod scalar;
+mod scales;
 mod tiles;
 pub mod verify;
 
@@ -23,10 +24,11 @@ pub use barriers::{BarrierSlot, Barriers, Consumer, Producer, Ring, RingSlot};
 pub use builder::KernelBuilder;
 pub use bulk::{Coordinate, Map};
 pub use partial::SumSlots;
-pub use products::{GlobalScales, ScaleFragment, SharedOperand, SumScales, Sums, WarpgroupSums};
+pub use products::{SharedOperand, Sums, WarpgroupSums};
 pub use quantize::{Patches, ScaleValues};
 pub use scalar::{
     Bool, Cluster, Cta, Expr, Grid, I32, I64, Join, Lane, Number, Operand, Scalar, ScopeTag, U32, Var, Warp, Warpgroup,
     Within,
 };
+pub use scales::{GlobalScales, ScaleFragment, SumScales};
 pub use tiles::{AccumulatorFragment, GlobalBlock, OperandFragment, Pointer, SharedTiles, Slot, StagingFragment};

@@ -1,10 +1,11 @@
 //! Products of warpgroups, and the scales of sums of either kind.
 
 use super::builder::KernelBuilder;
-use super::scalar::{Bool, Cta, Expr, Grid, I32, I64, Operand, ScopeTag, Warpgroup, Within};
-use super::tiles::{AccumulatorFragment, GlobalBlock, Pointer, Slot};
+use super::scalar::{Bool, Expr, Grid, I32, Operand, ScopeTag, Warpgroup, Within};
+use super::scales::SumScales;
+use super::tiles::{AccumulatorFragment, GlobalBlock, Slot};
 use crate::dtype::Dtype;
-use crate::ir::{ExprId, FragmentId, FragmentRole, LoadScales, Op, OuterScales, Promote, ScaleSums, WarpgroupMultiply};
+use crate::ir::{ExprId, FragmentId, FragmentRole, Op, WarpgroupMultiply};
 use crate::layout::ThreadValueMap;
 
 /// The running sums of the warpgroups that share a tile.
@@ -42,38 +43,6 @@ impl Sums for AccumulatorFragment {
     }
 }
 
-/// Scales of the rows or of the columns of sums.
-#[derive(Clone, Copy)]
-pub struct ScaleFragment(FragmentId);
-
-/// The scales of both.
-#[derive(Clone, Copy)]
-pub struct SumScales {
-    /// Of the rows.
-    pub rows: ScaleFragment,
-    /// Of the columns.
-    pub cols: ScaleFragment,
-}
-
-impl SumScales {
-    fn lower(self) -> OuterScales {
-        OuterScales { rows: self.rows.0, cols: self.cols.0 }
-    }
-}
-
-/// The scales of consecutive rows or columns in device memory, and how many of them exist.
-#[derive(Clone, Copy)]
-pub struct GlobalScales<'k> {
-    /// The array's pointer.
-    pub pointer: Pointer,
-    /// Scales from the pointer to the first.
-    pub origin: Expr<'k, I64, Cta>,
-    /// Scales from one to the next.
-    pub stride: Expr<'k, I64, Grid>,
-    /// Rows or columns that exist.
-    pub count: Expr<'k, I32, Cta>,
-}
-
 impl Slot {
     /// The tile as an operand whose columns are the reduction.
     pub fn k_major(&self) -> SharedOperand<'_> {
@@ -90,36 +59,6 @@ impl<'k> KernelBuilder<'k> {
     /// Declares the accumulator of warpgroups.
     pub fn warpgroup_sums(&mut self, name: &str, map: ThreadValueMap) -> WarpgroupSums {
         WarpgroupSums(self.declare_fragment(name, Dtype::F32, FragmentRole::WarpgroupAccumulator, map, 1))
-    }
-
-    /// Declares the scales of the rows or of the columns of such an accumulator.
-    pub fn scales(&mut self, name: &str, map: ThreadValueMap) -> ScaleFragment {
-        ScaleFragment(self.declare_fragment(name, Dtype::F32, FragmentRole::Scales, map, 1))
-    }
-
-    /// Reads the scales that exist; the others are 0.
-    #[track_caller]
-    pub fn load_scales(&mut self, to: ScaleFragment, from: &GlobalScales<'k>) {
-        self.push(Op::LoadScales(LoadScales {
-            to: to.0,
-            pointer: from.pointer.param(),
-            origin: from.origin.id,
-            stride: from.stride.id,
-            count: from.count.id,
-        }));
-    }
-
-    /// total += partial, times the scales where there are any.
-    #[track_caller]
-    pub fn promote<S: Sums>(&mut self, total: S, partial: S, scales: Option<SumScales>) {
-        let scales = scales.map(SumScales::lower);
-        self.push(Op::Promote(Promote { total: total.fragment(), partial: partial.fragment(), scales }));
-    }
-
-    /// sums *= scales.
-    #[track_caller]
-    pub fn scale_sums(&mut self, sums: impl Sums, scales: SumScales) {
-        self.push(Op::ScaleSums(ScaleSums { sums: sums.fragment(), scales: scales.lower() }));
     }
 
     /// Sets a warpgroup's sums to zero.
@@ -146,7 +85,22 @@ impl<'k> KernelBuilder<'k> {
     ) where
         S: Within<Warpgroup>,
     {
-        self.push_product(sums, (a, b), None, step.expr(self.arena()), keep.id);
+        self.push_product(sums, (a, b), (0, None), step.expr(self.arena()), keep.id);
+    }
+
+    /// The same for the rows of `b` from `first` on, a multiple of 64, as many as the sums have columns.
+    #[track_caller]
+    pub fn warpgroup_multiply_from<S>(
+        &mut self,
+        sums: WarpgroupSums,
+        (a, b): (SharedOperand<'_>, SharedOperand<'_>),
+        first: u32,
+        step: impl Operand<'k, I32>,
+        keep: Expr<'k, Bool, S>,
+    ) where
+        S: Within<Warpgroup>,
+    {
+        self.push_product(sums, (a, b), (first, None), step.expr(self.arena()), keep.id);
     }
 
     /// The same for the first `columns` of the sums' columns, that is for the first rows of `b`; the others stay as they
@@ -162,7 +116,7 @@ impl<'k> KernelBuilder<'k> {
     ) where
         S: Within<Warpgroup>,
     {
-        self.push_product(sums, (a, b), Some(columns), step.expr(self.arena()), keep.id);
+        self.push_product(sums, (a, b), (0, Some(columns)), step.expr(self.arena()), keep.id);
     }
 
     #[track_caller]
@@ -170,7 +124,7 @@ impl<'k> KernelBuilder<'k> {
         &mut self,
         sums: WarpgroupSums,
         (a, b): (SharedOperand<'_>, SharedOperand<'_>),
-        columns: Option<u32>,
+        (first, columns): (u32, Option<u32>),
         step: ExprId,
         keep: ExprId,
     ) {
@@ -180,6 +134,7 @@ impl<'k> KernelBuilder<'k> {
             b: b.tile.tile(),
             a_is_mn_major: a.is_mn_major,
             b_is_mn_major: b.is_mn_major,
+            first,
             columns,
             step,
             keep,
@@ -195,7 +150,13 @@ impl<'k> KernelBuilder<'k> {
     /// Waits until at most `pending` of this warpgroup's groups of products are in flight.
     #[track_caller]
     pub fn await_products(&mut self, pending: u32) {
-        self.push(Op::AwaitProducts { pending });
+        self.push(Op::AwaitProducts { pending, sums: None });
+    }
+
+    /// The same where these sums are complete then, though others' products may be in flight.
+    #[track_caller]
+    pub fn await_products_of(&mut self, sums: WarpgroupSums, pending: u32) {
+        self.push(Op::AwaitProducts { pending, sums: Some(sums.0) });
     }
 
     /// Rounds the sums from (`row`, `col`) on and writes them to a tile, all its columns; a warpgroup writes the rows

@@ -162,6 +162,12 @@ impl<'k> KernelBuilder<'k> {
         self.shared_tiles(name, Dtype::F32, &Layout::swizzled_panels(1, 4, 4), slots)
     }
 
+    /// Declares `slots` tiles of scales.
+    pub fn scale_tiles(&mut self, name: &str, layout: &Layout, slots: u32) -> SharedTiles {
+        self.align_shared(CHUNK_BYTES);
+        self.shared_tiles(name, Dtype::F32, layout, slots)
+    }
+
     /// Declares the accumulator of the CTA's tile.
     pub fn accumulator(&mut self, name: &str, map: ThreadValueMap) -> AccumulatorFragment {
         AccumulatorFragment(self.declare_fragment(name, Dtype::F32, FragmentRole::Accumulator, map, 1))

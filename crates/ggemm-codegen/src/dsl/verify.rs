@@ -4,9 +4,10 @@
 use std::fmt;
 
 use crate::descriptor;
+use crate::geometry::SCALES_TOGETHER;
 use crate::ir::{
-    AddSums, Block, Body, BulkLoad, BulkStore, Kernel, Location, Op, ParamId, ParamType, RegisterBudget, Role, Scope,
-    SendSums, TileRef, VarId, WarpgroupMultiply,
+    AddSums, Block, Body, BulkLoad, BulkStore, CopyScales, Kernel, Location, Op, ParamId, ParamType, ReadScales,
+    RegisterBudget, Role, Scope, SendSums, TileRef, VarId, WarpgroupMultiply,
 };
 use crate::layout::SWIZZLE_ATOM_BYTES;
 
@@ -257,6 +258,15 @@ impl<'a> Check<'a> {
                 let fits = part.block < values[3].extent && part.first + rows / threads <= values[2].extent;
                 if cols != 4 || !rows.is_multiple_of(threads) || !fits {
                     let problem = format!("[{rows}, {cols}] is no part of the sums from 8 columns {} on", part.first);
+                    self.defect(stmt.location, DefectKind::Tile { tile: tile.name.clone(), statement, problem });
+                }
+            }
+            Op::CopyScales(CopyScales { to: tile, .. }) | Op::ReadScales(ReadScales { from: tile, .. }) => {
+                let tile = &body.shared[tile.tile.0 as usize];
+                let (rows, cols) = tile.layout.shape();
+                let divides = rows < 32 || rows.is_multiple_of(32);
+                if cols != SCALES_TOGETHER || !divides || tile.layout.element_bytes != 4 {
+                    let problem = format!("[{rows}, {cols}] are no scales that a warp copies");
                     self.defect(stmt.location, DefectKind::Tile { tile: tile.name.clone(), statement, problem });
                 }
             }

@@ -106,6 +106,13 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<DeviceAc
                 let word = Touch { row: 0, byte: 0, width: 4 };
                 (*pointer, Direction::Read, "ld.acquire 4", vec![word])
             }
+            Op::CopyScales(copy) => {
+                let dense = kernel.body.exprs.as_constant(copy.stride) == Some(1);
+                let lanes = kernel.body.shared[copy.to.tile.0 as usize].layout.shape().0.min(32);
+                let (instruction, width) = if dense { ("cp.async 4", 4) } else { ("cp.async 16 (unaligned: 4)", 16) };
+                let request = (0..lanes).map(|place| one_scale(place, dense, width)).collect();
+                (copy.pointer, Direction::Read, instruction, request)
+            }
             Op::FetchAdd(add) => {
                 let word = Touch { row: 0, byte: 0, width: 4 };
                 (add.pointer, Direction::Atomic, "atom.global 4", vec![word])
@@ -128,11 +135,14 @@ fn scales(map: &ThreadValueMap, dense: bool) -> (&'static str, Vec<Touch>) {
     let pairs = dense && map.values[0].col == 1;
     let (instruction, width) = if pairs { ("ld.global 8 (unaligned: 4)", 8) } else { ("ld.global 4", 4) };
     let places = (0..32).map(|lane| map.coordinates(lane, 0)).map(|(row, col)| row + col);
-    let touch = |place| match dense {
+    (instruction, places.map(|place| one_scale(place, dense, width)).collect())
+}
+
+fn one_scale(place: u32, dense: bool, width: u32) -> Touch {
+    match dense {
         true => Touch { row: 0, byte: 4 * place, width },
         false => Touch { row: place, byte: 0, width },
-    };
-    (instruction, places.map(touch).collect())
+    }
 }
 
 /// What a staging fragment is read from.

@@ -65,7 +65,13 @@ pub(super) fn shapes(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<Products> 
             per_stage: per_step * steps_of_stage,
             multiply_adds,
         };
-        if !shapes.contains(&products) {
+        // Columns after those of another statement of the same stage are more of the same products.
+        let more = matches!(&stmt.op, Op::WarpgroupMultiply(p) if p.first > 0);
+        let same = |s: &&mut Products| more && (&s.role, &s.instruction) == (&products.role, &products.instruction);
+        if let Some(shape) = shapes.iter_mut().find(same) {
+            shape.per_step += products.per_step;
+            shape.per_stage += products.per_stage;
+        } else if !shapes.contains(&products) {
             shapes.push(products);
         }
     }

@@ -7,7 +7,10 @@ use crate::arch::ArchLimits;
 use crate::descriptor::wgmma_k;
 use crate::dtype::Dtype;
 use crate::geometry::{MMA_N, mma_k};
-use crate::ir::{AddSums, BARRIER_BYTES, Fragment, Kernel, Op, SendSums, SharedTile, Stmt, TileRef, WarpgroupMultiply};
+use crate::ir::{
+    AddSums, BARRIER_BYTES, CopyScales, Fragment, Kernel, Op, ReadScales, SendSums, SharedTile, Stmt, TileRef,
+    WarpgroupMultiply,
+};
 use crate::layout::{CHUNK_BYTES, Layout, ThreadValueMap, bank_conflicts, bank_transactions};
 
 /// Shared memory of a CTA.
@@ -112,12 +115,36 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<SharedAc
             }
             Op::SendSums(SendSums { to, .. }) => push(tile(to), sums_of_threads("st.async 16", tile(to))),
             Op::AddSums(AddSums { from, .. }) => push(tile(from), sums_of_threads("ld.shared 16", tile(from))),
+            Op::CopyScales(CopyScales { to, .. }) => {
+                let layout = &tile(to).layout;
+                let (rows, _) = layout.shape();
+                let of = |first: u32| (first..rows.min(first + 32)).map(|row| layout.offset(row, 0)).collect();
+                // Of four blocks at once where those of a row follow each other.
+                let in_fours = layout.cols.0[0].stride == layout.element_bytes;
+                let (instruction, width) = if in_fours { ("cp.async 16", 16) } else { ("cp.async 4", 4) };
+                push(tile(to), Pattern::of_requests(instruction, width, (0..rows).step_by(32).map(of)));
+            }
+            Op::ReadScales(ReadScales { to, from, .. }) => {
+                push(tile(from), scales(&tile(from).layout, &fragment(*to).map))
+            }
             Op::WriteWord { to, .. } => push(tile(to), Pattern::of_requests("st.shared 4", 4, [vec![0]])),
             Op::ReadWord { from, .. } => push(tile(from), Pattern::of_requests("ld.shared 4", 4, [vec![0; 32]])),
             _ => {}
         }
     }
     found
+}
+
+/// What a warp's lanes read of a row of scales: columns in pairs.
+fn scales(layout: &Layout, map: &ThreadValueMap) -> Pattern {
+    let in_pairs = map.values[0].col == 1;
+    let (instruction, each) = if in_pairs { ("ld.shared 8", 2) } else { ("ld.shared 4", 1) };
+    let shared = if map.values[0].extent == 1 { map.values[1].col.max(1) } else { 1 };
+    let requests = (0..map.value_count()).step_by(each).map(|value| {
+        let at = |lane| map.coordinates(lane, value);
+        (0..32).map(at).map(|(row, col)| layout.offset((row + col) / shared, 0)).collect()
+    });
+    Pattern::of_requests(instruction, 4 * each as u32, requests)
 }
 
 /// How the banks serve the instructions of a statement.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::EVERYONE;
 use crate::arch::ArchLimits;
 use crate::ir::{Block, Kernel, Op, RegisterBudget};
-use crate::resources::{self, ADDRESS_REGISTERS};
+use crate::resources;
 
 /// A role and its threads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -85,6 +85,6 @@ pub(super) fn registers(kernel: &Kernel, limits: &ArchLimits) -> Registers {
         fragments: resources::beside_each_other(&kernel.body)
             .map(|f| FragmentRegisters { name: f.name.clone(), registers: resources::registers_of(f) })
             .collect(),
-        addresses: ADDRESS_REGISTERS,
+        addresses: resources::address_registers(&kernel.body),
     }
 }

@@ -240,6 +240,25 @@ impl Machine<'_, '_> {
         Ok(())
     }
 
+    /// So many threads whose copies have all landed arrive.
+    pub(super) fn count_arrivals(&mut self, cta: usize, index: usize, arrivals: u32, operation: OperationId) -> Step {
+        let own = self.barrier_participant(cta, index);
+        let barrier = &mut self.ctas[cta].barriers[index];
+        let Some(missing) = barrier.missing.checked_sub(arrivals) else {
+            let (arrived, expected) = (barrier.expected - barrier.missing + arrivals, barrier.expected);
+            return Err(FindingKind::ArrivalMismatch { at: self.barrier_place(cta, index), arrived, expected });
+        };
+        barrier.missing = missing;
+        if missing == 0 && barrier.bytes < 0 {
+            let excess = -barrier.bytes;
+            return Err(FindingKind::ByteMismatch { at: self.barrier_place(cta, index), excess });
+        }
+        if barrier.settle(own) {
+            self.tell_phase_ended(cta, index, Cause::Bytes { operation });
+        }
+        Ok(())
+    }
+
     /// Waits for the end of a phase; the warp may find out long after.
     pub(super) fn await_phase(
         &mut self,

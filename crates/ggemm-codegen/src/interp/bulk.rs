@@ -12,6 +12,15 @@ use super::warp::Mask;
 use crate::dtype::Dtype;
 use crate::ir::{BulkLoad, BulkStore, EncodedMap, ExprId, ParamId, SharedId, Stmt, StmtId};
 
+/// How a barrier learns what has landed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// By the copy engine's or remote stores' bytes.
+    Bytes,
+    /// By so many arrivals once all of it has landed: copies of the generic proxy.
+    Arrivals(u32),
+}
+
 /// A load on its way into one CTA.
 pub(super) struct Load {
     operation: OperationId,
@@ -19,8 +28,9 @@ pub(super) struct Load {
     /// The warp that started it.
     pub(super) issuer: (usize, usize),
     barrier: usize,
-    /// The phase whose bytes it counts in.
+    /// The phase in which it counts.
     phase: u32,
+    counted: Counted,
     /// Pieces that have not landed.
     pieces: Vec<(u32, Bytes)>,
 }
@@ -149,7 +159,15 @@ impl<'k> Machine<'k, '_> {
                 }
             };
             for target in targets {
-                self.start_load(cta, warp, stmt, target, index, (load.to.tile, &tile), pieces.clone())?;
+                self.start_load(
+                    cta,
+                    warp,
+                    stmt,
+                    target,
+                    (index, Counted::Bytes),
+                    (load.to.tile, &tile),
+                    pieces.clone(),
+                )?;
             }
         }
         self.note(cta, warp, stmt, format!(" -> {}[{}]", tile.tile.name, tile.slot));
@@ -164,7 +182,7 @@ impl<'k> Machine<'k, '_> {
         warp: usize,
         stmt: &Stmt,
         target: usize,
-        barrier: usize,
+        (barrier, counted): (usize, Counted),
         (id, tile): (SharedId, &Tile<'_>),
         mut pieces: Vec<(u32, Bytes)>,
     ) -> Step {
@@ -178,7 +196,8 @@ impl<'k> Machine<'k, '_> {
         let phase = c.barriers[barrier].phase;
         for (offset, _) in &mut pieces {
             let address = tile.address(*offset);
-            c.shared.begin_copy(address, operation, writer, &known, tile.place(*offset))?;
+            let name = (counted == Counted::Bytes).then_some("a bulk load");
+            c.shared.begin_copy(address, (operation, name), writer, &known, tile.place(*offset))?;
             *offset = address;
         }
         let through = &mut c.barriers[barrier].loaded_through;
@@ -190,7 +209,8 @@ impl<'k> Machine<'k, '_> {
             }
         }
         let count = pieces.len();
-        self.ctas[target].loads.push(Load { operation, stmt: stmt.id, issuer: (cta, warp), barrier, phase, pieces });
+        let issuer = (cta, warp);
+        self.ctas[target].loads.push(Load { operation, stmt: stmt.id, issuer, barrier, phase, counted, pieces });
         if self.follows {
             self.observer.load_started(&StartedLoad {
                 operation,
@@ -211,19 +231,24 @@ impl<'k> Machine<'k, '_> {
 
     /// Lets `count` pieces of a CTA's load land.
     pub(super) fn land_load(&mut self, cta: usize, load: usize, count: usize) -> Step {
-        let Load { operation, barrier, phase, .. } = self.ctas[cta].loads[load];
+        let Load { operation, barrier, phase, counted, .. } = self.ctas[cta].loads[load];
         let writer = self.barrier_participant(cta, barrier);
         let left = self.ctas[cta].loads[load].pieces.len();
         for _ in 0..count.min(left) {
             let c = &mut self.ctas[cta];
             if let Some((address, bytes)) = c.loads[load].pieces.pop() {
-                c.shared.land_on_barrier(address, bytes, writer, phase + 1);
+                c.shared.land_on_barrier(address, bytes, writer, phase + 1, counted != Counted::Bytes);
                 self.statistics.landed += 1;
-                self.count_bytes(cta, barrier, phase, i64::from(PIECE), operation)?;
+                if counted == Counted::Bytes {
+                    self.count_bytes(cta, barrier, phase, i64::from(PIECE), operation)?;
+                }
             }
         }
         if self.ctas[cta].loads[load].pieces.is_empty() {
             self.ctas[cta].loads.swap_remove(load);
+            if let Counted::Arrivals(arrivals) = counted {
+                self.count_arrivals(cta, barrier, arrivals, operation)?;
+            }
             if self.follows {
                 self.observer.load_landed(operation);
             }

@@ -219,6 +219,7 @@ impl Machine<'_, '_> {
                 | Op::LoadStaging { .. }
                 | Op::StoreTile { .. }
                 | Op::LoadScales(_)
+                | Op::CopyScales(_)
                 | Op::Quantize(Quantize::LoadPatch { .. })
                 | Op::Rows(_)
                 | Op::BulkLoad(_)

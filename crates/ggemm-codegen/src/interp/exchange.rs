@@ -1,5 +1,6 @@
 //! Sums that travel between the CTAs of a cluster: they land in pieces on a barrier of the CTA that they go to.
 
+use super::bulk::Counted;
 use super::finding::FindingKind;
 use super::machine::{Machine, Step};
 use super::shared::PIECE;
@@ -40,7 +41,7 @@ impl Machine<'_, '_> {
             (tile.tile.layout.offset(row, 0), bytes)
         });
         let pieces = pieces.collect();
-        self.start_load(cta, warp, stmt, target, barrier, (send.to.tile, &tile), pieces)?;
+        self.start_load(cta, warp, stmt, target, (barrier, Counted::Bytes), (send.to.tile, &tile), pieces)?;
         self.note(cta, warp, stmt, format!(" -> {}[{}]", tile.tile.name, tile.slot));
         Ok(())
     }

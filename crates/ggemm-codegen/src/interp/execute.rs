@@ -231,11 +231,13 @@ impl<'k> Machine<'k, '_> {
                 self.commit_products(cta, warp);
                 self.note(cta, warp, stmt, String::new());
             }
-            Op::AwaitProducts { pending } => {
+            Op::AwaitProducts { pending, .. } => {
                 self.await_products(cta, warp, *pending as usize);
                 self.note(cta, warp, stmt, format!(" (pending {pending})"));
             }
             Op::LoadScales(load) => self.load_scales(cta, warp, load)?,
+            Op::CopyScales(copy) => self.copy_scales(cta, warp, stmt, copy)?,
+            Op::ReadScales(read) => self.read_scales(cta, warp, stmt, read)?,
             Op::Promote(promote) => self.promote(cta, warp, promote)?,
             Op::ScaleSums(scale) => self.scale_sums(cta, warp, scale)?,
             Op::FenceProxy => self.fence_proxy(cta, warp),

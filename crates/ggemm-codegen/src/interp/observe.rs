@@ -6,7 +6,7 @@
 use super::machine::Machine;
 use super::scalars::lanes_of;
 use super::warp::Mask;
-use crate::ir::{AddSums, BarrierId, BarrierRef, Op, SharedId, Stmt, StmtId, TileRef};
+use crate::ir::{AddSums, BarrierId, BarrierRef, Op, ReadScales, SharedId, Stmt, StmtId, TileRef};
 
 /// What a run tells of itself. Every method does nothing unless it is written anew.
 pub trait Observer {
@@ -167,9 +167,10 @@ impl Machine<'_, '_> {
             | Op::StoreStaging { to, .. }
             | Op::StoreFragment { to, .. }
             | Op::WriteWord { to, .. } => about([tile(to), None]),
-            Op::LoadMatrix { from, .. } | Op::ReadWord { from, .. } | Op::AddSums(AddSums { from, .. }) => {
-                about([tile(from), None])
-            }
+            Op::LoadMatrix { from, .. }
+            | Op::ReadWord { from, .. }
+            | Op::AddSums(AddSums { from, .. })
+            | Op::ReadScales(ReadScales { from, .. }) => about([tile(from), None]),
             Op::BulkStore(store) => about([tile(&store.from), None]),
             Op::Quantize(step) => about([step.tile().and_then(tile), None]),
             Op::Rows(step) => about([step.tile().and_then(tile), None]),
@@ -177,6 +178,10 @@ impl Machine<'_, '_> {
             Op::BulkLoad(load) => {
                 let at = barrier(&load.at).map(|index| self.barrier_slot(index));
                 Subject { tiles: [tile(&load.to), None], barrier: at, ..Subject::default() }
+            }
+            Op::CopyScales(copy) => {
+                let at = barrier(&copy.at).map(|index| self.barrier_slot(index));
+                Subject { tiles: [tile(&copy.to), None], barrier: at, ..Subject::default() }
             }
             Op::Arrive(arrive) => {
                 let at = barrier(&arrive.at).map(|index| self.barrier_slot(index));

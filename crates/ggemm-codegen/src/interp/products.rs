@@ -102,7 +102,7 @@ impl<'k> Machine<'k, '_> {
         }
         let step = self.uniform(cta, warp, p.step)?;
         let a = self.operand(cta, warp, &p.a, p.a_is_mn_major, (row, blocks * WGMMA_M), step)?;
-        let b = self.operand(cta, warp, &p.b, p.b_is_mn_major, (col, n), step)?;
+        let b = self.operand(cta, warp, &p.b, p.b_is_mn_major, (col + p.first, n), step)?;
         let operation = self.next_operation();
         let c = &mut self.ctas[cta];
         for operand in [&a, &b] {

@@ -175,19 +175,19 @@ impl SharedMemory {
     }
 
     /// Starts an asynchronous write of the piece: from now on it may change at any moment. `writer` is the warp or
-    /// the barrier that completion will be learned from.
+    /// the barrier that completion will be learned from; what goes past the generic proxy has a name.
     pub(super) fn begin_copy(
         &mut self,
         address: u32,
-        operation: OperationId,
+        (operation, past_generic): (OperationId, Option<&'static str>),
         writer: usize,
         known: &Knowledge,
         place: impl Fn() -> Place,
     ) -> Result<(), FindingKind> {
         self.may_write(address, known, &place)?;
         let piece = &mut self.pieces[(address / PIECE) as usize];
-        if writer >= self.warps_end {
-            check_proxy(piece, known, "a bulk load", &place)?;
+        if let Some(name) = past_generic {
+            check_proxy(piece, known, name, &place)?;
         }
         piece.write = LastWrite::InFlight { writer, operation };
         Ok(())
@@ -199,10 +199,10 @@ impl SharedMemory {
     }
 
     /// The copied bytes become visible in memory and count on a barrier, whose phase `interval` will tell of them.
-    pub(super) fn land_on_barrier(&mut self, address: u32, bytes: Bytes, writer: usize, interval: u32) {
+    pub(super) fn land_on_barrier(&mut self, address: u32, bytes: Bytes, writer: usize, interval: u32, ordinary: bool) {
         let piece = &mut self.pieces[(address / PIECE) as usize];
         piece.bytes = bytes;
-        piece.write = LastWrite::At { writer, interval, ordinary: false };
+        piece.write = LastWrite::At { writer, interval, ordinary };
     }
 
     /// The copying warp has waited: the write is now one of its own, in its present interval.

@@ -148,7 +148,7 @@ impl<'k> Machine<'k, '_> {
             let (copy, writer) = (self.next_operation(), self.participant(cta, warp));
             let c = &mut self.ctas[cta];
             let w = &mut c.warps[warp];
-            c.shared.begin_copy(address, copy, writer, &w.known, tile.place(offset))?;
+            c.shared.begin_copy(address, (copy, None), writer, &w.known, tile.place(offset))?;
             let landed = self.settings.policy == Policy::Eager;
             if landed {
                 c.shared.land(address, bytes);

@@ -38,6 +38,8 @@ impl Asynchrony {
 pub enum Completion {
     /// `cp.async.wait_group`, for the groups its own thread committed; other threads need a barrier on top.
     CpAsyncGroup,
+    /// `cp.async.mbarrier.arrive`: a thread's copies so far have landed, and count as its arrival at an mbarrier.
+    MbarrierArrival,
     /// `wgmma.wait_group`, for the groups its own warpgroup committed.
     WgmmaGroup,
     /// Bytes counted on an mbarrier, whose phase flips when arrivals and bytes are complete.
@@ -79,7 +81,7 @@ pub const CP_ASYNC: Asynchrony = Asynchrony {
     proxy: Proxy::Generic,
     reads: &[Place::Global],
     writes: &[Place::Shared],
-    completion: &[Completion::CpAsyncGroup],
+    completion: &[Completion::CpAsyncGroup, Completion::MbarrierArrival],
     granule_bytes: 16,
 };
 

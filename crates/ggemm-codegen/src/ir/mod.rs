@@ -35,7 +35,7 @@ pub use partial::{AddSaved, AwaitWord, SaveSums};
 pub use quantize::{Quantize, SharedBy};
 pub use role::{RegisterBudget, Role};
 pub use rows::Rows;
-pub use scale::{LoadScales, OuterScales, Promote, ScaleSums};
+pub use scale::{CopyScales, LoadScales, OuterScales, Promote, ReadScales, ScaleSums};
 pub use stmt::{
     Block, Fragment, FragmentId, FragmentRole, GlobalTile, Location, Op, ParamId, ScalarVar, SharedId, SharedTile,
     ShuffleFrom, Stmt, StmtId, TileRef, VarId,

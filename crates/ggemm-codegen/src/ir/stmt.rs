@@ -12,7 +12,7 @@ use super::partial::{AddSaved, AwaitWord, SaveSums};
 use super::quantize::{Quantize, SharedBy};
 use super::role::Role;
 use super::rows::Rows;
-use super::scale::{LoadScales, OuterScales, Promote, ScaleSums};
+use super::scale::{CopyScales, LoadScales, OuterScales, Promote, ReadScales, ScaleSums};
 use super::wgmma::WarpgroupMultiply;
 use crate::dtype::Dtype;
 use crate::layout::{Layout, ThreadValueMap};
@@ -385,9 +385,15 @@ pub enum Op {
     AwaitProducts {
         /// Groups that may be.
         pending: u32,
+        /// The sums that are complete then; `None`: all.
+        sums: Option<FragmentId>,
     },
     /// Reads scales into registers.
     LoadScales(LoadScales),
+    /// Starts copies of scales to shared memory.
+    CopyScales(CopyScales),
+    /// Reads scales into registers that were copied to shared memory.
+    ReadScales(ReadScales),
     /// Adds the sums of a block to those of all.
     Promote(Promote),
     /// Multiplies sums by scales, in their registers.
@@ -474,6 +480,7 @@ impl Op {
     pub fn asynchrony(&self) -> Option<&'static Asynchrony> {
         match self {
             Op::CopyTile { .. } | Op::CommitCopies | Op::AwaitCopies { .. } => Some(&asynchrony::CP_ASYNC),
+            Op::CopyScales(_) => Some(&asynchrony::CP_ASYNC),
             Op::WarpgroupMultiply(_) | Op::CommitProducts | Op::AwaitProducts { .. } => Some(&asynchrony::WGMMA),
             Op::BulkLoad(_) => Some(&asynchrony::BULK_LOAD),
             Op::BulkStore(BulkStore { add: true, .. }) => Some(&asynchrony::BULK_REDUCE),
@@ -498,6 +505,7 @@ impl Op {
             Op::Role(_) => Scope::Cta,
             Op::ClusterArrive | Op::ClusterWait => Scope::Cluster,
             Op::LoadScales(_)
+            | Op::ReadScales(_)
             | Op::Promote(_)
             | Op::ScaleSums(_)
             | Op::FenceProducts
@@ -509,7 +517,7 @@ impl Op {
             | Op::AddSums(_)
             | Op::SaveSums(_)
             | Op::AddSaved(_) => Scope::Warpgroup,
-            Op::Elect { .. } | Op::NamedBarrier { .. } => Scope::Warp,
+            Op::Elect { .. } | Op::NamedBarrier { .. } | Op::CopyScales(_) => Scope::Warp,
             // The threads of a CTA share the rows of a shared tile.
             Op::Quantize(Quantize::StoreTransposed { .. }) => Scope::Cta,
             Op::Rows(Rows::Realign { .. }) => Scope::Cta,
@@ -567,6 +575,8 @@ impl Op {
             Op::CommitProducts => "commit_products",
             Op::AwaitProducts { .. } => "await_products",
             Op::LoadScales(_) => "load_scales",
+            Op::CopyScales(_) => "copy_scales",
+            Op::ReadScales(_) => "read_scales",
             Op::Promote(_) => "promote",
             Op::ScaleSums(_) => "scale_sums",
             Op::FenceProxy => "fence_proxy",

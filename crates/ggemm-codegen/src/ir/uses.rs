@@ -40,6 +40,10 @@ impl Op {
             Op::WarpgroupMultiply(p) => vec![slot(&p.a), slot(&p.b), p.step, p.keep],
             Op::StoreFragment { to, row, .. } => vec![slot(to), *row],
             Op::LoadScales(load) => vec![load.origin, load.stride, load.count],
+            Op::CopyScales(c) => {
+                vec![c.origin, c.stride, c.block_stride, c.count, c.blocks, slot(&c.to), c.at.slot]
+            }
+            Op::ReadScales(read) => [slot(&read.from), read.block].into_iter().chain(read.before).collect(),
             Op::SendSums(send) => vec![slot(&send.to), send.at.slot, send.rank],
             Op::AddSums(add) => vec![slot(&add.from)],
             Op::SaveSums(save) => vec![save.slot],

@@ -17,6 +17,8 @@ pub struct WarpgroupMultiply {
     pub a_is_mn_major: bool,
     /// B's rows are the reduction.
     pub b_is_mn_major: bool,
+    /// The first of B's rows that are multiplied, a multiple of 8 (of MN-major ones: 0); they are the accumulator's columns.
+    pub first: u32,
     /// How many of the accumulator's columns, from the first, are multiplied and touched; `None`: all.
     pub columns: Option<u32>,
     /// The step along the reduction, in units of 16 elements, or of 32 of fp8.

@@ -1,12 +1,12 @@
 //! The scales of fp8 operands: where those of a tile lie, and the registers that hold them.
 //!
-//! The warps that multiply read them from device memory themselves, each thread those of the rows and columns that it
-//! holds. Scales of blocks are asked for before the products that hide their latency, those of whole rows when a tile
-//! leaves.
+//! Those of whole rows the warps that multiply read from device memory themselves when a tile leaves, each thread those of the
+//! rows and columns that it holds. Those of blocks come through shared memory in Hopper's family
+//! ([`block_scales`](super::warp_specialized)), and like those of rows in the other.
 
 use super::parameters::Extents;
 use super::walk::Tile;
-use crate::dsl::{Cta, Expr, GlobalScales, Grid, I32, I64, KernelBuilder, Pointer, ScaleFragment, SumScales};
+use crate::dsl::{Cta, Expr, GlobalScales, Grid, I32, I64, KernelBuilder, Pointer, ScaleFragment, Slot, SumScales};
 use crate::geometry;
 use crate::ir::ParamRole;
 use crate::layout::ThreadValueMap;
@@ -104,6 +104,7 @@ impl<'k> ScaleParameters<'k> {
                 origin = origin + block.cast::<I64>() * stride;
             }
             Line {
+                before: first % array.outer_block,
                 array: *array,
                 origin: k.let_(&format!("first_of_{name}"), origin),
                 count: match nothing {
@@ -130,6 +131,8 @@ struct Line<'k> {
     origin: Expr<'k, I64, Cta>,
     /// Rows or columns that have scales.
     count: Expr<'k, I32, Cta>,
+    /// Those that share the first scale and lie before the tile.
+    before: Expr<'k, I32, Cta>,
 }
 
 impl<'k> Line<'k> {
@@ -142,6 +145,23 @@ impl<'k> Line<'k> {
         }
         GlobalScales { pointer: self.array.pointer, origin, stride, count: self.count - skipped }
     }
+
+    /// From this block of the reduction on, and what lies between two of them.
+    fn beginning_at(
+        &self,
+        k: &KernelBuilder<'k>,
+        block: Expr<'k, I32, Cta>,
+    ) -> (GlobalScales<'k>, Expr<'k, I64, Grid>) {
+        let stride = self.array.outer_stride.unwrap_or(k.long(1));
+        let block_stride = self.array.reduction_stride.unwrap_or(k.long(0));
+        let origin = self.origin + block.cast::<I64>() * block_stride;
+        // Past the end, division rounds up: of what does not exist nothing does.
+        let count = match self.array.outer_block {
+            1 => self.count,
+            shared => (self.count + self.before + (shared as i32 - 1)) / shared as i32,
+        };
+        (GlobalScales { pointer: self.array.pointer, origin, stride, count }, block_stride)
+    }
 }
 
 /// The scales of a tile's rows and columns.
@@ -149,6 +169,17 @@ impl<'k> Line<'k> {
 pub(super) struct TileScales<'k> {
     a: Line<'k>,
     b: Line<'k>,
+}
+
+impl<'k> TileScales<'k> {
+    /// Those of A and of B from a block of the reduction on.
+    pub(super) fn beginning_at(
+        &self,
+        k: &KernelBuilder<'k>,
+        block: Expr<'k, I32, Cta>,
+    ) -> [(GlobalScales<'k>, Expr<'k, I64, Grid>); 2] {
+        [self.a.beginning_at(k, block), self.b.beginning_at(k, block)]
+    }
 }
 
 /// Registers for the scales of the rows of sums and of some of their columns.
@@ -175,7 +206,7 @@ impl ScaleRegisters {
         ScaleRegisters { rows: k.scales("row_scales", rows), cols: k.scales("col_scales", cols) }
     }
 
-    /// Reads those of the rows, in a block of the reduction where each has its own.
+    /// Reads those of a tile's rows, in a block of the reduction where each has its own.
     pub(super) fn load_rows<'k>(
         &self,
         k: &mut KernelBuilder<'k>,
@@ -186,7 +217,7 @@ impl ScaleRegisters {
         k.load_scales(self.rows, &part);
     }
 
-    /// Reads those of the columns from `first` on.
+    /// Reads those of a tile's columns from `first` on.
     pub(super) fn load_cols<'k>(
         &self,
         k: &mut KernelBuilder<'k>,
@@ -196,6 +227,22 @@ impl ScaleRegisters {
     ) {
         let part = scales.b.part(k, first, block);
         k.load_scales(self.cols, &part);
+    }
+
+    /// Reads those of a tile's rows in a block of the reduction from a tile of shared memory.
+    pub(super) fn read_rows<'k>(&self, k: &mut KernelBuilder<'k>, from: &Slot, block: Expr<'k, I32, Cta>) {
+        k.read_scales(self.rows, from, block, (0, None));
+    }
+
+    /// Reads those of columns from `first` on, where so many of those that share the first scale lie before the tile.
+    pub(super) fn read_cols<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        from: &Slot,
+        block: Expr<'k, I32, Cta>,
+        (first, before): (u32, Option<Expr<'k, I32, Cta>>),
+    ) {
+        k.read_scales(self.cols, from, block, (first, before));
     }
 
     pub(super) fn both(&self) -> SumScales {

@@ -5,8 +5,8 @@ use super::expressions;
 use super::plant::Planter;
 use crate::geometry::MMA_N;
 use crate::ir::{
-    AddSums, Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, ExprId, FetchAdd, LoadScales, MemoryOrder, Op,
-    ParamRole, Promote, SendSums, Type, WarpgroupMultiply,
+    AddSums, Arrive, AtomicScope, BinaryOp, BulkLoad, BulkStore, CopyScales, ExprId, FetchAdd, LoadScales, MemoryOrder,
+    Op, ParamRole, Promote, ReadScales, SendSums, Type, WarpgroupMultiply,
 };
 
 /// Whether a statement is dropped, doubled, and moved before what is done before it.
@@ -22,7 +22,8 @@ pub(super) const fn structure(op: &Op) -> (bool, bool, bool) {
         | Op::SendSums(_)
         | Op::AddSums(_)
         | Op::SaveSums(_)
-        | Op::AddSaved(_) => (true, true, false),
+        | Op::AddSaved(_)
+        | Op::CopyScales(_) => (true, true, false),
         Op::AwaitWord(_) => (true, false, true),
         Op::FenceBarrierInit
         | Op::Await { .. }
@@ -35,9 +36,11 @@ pub(super) const fn structure(op: &Op) -> (bool, bool, bool) {
         | Op::AwaitGrid => (true, false, true),
         Op::Promote(_) => (true, true, true),
         Op::ScaleSums(_) => (true, true, false),
-        Op::InitBarrier { .. } | Op::StoreFragment { .. } | Op::WriteWord { .. } | Op::LoadScales(_) => {
-            (true, false, false)
-        }
+        Op::InitBarrier { .. }
+        | Op::StoreFragment { .. }
+        | Op::WriteWord { .. }
+        | Op::LoadScales(_)
+        | Op::ReadScales(_) => (true, false, false),
         _ => (false, false, false),
     }
 }
@@ -54,6 +57,8 @@ pub(super) fn slots_of(op: &mut Op) -> Vec<&mut ExprId> {
         Op::WarpgroupMultiply(p) => vec![&mut p.a.slot, &mut p.b.slot],
         Op::SendSums(send) => vec![&mut send.to.slot, &mut send.at.slot],
         Op::AddSums(add) => vec![&mut add.from.slot],
+        Op::CopyScales(copy) => vec![&mut copy.to.slot, &mut copy.at.slot],
+        Op::ReadScales(read) => vec![&mut read.from.slot],
         _ => Vec::new(),
     }
 }
@@ -79,6 +84,17 @@ pub(super) fn uses(op: &mut Op) -> Vec<(&'static str, &mut ExprId)> {
         Op::StoreFragment { row, .. } => vec![("row", row)],
         Op::LoadScales(LoadScales { origin, stride, count, .. }) => {
             vec![("origin", origin), ("stride", stride), ("count", count)]
+        }
+        Op::CopyScales(CopyScales { origin, stride, block_stride, count, blocks, .. }) => vec![
+            ("origin", origin),
+            ("stride", stride),
+            ("block stride", block_stride),
+            ("count", count),
+            ("blocks", blocks),
+        ],
+        Op::ReadScales(read) => {
+            let before = read.before.as_mut().map(|before| ("before", before));
+            [("block", &mut read.block)].into_iter().chain(before).collect()
         }
         Op::SendSums(send) => vec![("rank", &mut send.rank)],
         Op::WriteWord { value, .. } => vec![("value", value)],
@@ -129,23 +145,50 @@ impl Planter<'_> {
             }
             Op::AwaitStores { .. } | Op::AwaitProducts { .. } => self.weaken(),
             Op::WarpgroupMultiply(p) => self.product(*p),
-            Op::LoadScales(LoadScales { count, .. }) => {
-                let count = *count;
-                self.shifted(MutationKind::ShiftBound, "count", count, |op, new| {
-                    if let Op::LoadScales(load) = op {
-                        load.count = new;
+            Op::LoadScales(LoadScales { count, .. }) | Op::CopyScales(CopyScales { count, .. }) => {
+                fn count_of(op: &mut Op) -> Option<&mut ExprId> {
+                    match op {
+                        Op::LoadScales(LoadScales { count, .. }) | Op::CopyScales(CopyScales { count, .. }) => {
+                            Some(count)
+                        }
+                        _ => None,
                     }
+                }
+                self.shifted(MutationKind::ShiftBound, "count", *count, |op, new| {
+                    count_of(op).into_iter().for_each(|count| *count = new);
                 });
                 self.plant_op(MutationKind::DropBound, "count: all".into(), |k, op| {
-                    if let Op::LoadScales(load) = op {
-                        load.count = k.body.exprs.constant(Type::I32, i64::from(i32::MAX));
-                    }
+                    let all = k.body.exprs.constant(Type::I32, i64::from(i32::MAX));
+                    count_of(op).into_iter().for_each(|count| *count = all);
                 });
             }
-            Op::Promote(Promote { scales: Some(_), .. }) => {
-                self.plant_op(MutationKind::Scale, "scales: none".into(), |_, op| {
-                    if let Op::Promote(promote) = op {
-                        promote.scales = None;
+            Op::Promote(Promote { scales, first, columns, .. }) => {
+                if columns.0 > 0 {
+                    self.plant_op(MutationKind::Columns, "columns: the first".into(), |_, op| {
+                        if let Op::Promote(promote) = op {
+                            promote.columns.0 = 0;
+                        }
+                    });
+                }
+                if scales.is_some() {
+                    self.plant_op(MutationKind::Scale, "scales: none".into(), |_, op| {
+                        if let Op::Promote(promote) = op {
+                            promote.scales = None;
+                        }
+                    });
+                }
+                if *first > 0 {
+                    self.plant_op(MutationKind::RegisterSet, "sums: the first columns".into(), |_, op| {
+                        if let Op::Promote(promote) = op {
+                            promote.first = 0;
+                        }
+                    });
+                }
+            }
+            Op::ReadScales(ReadScales { first, .. }) if *first > 0 => {
+                self.plant_op(MutationKind::RegisterSet, "scales: those of the first columns".into(), |_, op| {
+                    if let Op::ReadScales(read) = op {
+                        read.first = 0;
                     }
                 });
             }
@@ -250,7 +293,7 @@ impl Planter<'_> {
 
     fn weaken(&mut self) {
         self.plant_op(MutationKind::WeakenWait, "pending: one more".into(), |_, op| {
-            if let Op::AwaitStores { pending, .. } | Op::AwaitProducts { pending } = op {
+            if let Op::AwaitStores { pending, .. } | Op::AwaitProducts { pending, .. } = op {
                 *pending += 1;
             }
         });
@@ -265,6 +308,13 @@ impl Planter<'_> {
                 };
             }
         });
+        if product.first > 0 {
+            self.plant_op(MutationKind::Columns, "columns: the first".into(), |_, op| {
+                if let Op::WarpgroupMultiply(p) = op {
+                    p.first = 0;
+                }
+            });
+        }
         let width = product.width(&self.kernel.body.fragments[product.accumulator.0 as usize]);
         if width > MMA_N {
             self.plant_op(MutationKind::Columns, format!("columns: {MMA_N} fewer"), |_, op| {

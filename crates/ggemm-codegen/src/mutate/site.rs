@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::ir::{Block, Body, LoadScales, Op, Stmt};
+use crate::ir::{Block, Body, LoadScales, Op, ReadScales, Stmt};
 
 /// A statement's place.
 pub(super) struct Site {
@@ -61,6 +61,7 @@ fn label(body: &Body, stmt: &Stmt) -> String {
         Op::BulkStore(store) => format!("{name} {}", tile(&store.from)),
         Op::WriteWord { to, .. } | Op::StoreFragment { to, .. } => format!("{name} {}", tile(to)),
         Op::SendSums(send) => format!("{name} {}", tile(&send.to)),
+        Op::CopyScales(copy) => format!("{name} {}", tile(&copy.to)),
         Op::AddSums(add) => format!("{name} {}", tile(&add.from)),
         Op::SaveSums(save) => format!("{name} {}", fragment(&save.from)),
         Op::AddSaved(add) => format!("{name} {}", fragment(&add.to)),
@@ -79,6 +80,7 @@ fn label(body: &Body, stmt: &Stmt) -> String {
         | Op::LoadStaging { to: f, .. }
         | Op::LoadMatrix { to: f, .. }
         | Op::LoadScales(LoadScales { to: f, .. })
+        | Op::ReadScales(ReadScales { to: f, .. })
         | Op::Zero { fragment: f } => {
             format!("{name} {}", fragment(f))
         }

@@ -76,13 +76,14 @@ impl Class {
             | Op::LoadStaging { .. }
             | Op::StoreStaging { .. }
             | Op::Quantize(Quantize::LoadPatch { .. }) => Class::Loads,
-            Op::BulkLoad(_) => Class::Loads,
+            Op::BulkLoad(_) | Op::CopyScales(_) => Class::Loads,
             Op::LoadMatrix { .. }
             | Op::Multiply { .. }
             | Op::Zero { .. }
             | Op::FenceProducts
             | Op::WarpgroupMultiply(_)
             | Op::LoadScales(_)
+            | Op::ReadScales(_)
             | Op::Promote(_)
             | Op::ScaleSums(_)
             | Op::CommitProducts => Class::Multiplies,
@@ -196,7 +197,7 @@ impl Recorder {
                     self.file(slot, true, start, Some(now));
                 }
             }
-            Op::LoadMatrix { .. } | Op::ReadWord { .. } | Op::AddSums(_) => {
+            Op::LoadMatrix { .. } | Op::ReadWord { .. } | Op::AddSums(_) | Op::ReadScales(_) => {
                 if let Some(slot) = first {
                     self.file(slot, false, start, Some(now));
                 }
@@ -207,7 +208,7 @@ impl Recorder {
                 self.warps[warp].running.open.push((start, reads));
             }
             Op::CommitProducts => self.warps[warp].running.commit(),
-            Op::AwaitProducts { pending } => {
+            Op::AwaitProducts { pending, .. } => {
                 let done = self.warps[warp].running.complete(*pending);
                 if let Some((first, _)) = done.first() {
                     self.warps[warp].products.push((*first, now));

@@ -344,6 +344,7 @@ fn rings(kernel: &Kernel, slots: &BTreeMap<TileSlot, Vec<Use>>, end: Turns) -> V
             Op::CopyTile { to, .. } | Op::StoreStaging { to, .. } => (to.tile, "operands"),
             Op::BulkLoad(load) => (load.to.tile, "operands"),
             Op::StoreFragment { to, .. } => (to.tile, "output"),
+            Op::CopyScales(copy) => (copy.to.tile, "operands"),
             Op::SendSums(send) => (send.to.tile, "sums"),
             _ => return,
         };

@@ -197,7 +197,7 @@ fn collect_sums(block: &crate::ir::Block, found: &mut Vec<FragmentId>) {
 }
 
 /// The shared address of a barrier.
-fn barrier_address(w: &Writer<'_>, at: &BarrierRef) -> String {
+pub(super) fn barrier_address(w: &Writer<'_>, at: &BarrierRef) -> String {
     let b = &w.kernel.body.barriers[at.barrier.0 as usize];
     match w.exprs.as_constant(at.slot) {
         Some(0) => b.name.clone(),
@@ -265,18 +265,23 @@ pub(super) fn write_stmt(w: &mut Writer<'_>, op: &Op) {
         Op::FenceProducts => w.line("wgmma_fence();"),
         Op::WarpgroupMultiply(p) => write_product(w, p),
         Op::CommitProducts => w.line("wgmma_commit();"),
-        Op::AwaitProducts { pending } => {
+        Op::AwaitProducts { pending, sums } => {
             w.line(&format!("wgmma_wait<{pending}>();"));
-            if *pending == 0 {
-                for id in w.sums.clone() {
-                    let f = fragment(w, id);
-                    for block in 0..f.map.values[3].extent {
-                        w.line(&format!("wgmma_release({}[{block}]);", f.name));
-                    }
+            let complete = match sums {
+                Some(sums) => vec![*sums],
+                None if *pending == 0 => w.sums.clone(),
+                None => Vec::new(),
+            };
+            for id in complete {
+                let f = fragment(w, id);
+                for block in 0..f.map.values[3].extent {
+                    w.line(&format!("wgmma_release({}[{block}]);", f.name));
                 }
             }
         }
         Op::LoadScales(load) => scales::write_load(w, load),
+        Op::CopyScales(copy) => scales::write_copy(w, copy),
+        Op::ReadScales(read) => scales::write_read(w, read),
         Op::Promote(promote) => scales::write_promote(w, promote),
         Op::ScaleSums(scale) => scales::write_scale_sums(w, scale),
         Op::FenceProxy => w.line("fence_proxy_async();"),
@@ -378,6 +383,10 @@ fn write_product(w: &mut Writer<'_>, p: &WarpgroupMultiply) {
     };
     let (a, of_a) = operand(w, &p.a, p.a_is_mn_major);
     let (b, of_b) = operand(w, &p.b, p.b_is_mn_major);
+    let b = match p.first / WGMMA_M {
+        0 => b,
+        blocks => format!("{b} + {}", blocks * of_b.side_block),
+    };
     let share = if warpgroups > 1 {
         format!(" + warpgroup % {warpgroups} * {}", blocks * of_a.side_block)
     } else {

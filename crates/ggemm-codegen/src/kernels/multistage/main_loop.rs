@@ -23,6 +23,8 @@ pub(super) struct MainLoop {
     scales_of_block: Option<ScaleRegisters>,
     /// Those of whole rows, which meet a tile's sums when it leaves.
     scales_of_rows: Option<ScaleRegisters>,
+    /// Columns of the sums that a warp has.
+    columns_of_warp: u32,
     block_k: u32,
     /// Elements of one step along the reduction.
     step_k: u32,
@@ -52,6 +54,7 @@ impl MainLoop {
             partial: (s.accumulation == Accumulation::Promoted).then(|| k.accumulator("block_sums", sums.clone())),
             scales_of_block: ScaleRegisters::of_blocks(k, s, &sums),
             scales_of_rows: ScaleRegisters::of_rows(k, s, &sums),
+            columns_of_warp: s.tile.n / s.warps.n,
             block_k: s.tile.k,
             step_k: geometry::mma_k(element_bytes),
             stages: s.stages,
@@ -187,7 +190,8 @@ impl MainLoop {
             self.read_step(k, (last_step + 1) % 2, from, 0);
             k.multiply(sums, self.a_fragment, self.b_fragment, last_step % 2);
             if let Some(partial) = self.partial {
-                k.promote(self.accumulator, partial, scales.map(|(registers, _)| registers.both()));
+                let scales = scales.map(|(registers, _)| registers.both());
+                k.promote(self.accumulator, (partial, 0), (0, self.columns_of_warp), scales);
             }
         });
         k.comment("No warp may still be reading when the next tile's copies start.");

@@ -52,9 +52,10 @@ impl Counter {
 
 impl Feed {
     pub(super) fn declare(k: &mut KernelBuilder<'_>, s: &KernelSpec) -> Self {
-        // All warps that multiply, and those that load.
+        // All warps that multiply, those that load, and one that copies scales.
         let loaders = geometry::loader_warps(s);
-        let readers = WARPS_OF_WARPGROUP * geometry::consumers(s) + loaders;
+        let scales = geometry::scale_warp(s).map_or(0, |_| 1);
+        let readers = WARPS_OF_WARPGROUP * geometry::consumers(s) + loaders + scales;
         Feed {
             words: k.shared_words("tile_words", FEED_SLOTS * geometry::feed_words(s)),
             width: geometry::feed_words(s),

@@ -1,7 +1,8 @@
 //! The main loop of a warpgroup: products of one stage after another, read from shared memory by the tensor cores.
 
-use super::super::scales::{ScaleRegisters, TileScales};
+use super::super::scales::ScaleRegisters;
 use super::super::walk::Tile;
+use super::block_scales::{OfBlock, ScaleReader};
 use super::pipeline::Pipeline;
 use crate::descriptor::wgmma_k;
 use crate::dsl::{Consumer, Cta, Expr, I32, KernelBuilder, SharedOperand, SharedTiles, Slot, WarpgroupSums};
@@ -22,10 +23,13 @@ impl MainLoop {
         let (blocks, (_, columns)) = (geometry::warpgroup_blocks(s), geometry::product_sides(s));
         let map = geometry::warpgroup_map(blocks, columns, geometry::sharing_warpgroups(s));
         let promoted = s.accumulation == Accumulation::Promoted;
+        let of_block =
+            || geometry::warpgroup_map(blocks, geometry::promoted_columns(s), geometry::sharing_warpgroups(s));
+        let of_scales = geometry::warpgroup_map(blocks, geometry::scaled_columns(s), geometry::sharing_warpgroups(s));
         MainLoop {
-            sums: k.warpgroup_sums("sums", map.clone()),
-            partial: promoted.then(|| k.warpgroup_sums("block_sums", map.clone())),
-            scales: ScaleRegisters::of_blocks(k, s, &map),
+            sums: k.warpgroup_sums("sums", map),
+            partial: promoted.then(|| k.warpgroup_sums("block_sums", of_block())),
+            scales: ScaleRegisters::of_blocks(k, s, &of_scales),
         }
     }
 
@@ -50,11 +54,11 @@ impl MainLoop {
         s: &KernelSpec,
         pipeline: &Pipeline,
         ring: &Consumer<'k>,
-        (tile, reduction, scales): (&Tile<'k>, Expr<'k, I32, Cta>, Option<&TileScales<'k>>),
+        (tile, reduction, scales): (&Tile<'k>, Expr<'k, I32, Cta>, Option<&ScaleReader<'k>>),
         after_last: impl Fn(&mut KernelBuilder<'k>),
     ) {
         if let Some(partial) = self.partial {
-            self.run_promoted(k, s, pipeline, ring, (reduction, scales), partial);
+            self.run_promoted(k, s, (pipeline, ring), (tile, reduction), scales, partial);
             return after_last(k);
         }
         // Where a group's rows are the reduction, the last block has only some of its steps. Where K is, nearly
@@ -79,34 +83,67 @@ impl MainLoop {
     }
 
     /// A stage is one block of the reduction: its products start anew, and are waited for and added to the tile's sums.
-    /// Meanwhile the tensor cores are at the other warpgroup's products of the same stage.
+    /// Meanwhile the tensor cores are at the other warpgroup's products.
     fn run_promoted<'k>(
         &self,
         k: &mut KernelBuilder<'k>,
         s: &KernelSpec,
-        pipeline: &Pipeline,
-        ring: &Consumer<'k>,
-        (reduction, scales): (Expr<'k, I32, Cta>, Option<&TileScales<'k>>),
+        (pipeline, ring): (&Pipeline, &Consumer<'k>),
+        (tile, reduction): (&Tile<'k>, Expr<'k, I32, Cta>),
+        scales: Option<&ScaleReader<'k>>,
         partial: WarpgroupSums,
     ) {
         let blocks = k.let_("blocks", reduction.ceil_div(s.tile.k));
+        match scales {
+            None => k.for_("block", blocks, |k, _| self.add_block(k, s, (pipeline, ring), None, partial)),
+            Some(scales) => scales.each(k, s, (tile, blocks), |k, of_block| {
+                self.add_block(k, s, (pipeline, ring), Some(of_block), partial);
+            }),
+        }
+    }
+
+    /// Adds a block's sums of products, some columns after others where not all have registers at once.
+    fn add_block<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        s: &KernelSpec,
+        (pipeline, ring): (&Pipeline, &Consumer<'k>),
+        scales: Option<&OfBlock<'k>>,
+        partial: WarpgroupSums,
+    ) {
         let scales = self.scales.zip(scales);
-        k.for_("block", blocks, |k, block| {
-            if let Some((registers, scales)) = scales {
-                registers.load_rows(k, scales, Some(block));
-                registers.load_cols(k, scales, 0, Some(block));
-            }
-            let (a, b) = self.wait(k, pipeline, ring);
+        let (a, b) = self.wait(k, pipeline, ring);
+        let (width, together) = (geometry::promoted_columns(s), geometry::scaled_columns(s));
+        for first in (0..s.tile.n).step_by(width as usize) {
             k.fence_products();
             k.unroll("step", steps_of(s), |k, step| {
                 let keep = !step.equals(0);
-                k.warpgroup_multiply(partial, operand(&a, s.a_major), operand(&b, s.b_major), step, keep);
+                let operands = (operand(&a, s.a_major), operand(&b, s.b_major));
+                k.warpgroup_multiply_from(partial, operands, first, step, keep);
             });
             k.commit_products();
+            // While the products run.
+            if let Some((registers, of_block)) = scales {
+                if first == 0 {
+                    registers.read_rows(k, &of_block.a, of_block.block);
+                }
+                registers.read_cols(k, &of_block.b, of_block.block, (first, of_block.before));
+            }
             k.await_products(0);
-            release(k, s, ring);
-            k.promote(self.sums, partial, scales.map(|(registers, _)| registers.both()));
-        });
+            if first + width == s.tile.n {
+                release(k, s, ring);
+            }
+            let Some((registers, of_block)) = scales else {
+                k.promote(self.sums, (partial, first), (0, width), None);
+                continue;
+            };
+            for part in (0..width).step_by(together as usize) {
+                if part > 0 {
+                    registers.read_cols(k, &of_block.b, of_block.block, (first + part, of_block.before));
+                }
+                k.promote(self.sums, (partial, first), (part, together), Some(registers.both()));
+            }
+        }
     }
 
     /// Sums products of so many columns (`None`: all) over so many blocks, and some steps of one more.

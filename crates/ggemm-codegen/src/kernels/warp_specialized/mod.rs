@@ -5,6 +5,7 @@
 //! swapped), [`by_copy_engine`] and [`by_threads`] how it gets there, [`output`] and [`output_by_threads`] how sums leave;
 //! [`exchange`] adds up what the CTAs of a cluster summed apart, [`partial_sums`] what those of the grid did.
 
+mod block_scales;
 mod by_copy_engine;
 mod by_threads;
 mod exchange;

@@ -3,6 +3,7 @@
 use super::super::groups::Groups;
 use super::super::scales::{ScaleParameters, TileScales};
 use super::super::walk::{Tile, Walk};
+use super::block_scales::{BlockScales, ScaleReader};
 use super::exchange::{Exchange, ExchangeEnd, Part, part_of};
 use super::feed::Feed;
 use super::main_loop::MainLoop;
@@ -12,6 +13,7 @@ use crate::descriptor::WGMMA_M;
 use crate::dsl::{BarrierSlot, Consumer, Cta, Expr, Grid, I32, KernelBuilder, Slot, WarpgroupSums};
 use crate::geometry::{self, THREADS_OF_WARPGROUP, WARPS_OF_WARPGROUP};
 use crate::ir::RegisterBudget;
+use crate::scaling::Scaling;
 use crate::spec::{KernelSpec, Schedule};
 
 /// The named barrier at which the first of two warpgroups waits for its turn to multiply; the other's is the next.
@@ -86,6 +88,7 @@ pub(super) struct Roles<'s, L, W> {
     writes: W,
     exchange: Option<Exchange>,
     partial_sums: Option<PartialSums>,
+    scales: Option<BlockScales>,
     feed: Feed,
 }
 
@@ -105,6 +108,7 @@ impl<'s, L, W> Roles<'s, L, W> {
             loads: L::declare(k, spec, &pipeline),
             writes: W::declare(k, spec),
             exchange: Exchange::declare(k, spec),
+            scales: BlockScales::declare(k, spec),
             feed: Feed::declare(k, spec),
             pipeline,
         }
@@ -138,10 +142,12 @@ impl<'s, L, W> Roles<'s, L, W> {
         k.role(&format!("consumer {warpgroup}"), first..first + WARPS_OF_WARPGROUP, registers, |k| {
             let ring = self.pipeline.ring.consumer(k);
             let exchange = self.exchange.as_ref().map(|exchange| exchange.end(k, warpgroup));
+            let scales = self.scales.as_ref().map(|scales| scales.reader(k));
+            let reads = (&ring, scales.as_ref());
             match self.spec.schedule {
-                Schedule::Pingpong => self.in_turns(k, family, &ring, (warpgroup, exchange.as_ref())),
+                Schedule::Pingpong => self.in_turns(k, family, reads, (warpgroup, exchange.as_ref())),
                 Schedule::Cooperative | Schedule::Multistage => {
-                    self.together(k, family, &ring, (warpgroup, exchange.as_ref()));
+                    self.together(k, family, reads, (warpgroup, exchange.as_ref()));
                 }
             }
             self.writes.finish(k);
@@ -159,7 +165,7 @@ impl<'s, L, W> Roles<'s, L, W> {
         &self,
         k: &mut KernelBuilder<'k>,
         family: &F,
-        ring: &Consumer<'k>,
+        (ring, block_scales): (&Consumer<'k>, Option<&ScaleReader<'k>>),
         (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
     ) where
         F: Family<'k>,
@@ -168,8 +174,8 @@ impl<'s, L, W> Roles<'s, L, W> {
         let first = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
         self.feed.each(k, |k, tile| {
             let Part { length: reduction, .. } = part_of(k, self.spec, family, tile);
-            let scales = family.scales().map(|scales| scales.of(k, tile, reduction));
-            let of = (tile, reduction, scales.as_ref());
+            let scales = self.scales_of_rows(k, family, tile, reduction);
+            let of = (tile, reduction, block_scales);
             self.main_loop.begin(k);
             self.main_loop.run(k, self.spec, &self.pipeline, ring, of, |_| {});
             self.write_out(k, family, (tile, scales.as_ref()), (warpgroup, first), exchange);
@@ -181,7 +187,7 @@ impl<'s, L, W> Roles<'s, L, W> {
         &self,
         k: &mut KernelBuilder<'k>,
         family: &F,
-        ring: &Consumer<'k>,
+        (ring, block_scales): (&Consumer<'k>, Option<&ScaleReader<'k>>),
         (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
     ) where
         F: Family<'k>,
@@ -198,20 +204,36 @@ impl<'s, L, W> Roles<'s, L, W> {
             k.when_else(
                 next.get().equals(turn),
                 |k| {
-                    let scales = family.scales().map(|scales| scales.of(k, tile, reduction));
+                    let scales = self.scales_of_rows(k, family, tile, reduction);
                     self.main_loop.begin(k);
                     k.meet(TURN + turn, 2 * THREADS_OF_WARPGROUP);
-                    let of = (tile, reduction, scales.as_ref());
+                    let of = (tile, reduction, block_scales);
                     self.main_loop.run(k, self.spec, &self.pipeline, ring, of, |k| {
                         k.pass(TURN + 1 - turn, 2 * THREADS_OF_WARPGROUP);
                     });
                     self.write_out(k, family, (tile, scales.as_ref()), (warpgroup, 0), exchange);
                 },
-                |k| ring.skip(k, reduction.ceil_div(self.spec.tile.k)),
+                |k| {
+                    let blocks = reduction.ceil_div(self.spec.tile.k);
+                    ring.skip(k, blocks);
+                    block_scales.into_iter().for_each(|scales| scales.skip(k, blocks));
+                },
             );
             let other = k.int(1) - next.get();
             k.set(next, other);
         });
+    }
+
+    /// The scales with which a tile leaves.
+    fn scales_of_rows<'k>(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        family: &impl Family<'k>,
+        tile: &Tile<'k>,
+        reduction: Expr<'k, I32, Cta>,
+    ) -> Option<TileScales<'k>> {
+        let scales = family.scales().filter(|_| self.spec.scaling == Scaling::Row)?;
+        Some(scales.of(k, tile, reduction))
     }
 
     /// Writes out what a warpgroup has of a tile, where it is summed up.
@@ -234,7 +256,7 @@ impl<'s, L, W> Roles<'s, L, W> {
         }
     }
 
-    /// The warp that finds tiles, and those that load their operands.
+    /// The warp that finds tiles, and those that load their operands and scales.
     fn producers<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F)
     where
         F: Family<'k>,
@@ -249,6 +271,10 @@ impl<'s, L, W> Roles<'s, L, W> {
         };
         let load = |k: &mut KernelBuilder<'k>, registers: RegisterBudget| {
             k.role("loader", loader.clone(), registers, |k| self.loads.load(k, spec, family, &self.feed));
+            if let (Some(scales), Some(warp)) = (&self.scales, geometry::scale_warp(spec)) {
+                let copy = |k: &mut KernelBuilder<'k>| scales.copy(k, spec, family, &self.feed);
+                k.role("scales", warp..warp + 1, RegisterBudget::Launch, copy);
+            }
         };
         match geometry::register_budget(spec) {
             None => {

@@ -206,19 +206,51 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     Equivalent {
         of: ROWS_OF_BLOCKS,
         sites: &[
-            "scales: role consumer ? > loop > *load_scales col_scales",
-            "scales: role consumer ? > loop > *let b_scales_left",
+            "block_scales: role producers > role scales > loop > for batch > copy_scales b_scale_tiles",
+            "scales: role producers > role scales > loop > let b_scales_left",
         ],
-        kinds: &[ShiftBound, DropBound, AddSub],
-        changes: &["count: ", "value: (cols - tile_col) becomes"],
-        reason: "a tile of no more columns than a block has columns, and so the scale of its first",
+        kinds: &[ShiftBound, DropBound, AddSub, Division, Constant],
+        changes: &[
+            "count: all",
+            "count: (((b_scales_left + (tile_col % 128)) + 127) / 128) + 1",
+            "count: (((b_scales_left + (tile_col % 128)) + 127) / 128) becomes ceil_div",
+            "count: 128 becomes ",
+            "count: 127 becomes ",
+            "count: (tile_col % 128) becomes tile_col",
+            "value: (cols - tile_col) becomes",
+        ],
+        reason: "a tile of no more columns than a block has columns, and so the scale of its first: one exists",
     },
     Equivalent {
         of: ROWS_OF_BLOCKS,
-        sites: &["scales: role consumer ? > loop > *let first_of_b_scales"],
+        sites: &[
+            "scales: role producers > role scales > loop > let first_of_b_scales",
+            "block_scales: role consumer ? > loop > if > let cols_before",
+        ],
         kinds: &[Constant],
         changes: &["value: 128 becomes 127"],
         reason: "tiles begin at multiples of 64: only past 8,000 columns is one in another block of 127",
+    },
+    Equivalent {
+        of: |s| SPECIALIZED(s) && matches!(s.scaling, Scaling::Block),
+        sites: &["main_loop: role consumer ? > loop > if > for batch > for block > await_products"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "reading scales touches no sums",
+    },
+    Equivalent {
+        of: |s| PINGPONG(s) && matches!(s.scaling, Scaling::Block),
+        sites: &["block_scales: role consumer ? > loop > if > for batch > assign read_parity"],
+        kinds: &[AddSub],
+        changes: &["value: (1 - read_parity) becomes (1 + read_parity)"],
+        reason: "the next tile is the other warpgroup's, behind which the parity is a remainder by 2",
+    },
+    Equivalent {
+        of: |s| PINGPONG(s) && matches!(s.scaling, Scaling::Block),
+        sites: &["block_scales: role consumer 1 > let free_slot #2"],
+        kinds: &[Constant],
+        changes: &["value: 0 becomes"],
+        reason: "the first tile is the other warpgroup's, behind which the slot to be freed is the one to be read",
     },
     Equivalent {
         of: |s| SPECIALIZED(s) && matches!(s.scaling, Scaling::Row),
@@ -242,7 +274,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "the next tile is the other warpgroup's, behind which the parity is a remainder by 2",
     },
     Equivalent {
-        of: |s| REDUCTION(s) && !matches!(s.scaling, Scaling::Block),
+        of: REDUCTION,
         sites: &["feed: role consumer ? > loop > read_word group_start"],
         kinds: &[Slot],
         changes: &[

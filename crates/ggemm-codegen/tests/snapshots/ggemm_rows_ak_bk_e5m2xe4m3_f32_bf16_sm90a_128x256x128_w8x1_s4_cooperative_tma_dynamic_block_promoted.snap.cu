@@ -1,7 +1,7 @@
-// ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dynamic_block_promoted
+// ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dynamic_block_promoted
 //
 // d[rows of g] = a[rows of g] · b[g]ᵀ, with a [rows, k] and b[g] [n, k]
-// 384 threads a CTA, 229864 bytes of shared memory, rows aligned to 16 bytes.
+// 384 threads a CTA, 217640 bytes of shared memory, rows aligned to 16 bytes.
 // Written by ggemm 0.1.0. Needs no header; compile with nvcc or NVRTC, C++17.
 
 // ---- types: 16-bit floats are kept as bits, so that no header is needed ----
@@ -217,27 +217,37 @@ __device__ __forceinline__ void wgmma_release(float (&sums)[N][4]) {
     }
 }
 
-// ---- scales: read where they exist, and asked for where the text says, ahead of what hides their latency ----
-__device__ __forceinline__ float load_scale(const float* from, bool exists) {
-    float scale = 0.0f;
-    asm volatile("{\n"
-                 ".reg .pred exists;\n"
-                 "setp.ne.b32 exists, %2, 0;\n"
-                 "@exists ld.global.f32 %0, [%1];\n"
-                 "}"
-                 : "+f"(scale)
-                 : "l"(from), "r"(int(exists)));
+// ---- scales in shared memory: copied behind the threads' backs ----
+
+// Becomes 0 where it does not exist, and is not read.
+__device__ __forceinline__ void copy_scale(uint32 to, const float* from, bool exists) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(exists ? 4 : 0) : "memory");
+}
+
+// Those of four blocks that follow each other.
+__device__ __forceinline__ void copy_four_scales(uint32 to, const float* from, bool exist) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(exist ? 16 : 0) : "memory");
+}
+
+// Whether scales can be copied by four: so many blocks exist, follow each other and lie at multiples of 16 bytes.
+__device__ __forceinline__ bool are_fours(const float* from, int64 stride, int64 block_stride, int blocks) {
+    return blocks >= 4 && block_stride == 1 && stride % 4 == 0 && reinterpret_cast<uint64>(from) % 16 == 0;
+}
+
+// The thread arrives once all copies that it has asked for have landed.
+__device__ __forceinline__ void mbarrier_arrive_when_copied(uint32 barrier) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+
+__device__ __forceinline__ float read_scale(uint32 from) {
+    float scale;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(scale) : "r"(from) : "memory");
     return scale;
 }
 
-// Those of two neighbouring columns, which both exist.
-__device__ __forceinline__ void load_scale_pair(float (&to)[2], const float* from) {
-    asm volatile("ld.global.v2.f32 {%0, %1}, [%2];" : "=f"(to[0]), "=f"(to[1]) : "l"(from));
-}
-
-// Whether `wanted` scales can be read in pairs: all exist, and lie at a multiple of 8 bytes.
-__device__ __forceinline__ bool are_pairs(const float* from, int wanted, int left) {
-    return wanted <= left && reinterpret_cast<uint64>(from) % 8 == 0;
+// Those of two neighbouring columns.
+__device__ __forceinline__ void read_scale_pair(float (&to)[2], uint32 from) {
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(to[0]), "=f"(to[1]) : "r"(from) : "memory");
 }
 
 // ---- stmatrix: four 8x8 matrices of 2-byte elements to shared memory, one row address a lane ----
@@ -348,7 +358,7 @@ __device__ __forceinline__ int fetch_add_relaxed_gpu(int* word, int amount) {
 }
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dynamic_block_promoted(
+ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dynamic_block_promoted(
     const __grid_constant__ TensorMap a,
     const __grid_constant__ TensorMap b,
     const __grid_constant__ TensorMap d,
@@ -374,32 +384,44 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
     const int warpgroup = warp / 4;
 
     extern __shared__ __align__(1024) unsigned char shared_memory[];
-    const uint32 a_tiles = shared_address(shared_memory);  // 6 x 16384 bytes
-    const uint32 b_tiles = shared_address(shared_memory) + 98304;  // 6 x 16384 bytes
-    const uint32 d_panels = shared_address(shared_memory) + 196608;  // 4 x 8192 bytes
-    const uint32 tile_words = shared_address(shared_memory) + 229376;  // 20 x 16 bytes
-    const uint32 stage_full = shared_address(shared_memory) + 229696;  // 6 barriers of 1 arrivals
-    const uint32 stage_empty = shared_address(shared_memory) + 229744;  // 6 barriers of 8 arrivals
-    const uint32 tile_full = shared_address(shared_memory) + 229792;  // 4 barriers of 1 arrivals
-    const uint32 tile_empty = shared_address(shared_memory) + 229824;  // 4 barriers of 9 arrivals
-    const uint32 tile_wanted = shared_address(shared_memory) + 229856;  // 1 barriers of 1 arrivals
+    const uint32 a_tiles = shared_address(shared_memory);  // 4 x 16384 bytes
+    const uint32 b_tiles = shared_address(shared_memory) + 65536;  // 4 x 32768 bytes
+    const uint32 d_panels = shared_address(shared_memory) + 196608;  // 2 x 8192 bytes
+    const uint32 a_scale_tiles = shared_address(shared_memory) + 212992;  // 2 x 2048 bytes
+    const uint32 b_scale_tiles = shared_address(shared_memory) + 217088;  // 2 x 32 bytes
+    const uint32 tile_words = shared_address(shared_memory) + 217152;  // 20 x 16 bytes
+    const uint32 stage_full = shared_address(shared_memory) + 217472;  // 4 barriers of 1 arrivals
+    const uint32 stage_empty = shared_address(shared_memory) + 217504;  // 4 barriers of 8 arrivals
+    const uint32 scales_full = shared_address(shared_memory) + 217536;  // 2 barriers of 64 arrivals
+    const uint32 scales_empty = shared_address(shared_memory) + 217552;  // 2 barriers of 8 arrivals
+    const uint32 tile_full = shared_address(shared_memory) + 217568;  // 4 barriers of 1 arrivals
+    const uint32 tile_empty = shared_address(shared_memory) + 217600;  // 4 barriers of 10 arrivals
+    const uint32 tile_wanted = shared_address(shared_memory) + 217632;  // 1 barriers of 1 arrivals
 
-    float sums[1][16][4];
+    float sums[1][32][4];
     float block_sums[1][16][4];
     float row_scales[1][2];
     float col_scales[1][1];
 
-    const int col_tiles = ceil_div(cols, 128);
+    const int col_tiles = ceil_div(cols, 256);
     if (warp == 0) {
         __syncwarp();
         if (elect_one()) {
             #pragma unroll
-            for (int i = 0; i < 6; ++i) {
+            for (int i = 0; i < 4; ++i) {
                 mbarrier_init(stage_full + i * 8, 1);
             }
             #pragma unroll
-            for (int i = 0; i < 6; ++i) {
+            for (int i = 0; i < 4; ++i) {
                 mbarrier_init(stage_empty + i * 8, 8);
+            }
+            #pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                mbarrier_init(scales_full + i * 8, 64);
+            }
+            #pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                mbarrier_init(scales_empty + i * 8, 8);
             }
             #pragma unroll
             for (int i = 0; i < 4; ++i) {
@@ -407,7 +429,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
             }
             #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                mbarrier_init(tile_empty + i * 8, 9);
+                mbarrier_init(tile_empty + i * 8, 10);
             }
             mbarrier_init(tile_wanted, 1);
             mbarrier_init_fence();
@@ -427,11 +449,14 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
         int read_slot_2 = 0;
         int read_parity_2 = 0;
         int free_slot_2 = 0;
+        int read_slot_3 = 0;
+        int read_parity_3 = 0;
+        int free_slot_3 = 0;
         while (true) {
-            const int slot = read_slot_2;
-            mbarrier_wait(tile_full + slot * 8, read_parity_2);
-            read_parity_2 = read_slot_2 == 3 ? 1 - read_parity_2 : read_parity_2;
-            read_slot_2 = read_slot_2 == 3 ? 0 : read_slot_2 + 1;
+            const int slot = read_slot_3;
+            mbarrier_wait(tile_full + slot * 8, read_parity_3);
+            read_parity_3 = read_slot_3 == 3 ? 1 - read_parity_3 : read_parity_3;
+            read_slot_3 = read_slot_3 == 3 ? 0 : read_slot_3 + 1;
             const int group = read_word(tile_words + slot * 5 * 16);
             const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
             const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
@@ -439,84 +464,122 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
             const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
             __syncwarp();
             if (elect_one()) {
-                mbarrier_arrive(tile_empty + free_slot_2 * 8);
+                mbarrier_arrive(tile_empty + free_slot_3 * 8);
             }
             __syncwarp();
-            free_slot_2 = free_slot_2 == 3 ? 0 : free_slot_2 + 1;
+            free_slot_3 = free_slot_3 == 3 ? 0 : free_slot_3 + 1;
             if (group == -1) break;
             // The tail has no weight: its rows are sums of nothing.
             const int reduction_of_tile = group == group_count ? 0 : reduction;
-            const int64 first_of_a_scales = int64(group_start + tile_row) * a_scale_outer_stride;
-            const int a_scales_left = group_rows - tile_row;
-            const int64 first_of_b_scales = int64(tile_col / 128) * b_scale_outer_stride + int64(group) * b_scale_group_stride;
-            const int b_scales_left = cols - tile_col;
             #pragma unroll
             for (int i = 0; i < 1; ++i) {
                 #pragma unroll
-                for (int j = 0; j < 16; ++j) {
+                for (int j = 0; j < 32; ++j) {
                     sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
                 }
             }
             const int blocks = ceil_div(reduction_of_tile, 128);
             #pragma unroll 1
-            for (int block = 0; block < blocks; ++block) {
-                {
-                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
-                    const float* const from = a_scales + (first_of_a_scales + int64(block) * a_scale_reduction_stride);
+            for (int batch = 0; batch < ceil_div(blocks, 4); ++batch) {
+                const int slot_2 = read_slot_2;
+                mbarrier_wait(scales_full + slot_2 * 8, read_parity_2);
+                read_parity_2 = read_slot_2 == 1 ? 1 - read_parity_2 : read_parity_2;
+                read_slot_2 = read_slot_2 == 1 ? 0 : read_slot_2 + 1;
+                const int blocks_of_batch = min_of(blocks - batch * 4, 4);
+                #pragma unroll 1
+                for (int block = 0; block < blocks_of_batch; ++block) {
+                    const int slot_3 = read_slot;
+                    mbarrier_wait(stage_full + slot_3 * 8, read_parity);
+                    read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
+                    read_slot = read_slot == 3 ? 0 : read_slot + 1;
+                    wgmma_fence();
+                    #pragma unroll
+                    for (int step = 0; step < 4; ++step) {
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
+                        }
+                    }
+                    wgmma_commit();
+                    {
+                        const uint32 from = a_scale_tiles + slot_2 * 2048 + block * 4;
+                        const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                        #pragma unroll
+                        for (int i = 0; i < 1; ++i) {
+                            #pragma unroll
+                            for (int half = 0; half < 2; ++half) {
+                                row_scales[i][half] = read_scale(from + (row_of_warp + i * 64 + half * 8 + lane / 4) * 16);
+                            }
+                        }
+                    }
+                    {
+                        const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
+                        #pragma unroll
+                        for (int j = 0; j < 1; ++j) {
+                            col_scales[j][0] = read_scale(from + j * 16);
+                        }
+                    }
+                    wgmma_wait<0>();
+                    wgmma_release(block_sums[0]);
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const int row = row_of_warp + i * 64 + half * 8 + lane / 4;
-                            row_scales[i][half] = load_scale(from + row * a_scale_outer_stride, row < a_scales_left);
+                        for (int j = 0; j < 16; ++j) {
+                            sums[i][j][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j][0]);
+                            sums[i][j][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j][1]);
+                            sums[i][j][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j][2]);
+                            sums[i][j][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j][3]);
+                        }
+                    }
+                    wgmma_fence();
+                    #pragma unroll
+                    for (int step_2 = 0; step_2 < 4; ++step_2) {
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step_2 * 32 + 16384, 0x4000004000010000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step_2 * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step_2 != 0);
+                        }
+                    }
+                    wgmma_commit();
+                    {
+                        const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
+                        #pragma unroll
+                        for (int j = 0; j < 1; ++j) {
+                            col_scales[j][0] = read_scale(from + (1 + j) * 16);
+                        }
+                    }
+                    wgmma_wait<0>();
+                    wgmma_release(block_sums[0]);
+                    __syncwarp();
+                    if (elect_one()) {
+                        mbarrier_arrive(stage_empty + free_slot * 8);
+                    }
+                    __syncwarp();
+                    free_slot = free_slot == 3 ? 0 : free_slot + 1;
+                    #pragma unroll
+                    for (int i = 0; i < 1; ++i) {
+                        #pragma unroll
+                        for (int j = 0; j < 16; ++j) {
+                            sums[i][j + 16][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j + 16][0]);
+                            sums[i][j + 16][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j + 16][1]);
+                            sums[i][j + 16][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j + 16][2]);
+                            sums[i][j + 16][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j + 16][3]);
                         }
                     }
                 }
-                {
-                    const float* const from = b_scales + (first_of_b_scales + int64(block) * b_scale_reduction_stride);
-                    #pragma unroll
-                    for (int j = 0; j < 1; ++j) {
-                        col_scales[j][0] = load_scale(from + j * b_scale_outer_stride, j * 128 < b_scales_left);
-                    }
-                }
-                const int slot_2 = read_slot;
-                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
-                read_parity = read_slot == 5 ? 1 - read_parity : read_parity;
-                read_slot = read_slot == 5 ? 0 : read_slot + 1;
-                wgmma_fence();
-                #pragma unroll
-                for (int step = 0; step < 4; ++step) {
-                    {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                        wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
-                    }
-                }
-                wgmma_commit();
-                wgmma_wait<0>();
-                wgmma_release(block_sums[0]);
                 __syncwarp();
                 if (elect_one()) {
-                    mbarrier_arrive(stage_empty + free_slot * 8);
+                    mbarrier_arrive(scales_empty + free_slot_2 * 8);
                 }
                 __syncwarp();
-                free_slot = free_slot == 5 ? 0 : free_slot + 1;
-                #pragma unroll
-                for (int i = 0; i < 1; ++i) {
-                    #pragma unroll
-                    for (int j = 0; j < 16; ++j) {
-                        sums[i][j][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j][0]);
-                        sums[i][j][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j][1]);
-                        sums[i][j][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j][2]);
-                        sums[i][j][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j][3]);
-                    }
-                }
+                free_slot_2 = free_slot_2 == 1 ? 0 : free_slot_2 + 1;
             }
             // The buffer is free once its last store has read it.
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<1>();
+                    tma_wait_reads<0>();
                 }
                 __syncwarp();
             }
@@ -546,7 +609,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<1>();
+                    tma_wait_reads<0>();
                 }
                 __syncwarp();
             }
@@ -559,7 +622,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
                     const uint32 x1 = pack_bf16(sums[0][j * 2 + 8][2], sums[0][j * 2 + 8][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 9][0], sums[0][j * 2 + 9][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 9][2], sums[0][j * 2 + 9][3]);
-                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
@@ -567,7 +630,67 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels + 1 * 8192, d, tile_col + 64, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                    tma_store(d_panels, d, tile_col + 64, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                    tma_commit();
+                }
+                __syncwarp();
+            }
+            // The buffer is free once its last store has read it.
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_wait_reads<0>();
+                }
+                __syncwarp();
+            }
+            named_barrier_meet(1, 128);
+            {
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                #pragma unroll
+                for (int j = 0; j < 4; ++j) {
+                    const uint32 x0 = pack_bf16(sums[0][j * 2 + 16][0], sums[0][j * 2 + 16][1]);
+                    const uint32 x1 = pack_bf16(sums[0][j * 2 + 16][2], sums[0][j * 2 + 16][3]);
+                    const uint32 x2 = pack_bf16(sums[0][j * 2 + 17][0], sums[0][j * 2 + 17][1]);
+                    const uint32 x3 = pack_bf16(sums[0][j * 2 + 17][2], sums[0][j * 2 + 17][3]);
+                    stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                }
+            }
+            fence_proxy_async();
+            named_barrier_meet(1, 128);
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_store(d_panels, d, tile_col + 128, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                    tma_commit();
+                }
+                __syncwarp();
+            }
+            // The buffer is free once its last store has read it.
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_wait_reads<0>();
+                }
+                __syncwarp();
+            }
+            named_barrier_meet(1, 128);
+            {
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                #pragma unroll
+                for (int j = 0; j < 4; ++j) {
+                    const uint32 x0 = pack_bf16(sums[0][j * 2 + 24][0], sums[0][j * 2 + 24][1]);
+                    const uint32 x1 = pack_bf16(sums[0][j * 2 + 24][2], sums[0][j * 2 + 24][3]);
+                    const uint32 x2 = pack_bf16(sums[0][j * 2 + 25][0], sums[0][j * 2 + 25][1]);
+                    const uint32 x3 = pack_bf16(sums[0][j * 2 + 25][2], sums[0][j * 2 + 25][3]);
+                    stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                }
+            }
+            fence_proxy_async();
+            named_barrier_meet(1, 128);
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_store(d_panels, d, tile_col + 192, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();
@@ -590,11 +713,14 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
         int read_slot_2 = 0;
         int read_parity_2 = 0;
         int free_slot_2 = 0;
+        int read_slot_3 = 0;
+        int read_parity_3 = 0;
+        int free_slot_3 = 0;
         while (true) {
-            const int slot = read_slot_2;
-            mbarrier_wait(tile_full + slot * 8, read_parity_2);
-            read_parity_2 = read_slot_2 == 3 ? 1 - read_parity_2 : read_parity_2;
-            read_slot_2 = read_slot_2 == 3 ? 0 : read_slot_2 + 1;
+            const int slot = read_slot_3;
+            mbarrier_wait(tile_full + slot * 8, read_parity_3);
+            read_parity_3 = read_slot_3 == 3 ? 1 - read_parity_3 : read_parity_3;
+            read_slot_3 = read_slot_3 == 3 ? 0 : read_slot_3 + 1;
             const int group = read_word(tile_words + slot * 5 * 16);
             const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
             const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
@@ -602,84 +728,122 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
             const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
             __syncwarp();
             if (elect_one()) {
-                mbarrier_arrive(tile_empty + free_slot_2 * 8);
+                mbarrier_arrive(tile_empty + free_slot_3 * 8);
             }
             __syncwarp();
-            free_slot_2 = free_slot_2 == 3 ? 0 : free_slot_2 + 1;
+            free_slot_3 = free_slot_3 == 3 ? 0 : free_slot_3 + 1;
             if (group == -1) break;
             // The tail has no weight: its rows are sums of nothing.
             const int reduction_of_tile = group == group_count ? 0 : reduction;
-            const int64 first_of_a_scales = int64(group_start + tile_row) * a_scale_outer_stride;
-            const int a_scales_left = group_rows - tile_row;
-            const int64 first_of_b_scales = int64(tile_col / 128) * b_scale_outer_stride + int64(group) * b_scale_group_stride;
-            const int b_scales_left = cols - tile_col;
             #pragma unroll
             for (int i = 0; i < 1; ++i) {
                 #pragma unroll
-                for (int j = 0; j < 16; ++j) {
+                for (int j = 0; j < 32; ++j) {
                     sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
                 }
             }
             const int blocks = ceil_div(reduction_of_tile, 128);
             #pragma unroll 1
-            for (int block = 0; block < blocks; ++block) {
-                {
-                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
-                    const float* const from = a_scales + (first_of_a_scales + int64(block) * a_scale_reduction_stride);
+            for (int batch = 0; batch < ceil_div(blocks, 4); ++batch) {
+                const int slot_2 = read_slot_2;
+                mbarrier_wait(scales_full + slot_2 * 8, read_parity_2);
+                read_parity_2 = read_slot_2 == 1 ? 1 - read_parity_2 : read_parity_2;
+                read_slot_2 = read_slot_2 == 1 ? 0 : read_slot_2 + 1;
+                const int blocks_of_batch = min_of(blocks - batch * 4, 4);
+                #pragma unroll 1
+                for (int block = 0; block < blocks_of_batch; ++block) {
+                    const int slot_3 = read_slot;
+                    mbarrier_wait(stage_full + slot_3 * 8, read_parity);
+                    read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
+                    read_slot = read_slot == 3 ? 0 : read_slot + 1;
+                    wgmma_fence();
+                    #pragma unroll
+                    for (int step = 0; step < 4; ++step) {
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
+                        }
+                    }
+                    wgmma_commit();
+                    {
+                        const uint32 from = a_scale_tiles + slot_2 * 2048 + block * 4;
+                        const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                        #pragma unroll
+                        for (int i = 0; i < 1; ++i) {
+                            #pragma unroll
+                            for (int half = 0; half < 2; ++half) {
+                                row_scales[i][half] = read_scale(from + (row_of_warp + i * 64 + half * 8 + lane / 4) * 16);
+                            }
+                        }
+                    }
+                    {
+                        const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
+                        #pragma unroll
+                        for (int j = 0; j < 1; ++j) {
+                            col_scales[j][0] = read_scale(from + j * 16);
+                        }
+                    }
+                    wgmma_wait<0>();
+                    wgmma_release(block_sums[0]);
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const int row = row_of_warp + i * 64 + half * 8 + lane / 4;
-                            row_scales[i][half] = load_scale(from + row * a_scale_outer_stride, row < a_scales_left);
+                        for (int j = 0; j < 16; ++j) {
+                            sums[i][j][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j][0]);
+                            sums[i][j][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j][1]);
+                            sums[i][j][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j][2]);
+                            sums[i][j][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j][3]);
+                        }
+                    }
+                    wgmma_fence();
+                    #pragma unroll
+                    for (int step_2 = 0; step_2 < 4; ++step_2) {
+                        {
+                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step_2 * 32 + 16384, 0x4000004000010000);
+                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step_2 * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step_2 != 0);
+                        }
+                    }
+                    wgmma_commit();
+                    {
+                        const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
+                        #pragma unroll
+                        for (int j = 0; j < 1; ++j) {
+                            col_scales[j][0] = read_scale(from + (1 + j) * 16);
+                        }
+                    }
+                    wgmma_wait<0>();
+                    wgmma_release(block_sums[0]);
+                    __syncwarp();
+                    if (elect_one()) {
+                        mbarrier_arrive(stage_empty + free_slot * 8);
+                    }
+                    __syncwarp();
+                    free_slot = free_slot == 3 ? 0 : free_slot + 1;
+                    #pragma unroll
+                    for (int i = 0; i < 1; ++i) {
+                        #pragma unroll
+                        for (int j = 0; j < 16; ++j) {
+                            sums[i][j + 16][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j + 16][0]);
+                            sums[i][j + 16][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j + 16][1]);
+                            sums[i][j + 16][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j + 16][2]);
+                            sums[i][j + 16][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j + 16][3]);
                         }
                     }
                 }
-                {
-                    const float* const from = b_scales + (first_of_b_scales + int64(block) * b_scale_reduction_stride);
-                    #pragma unroll
-                    for (int j = 0; j < 1; ++j) {
-                        col_scales[j][0] = load_scale(from + j * b_scale_outer_stride, j * 128 < b_scales_left);
-                    }
-                }
-                const int slot_2 = read_slot;
-                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
-                read_parity = read_slot == 5 ? 1 - read_parity : read_parity;
-                read_slot = read_slot == 5 ? 0 : read_slot + 1;
-                wgmma_fence();
-                #pragma unroll
-                for (int step = 0; step < 4; ++step) {
-                    {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                        wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
-                    }
-                }
-                wgmma_commit();
-                wgmma_wait<0>();
-                wgmma_release(block_sums[0]);
                 __syncwarp();
                 if (elect_one()) {
-                    mbarrier_arrive(stage_empty + free_slot * 8);
+                    mbarrier_arrive(scales_empty + free_slot_2 * 8);
                 }
                 __syncwarp();
-                free_slot = free_slot == 5 ? 0 : free_slot + 1;
-                #pragma unroll
-                for (int i = 0; i < 1; ++i) {
-                    #pragma unroll
-                    for (int j = 0; j < 16; ++j) {
-                        sums[i][j][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j][0]);
-                        sums[i][j][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j][1]);
-                        sums[i][j][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j][2]);
-                        sums[i][j][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j][3]);
-                    }
-                }
+                free_slot_2 = free_slot_2 == 1 ? 0 : free_slot_2 + 1;
             }
             // The buffer is free once its last store has read it.
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<1>();
+                    tma_wait_reads<0>();
                 }
                 __syncwarp();
             }
@@ -692,7 +856,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
                     const uint32 x1 = pack_bf16(sums[0][j * 2][2], sums[0][j * 2][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 1][0], sums[0][j * 2 + 1][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 1][2], sums[0][j * 2 + 1][3]);
-                    stmatrix_x4(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
@@ -700,7 +864,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels + 2 * 8192, d, tile_col, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                    tma_store(d_panels + 1 * 8192, d, tile_col, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();
@@ -709,7 +873,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<1>();
+                    tma_wait_reads<0>();
                 }
                 __syncwarp();
             }
@@ -722,7 +886,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
                     const uint32 x1 = pack_bf16(sums[0][j * 2 + 8][2], sums[0][j * 2 + 8][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 9][0], sums[0][j * 2 + 9][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 9][2], sums[0][j * 2 + 9][3]);
-                    stmatrix_x4(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
@@ -730,7 +894,67 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels + 3 * 8192, d, tile_col + 64, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                    tma_store(d_panels + 1 * 8192, d, tile_col + 64, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                    tma_commit();
+                }
+                __syncwarp();
+            }
+            // The buffer is free once its last store has read it.
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_wait_reads<0>();
+                }
+                __syncwarp();
+            }
+            named_barrier_meet(2, 128);
+            {
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
+                #pragma unroll
+                for (int j = 0; j < 4; ++j) {
+                    const uint32 x0 = pack_bf16(sums[0][j * 2 + 16][0], sums[0][j * 2 + 16][1]);
+                    const uint32 x1 = pack_bf16(sums[0][j * 2 + 16][2], sums[0][j * 2 + 16][3]);
+                    const uint32 x2 = pack_bf16(sums[0][j * 2 + 17][0], sums[0][j * 2 + 17][1]);
+                    const uint32 x3 = pack_bf16(sums[0][j * 2 + 17][2], sums[0][j * 2 + 17][3]);
+                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                }
+            }
+            fence_proxy_async();
+            named_barrier_meet(2, 128);
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_store(d_panels + 1 * 8192, d, tile_col + 128, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                    tma_commit();
+                }
+                __syncwarp();
+            }
+            // The buffer is free once its last store has read it.
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_wait_reads<0>();
+                }
+                __syncwarp();
+            }
+            named_barrier_meet(2, 128);
+            {
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
+                #pragma unroll
+                for (int j = 0; j < 4; ++j) {
+                    const uint32 x0 = pack_bf16(sums[0][j * 2 + 24][0], sums[0][j * 2 + 24][1]);
+                    const uint32 x1 = pack_bf16(sums[0][j * 2 + 24][2], sums[0][j * 2 + 24][3]);
+                    const uint32 x2 = pack_bf16(sums[0][j * 2 + 25][0], sums[0][j * 2 + 25][1]);
+                    const uint32 x3 = pack_bf16(sums[0][j * 2 + 25][2], sums[0][j * 2 + 25][3]);
+                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                }
+            }
+            fence_proxy_async();
+            named_barrier_meet(2, 128);
+            if (warp % 4 == 0) {
+                __syncwarp();
+                if (elect_one()) {
+                    tma_store(d_panels + 1 * 8192, d, tile_col + 192, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();
@@ -815,11 +1039,11 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
                 const int row_tiles = ceil_div(group_rows, 128);
                 // Bands of row tiles, column by column: neighbours in time share operands in L2.
                 const int tile_in_group = tile - (tiles_end_of_group - row_tiles * col_tiles);
-                const int band = tile_in_group / (col_tiles * 16);
-                const int tile_in_band = tile_in_group - band * col_tiles * 16;
-                const int band_rows = min_of(row_tiles - band * 16, 16);
-                const int tile_row = (band * 16 + tile_in_band % band_rows) * 128;
-                const int tile_col = tile_in_band / band_rows * 128;
+                const int band = tile_in_group / (col_tiles * 32);
+                const int tile_in_band = tile_in_group - band * col_tiles * 32;
+                const int band_rows = min_of(row_tiles - band * 32, 32);
+                const int tile_row = (band * 32 + tile_in_band % band_rows) * 128;
+                const int tile_col = tile_in_band / band_rows * 256;
                 mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
                 __syncwarp();
                 if (elect_one()) {
@@ -893,7 +1117,7 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
                 // The tail has no weight: its rows are sums of nothing.
                 const int reduction_of_tile = group == group_count ? 0 : reduction;
                 const int blocks = ceil_div(reduction_of_tile, 128);
-                const int last_round = max_of(blocks - 6, 0);
+                const int last_round = max_of(blocks - 4, 0);
                 if (blocks == 0) {
                     __syncwarp();
                     if (elect_one()) {
@@ -913,13 +1137,91 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x128x128_w8x1_s6_cooperative_tma_dy
                     mbarrier_wait(stage_empty + fill_slot * 8, fill_parity);
                     __syncwarp();
                     if (elect_one()) {
-                        mbarrier_arrive_expect(stage_full + fill_slot * 8, 32768);
+                        mbarrier_arrive_expect(stage_full + fill_slot * 8, 49152);
                         tma_load(a_tiles + fill_slot * 16384, a, stage_full + fill_slot * 8, block * 128, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
-                        tma_load(b_tiles + fill_slot * 16384, b, stage_full + fill_slot * 8, block * 128, tile_col, group);
+                        tma_load(b_tiles + fill_slot * 32768, b, stage_full + fill_slot * 8, block * 128, tile_col, group);
                     }
                     __syncwarp();
-                    fill_parity = fill_slot == 5 ? 1 - fill_parity : fill_parity;
-                    fill_slot = fill_slot == 5 ? 0 : fill_slot + 1;
+                    fill_parity = fill_slot == 3 ? 1 - fill_parity : fill_parity;
+                    fill_slot = fill_slot == 3 ? 0 : fill_slot + 1;
+                }
+            }
+        }
+        // scales: warp 10
+        else if (warp == 10) {
+            int fill_slot = 0;
+            int fill_parity = 1;
+            int read_slot = 0;
+            int read_parity = 0;
+            int free_slot = 0;
+            while (true) {
+                const int slot = read_slot;
+                mbarrier_wait(tile_full + slot * 8, read_parity);
+                read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
+                read_slot = read_slot == 3 ? 0 : read_slot + 1;
+                const int group = read_word(tile_words + slot * 5 * 16);
+                const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
+                const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
+                const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
+                const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
+                __syncwarp();
+                if (elect_one()) {
+                    mbarrier_arrive(tile_empty + free_slot * 8);
+                }
+                __syncwarp();
+                free_slot = free_slot == 3 ? 0 : free_slot + 1;
+                if (group == -1) break;
+                // The tail has no weight: its rows are sums of nothing.
+                const int reduction_of_tile = group == group_count ? 0 : reduction;
+                const int64 first_of_a_scales = int64(group_start + tile_row) * a_scale_outer_stride;
+                const int a_scales_left = group_rows - tile_row;
+                const int64 first_of_b_scales = int64(tile_col / 128) * b_scale_outer_stride + int64(group) * b_scale_group_stride;
+                const int b_scales_left = cols - tile_col;
+                const int blocks = ceil_div(reduction_of_tile, 128);
+                #pragma unroll 1
+                for (int batch = 0; batch < ceil_div(blocks, 4); ++batch) {
+                    const int first = batch * 4;
+                    mbarrier_wait(scales_empty + fill_slot * 8, fill_parity);
+                    {
+                        const float* const from = a_scales + (first_of_a_scales + int64(first) * a_scale_reduction_stride);
+                        const uint32 to = a_scale_tiles + fill_slot * 2048;
+                        if (are_fours(from, a_scale_outer_stride, a_scale_reduction_stride, blocks - first)) {
+                            #pragma unroll
+                            for (int i = 0; i < 4; ++i) {
+                                const int place = i * 32 + lane;
+                                copy_four_scales(to + place * 16, from + place * a_scale_outer_stride, place < a_scales_left);
+                            }
+                        } else {
+                            #pragma unroll
+                            for (int i = 0; i < 4; ++i) {
+                                const int place = i * 32 + lane;
+                                #pragma unroll
+                                for (int j = 0; j < 4; ++j) {
+                                    copy_scale(to + place * 16 + j * 4, from + place * a_scale_outer_stride + j * a_scale_reduction_stride, place < a_scales_left && j < blocks - first);
+                                }
+                            }
+                        }
+                        mbarrier_arrive_when_copied(scales_full + fill_slot * 8);
+                    }
+                    {
+                        const float* const from = b_scales + (first_of_b_scales + int64(first) * b_scale_reduction_stride);
+                        const uint32 to = b_scale_tiles + fill_slot * 32;
+                        if (are_fours(from, b_scale_outer_stride, b_scale_reduction_stride, blocks - first)) {
+                            if (lane < 2) {
+                                copy_four_scales(to + lane * 16, from + lane * b_scale_outer_stride, lane < (b_scales_left + tile_col % 128 + 127) / 128);
+                            }
+                        } else {
+                            if (lane < 2) {
+                                #pragma unroll
+                                for (int j = 0; j < 4; ++j) {
+                                    copy_scale(to + lane * 16 + j * 4, from + lane * b_scale_outer_stride + j * b_scale_reduction_stride, lane < (b_scales_left + tile_col % 128 + 127) / 128 && j < blocks - first);
+                                }
+                            }
+                        }
+                        mbarrier_arrive_when_copied(scales_full + fill_slot * 8);
+                    }
+                    fill_parity = fill_slot == 1 ? 1 - fill_parity : fill_parity;
+                    fill_slot = fill_slot == 1 ? 0 : fill_slot + 1;
                 }
             }
         }
