@@ -196,6 +196,14 @@ __device__ __forceinline__ int read_word(uint32 from) {
     return value;
 }
 
+// ---- programmatic dependent launch ----
+
+// Waits until the grids that this one depends on have ended and what they wrote is visible.
+__device__ __forceinline__ void await_grid() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+
+// Lets the grids that depend on this one start.
+__device__ __forceinline__ void launch_dependents() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+
 // ---- rows of 32 f32, written to where they may start anywhere: one a lane ----
 struct RowParts {
     float* at;       // the lane's element in the next row
@@ -314,6 +322,9 @@ ggemm_reduction_am_bn_f16_f32_f32_sm90a_64x64x64_w4x1_s8_pingpong_tma_dthreads(
         __syncwarp();
     }
     __syncthreads();
+    // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
+    await_grid();
+    launch_dependents();
     // consumer 0: warps 0 to 3
     if (warp < 4) {
         grow_registers<232>();

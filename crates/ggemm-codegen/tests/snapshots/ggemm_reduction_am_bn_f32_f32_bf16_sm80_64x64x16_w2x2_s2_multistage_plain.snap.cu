@@ -1,7 +1,7 @@
 // ggemm_reduction_am_bn_f32_f32_bf16_sm80_64x64x16_w2x2_s2_multistage_plain
 //
 // d[g] = a[rows of g]ᵀ · b[rows of g], with a [rows, m] and b [rows, n]
-// 128 threads a CTA, 16384 bytes of shared memory, rows aligned to 2 bytes.
+// 128 threads a CTA, 16384 bytes of shared memory, rows aligned to 4 bytes.
 // Written by ggemm 0.1.0. Needs no header; compile with nvcc or NVRTC, C++17.
 
 // ---- types: 16-bit floats are kept as bits, so that no header is needed ----

@@ -218,6 +218,14 @@ __device__ __forceinline__ int read_word(uint32 from) {
     return value;
 }
 
+// ---- programmatic dependent launch ----
+
+// Waits until the grids that this one depends on have ended and what they wrote is visible.
+__device__ __forceinline__ void await_grid() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+
+// Lets the grids that depend on this one start.
+__device__ __forceinline__ void launch_dependents() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+
 // ---- rows of 64 elements of 2 bytes, written to where they may start anywhere: two elements a lane ----
 
 // What a lane writes of rows that start at one parity. Two elements are written together where their address is a multiple
@@ -393,6 +401,9 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s4_pingpong_tma_dynamic_dth
         __syncwarp();
     }
     __syncthreads();
+    // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
+    await_grid();
+    launch_dependents();
     // consumer 0: warps 0 to 3
     if (warp < 4) {
         grow_registers<240>();

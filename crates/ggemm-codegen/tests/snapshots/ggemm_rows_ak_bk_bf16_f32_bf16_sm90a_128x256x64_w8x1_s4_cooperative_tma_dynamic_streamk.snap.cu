@@ -286,6 +286,14 @@ __device__ __forceinline__ void await_word(const int* word, int value) {
     } while (seen != value);
 }
 
+// ---- programmatic dependent launch ----
+
+// Waits until the grids that this one depends on have ended and what they wrote is visible.
+__device__ __forceinline__ void await_grid() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+
+// Lets the grids that depend on this one start.
+__device__ __forceinline__ void launch_dependents() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+
 // Byte offset of a 16-byte piece in one of d_panels, each [64, 64]:
 // rows of 128 bytes, pieces swizzled by row.
 __device__ __forceinline__ uint32 d_panels_piece(uint32 row, uint32 piece) {
@@ -424,6 +432,9 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
         __syncwarp();
     }
     __syncthreads();
+    // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
+    await_grid();
+    launch_dependents();
     // consumer 0: warps 0 to 3
     if (warp < 4) {
         grow_registers<232>();

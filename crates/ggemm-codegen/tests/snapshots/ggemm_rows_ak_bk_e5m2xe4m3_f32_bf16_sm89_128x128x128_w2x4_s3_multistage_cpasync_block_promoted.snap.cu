@@ -388,7 +388,11 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm89_128x128x128_w2x4_s3_multistage_cpasync_
                     const float* const from = b_scales + (first_of_b_scales + int64(block) * b_scale_reduction_stride);
                     #pragma unroll
                     for (int j = 0; j < 1; ++j) {
-                        col_scales[j][0] = load_scale(from + j * b_scale_outer_stride, j * 128 < b_scales_left);
+                        #pragma unroll
+                        for (int half = 0; half < 1; ++half) {
+                            const int col = j * 128 + lane % 4 * 2 + half;
+                            col_scales[j][half] = load_scale(from + col * b_scale_outer_stride, col < b_scales_left);
+                        }
                     }
                 }
                 #pragma unroll
