@@ -21,7 +21,7 @@ pub use barriers::{BarrierSlot, Barriers, Consumer, Producer, Ring, RingSlot};
 pub use builder::KernelBuilder;
 pub use bulk::{Coordinate, Map};
 pub use products::{GlobalScales, ScaleFragment, SharedOperand, SumScales, WarpgroupSums};
-pub use quantize::{Patches, ScaleValues};
+pub use quantize::{PatchShape, Patches, ScaleValues};
 pub use scalar::{
     Bool, Cluster, Cta, Expr, Grid, I32, I64, Join, Lane, Number, Operand, Scalar, ScopeTag, U32, Var, Warp, Warpgroup,
     Within,

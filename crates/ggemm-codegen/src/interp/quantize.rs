@@ -1,5 +1,7 @@
 //! Quantization: patches and scales, each lane's own.
 
+use std::collections::BTreeMap;
+
 use super::evaluate::LANES;
 use super::machine::{Machine, Step};
 use super::memory::{decode, encode};
@@ -120,7 +122,7 @@ impl Machine<'_, '_> {
         for col in (0..cols).step_by(FLOATS) {
             let mut bytes = [0; PIECE as usize];
             for e in 0..FLOATS as u32 {
-                let holder = places.iter().position(|place| place.1 == col + e);
+                let holder = places.iter().position(|place| place.0 + place.1 == col + e);
                 let value = holder.map_or(0.0, |holder| values[holder]);
                 bytes[4 * e as usize..][..4].copy_from_slice(&value.to_le_bytes());
             }
@@ -142,7 +144,7 @@ impl Machine<'_, '_> {
             let c = &mut self.ctas[cta];
             let bytes = c.shared.read(tile.address(offset), warp, &c.warps[warp].known, tile.place(offset))?;
             for (place, value) in places.iter().zip(&mut values) {
-                if let Some(e) = place.1.checked_sub(col).filter(|e| (*e as usize) < FLOATS) {
+                if let Some(e) = (place.0 + place.1).checked_sub(col).filter(|e| (*e as usize) < FLOATS) {
                     let at = 4 * e as usize;
                     let other = f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
                     *value = value.max(other);
@@ -218,7 +220,7 @@ impl Machine<'_, '_> {
         Ok(())
     }
 
-    /// The two lanes that have a column's rows of a warp write one piece together.
+    /// Two lanes that have neighbouring rows of a column write one piece together.
     fn transpose_patch(
         &mut self,
         cta: usize,
@@ -230,12 +232,12 @@ impl Machine<'_, '_> {
         let tile = self.tile(cta, warp, to)?;
         let places = self.coordinates(warp, fragments.0);
         let values = self.scaled(cta, warp, fragments)?;
-        let first_row = warp as u32 * PIECE;
-        let mut pieces = vec![[0; PIECE as usize]; tile.tile.layout.shape().0 as usize];
+        let mut pieces = BTreeMap::new();
         for ((row, col), value) in places.into_iter().zip(values) {
-            pieces[col as usize][(row - first_row) as usize] = encode(tile.tile.dtype, value) as u8;
+            let bytes: &mut [u8; PIECE as usize] = pieces.entry((col, row / PIECE * PIECE)).or_default();
+            bytes[(row % PIECE) as usize] = encode(tile.tile.dtype, value) as u8;
         }
-        for (col, bytes) in (0..).zip(pieces) {
+        for ((col, first_row), bytes) in pieces {
             let offset = tile.tile.layout.offset(col, first_row);
             let c = &mut self.ctas[cta];
             c.shared.write(tile.address(offset), bytes, warp, &c.warps[warp].known, tile.place(offset))?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::arch::Arch;
+use crate::dsl::PatchShape;
 use crate::dtype::Dtype;
 use crate::ir::SharedBy;
 use crate::scaling::Scaling;
@@ -158,10 +159,25 @@ impl QuantizeSpec {
         of_256_threads * 256 / (32 * self.warps())
     }
 
-    /// Warps of a CTA: a block of 128 rows, but fewer where a CTA has whole rows, so that there are more of them.
+    /// How a CTA's block lies: 128 × 128 elements, but long where whole rows or columns share scales, so that there are many
+    /// CTAs, and what all of them are at still is in L2 when it is read again.
+    pub const fn shape(&self) -> PatchShape {
+        match (self.reads_twice(), self.form.copy.by, self.form.copy.transposed) {
+            (true, SharedBy::Row, false) => PatchShape::Wide,
+            (true, SharedBy::Column, _) => PatchShape::Tall,
+            _ => PatchShape::Square,
+        }
+    }
+
+    /// Warps of a CTA: a block of 128 rows; of a long one as much as registers have room for.
     pub const fn warps(&self) -> u32 {
-        let whole_rows = self.reads_twice() && matches!(self.form.copy.by, SharedBy::Row);
-        if whole_rows && !self.form.copy.transposed { 2 } else { 8 }
+        let is_wide = matches!(self.source, Dtype::F32);
+        if is_wide || matches!(self.shape(), PatchShape::Square) { 8 } else { 16 }
+    }
+
+    /// Rows and columns of the block that a CTA has in registers at a time.
+    pub const fn block(&self) -> (u32, u32) {
+        self.shape().block(self.warps())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::dtype::Dtype;
 use crate::ir::{ParamRole, QuantizeRole, SharedBy};
 use crate::launch::{Argument, Operand};
 use crate::problem::{GroupForm, IndexType, Operation, Problem, TensorShape, WeightLayout, WeightSharing};
-use crate::scaling::{SCALE_BLOCK, ScaleShape, Scaling};
+use crate::scaling::{ScaleShape, Scaling};
 use crate::spec::Ragged;
 
 /// The bytes that rows are aligned to for whole accesses.
@@ -160,7 +160,8 @@ impl Task {
     /// The largest number of jobs that any sizes could make.
     fn most_jobs(&self) -> usize {
         let Form { scaling, copy, .. } = self.spec.form();
-        let rows_of_block = 16 * self.spec.warps() as usize;
+        let (rows_of_block, cols_of_block) = self.spec.block();
+        let (rows_of_block, cols_of_block) = (rows_of_block as usize, cols_of_block as usize);
         let (along_rows, along_cols) = match scaling {
             Scaling::Row => (copy.by == SharedBy::Row, copy.by == SharedBy::Column),
             Scaling::None | Scaling::Block => (true, true),
@@ -171,7 +172,7 @@ impl Task {
             Some(groups) => self.rows.min(self.rows / rows_of_block + groups.count + 1),
             None => self.rows.div_ceil(rows_of_block),
         };
-        let col_tiles = if along_cols { self.cols.div_ceil(SCALE_BLOCK) } else { 1 };
+        let col_tiles = if along_cols { self.cols.div_ceil(cols_of_block) } else { 1 };
         let matrices = match self.groups {
             Some(groups) if !along_rows && groups.merged => groups.count.min(1),
             Some(groups) if !along_rows => groups.count,

@@ -6,8 +6,37 @@ __device__ __forceinline__ void transpose_patch(uint32 to, uint32 row_bytes, Pat
     keep_packed(patch);
     #pragma unroll
     for (int j = 0; j < 8; ++j) {
-        const uint32 low = quantize_four<F, 1, 0>(patch, inverses, 0, j);
-        const uint32 high = quantize_four<F, 1, 0>(patch, inverses, 4, j);
+        const uint32 low = quantize_four<F, true>(patch, inverses, 0, j);
+        const uint32 high = quantize_four<F, true>(patch, inverses, 4, j);
+        asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(to + j * row_bytes), "r"(low), "r"(high) : "memory");
+    }
+}
+
+// Four words of four bytes each become the words of the first, second, third and fourth bytes.
+__device__ __forceinline__ void transpose_bytes(uint32& a, uint32& b, uint32& c, uint32& d) {
+    const uint32 ab = __byte_perm(a, b, 0x5140), ab_high = __byte_perm(a, b, 0x7362);
+    const uint32 cd = __byte_perm(c, d, 0x5140), cd_high = __byte_perm(c, d, 0x7362);
+    a = __byte_perm(ab, cd, 0x5410);
+    b = __byte_perm(ab, cd, 0x7632);
+    c = __byte_perm(ab_high, cd_high, 0x5410);
+    d = __byte_perm(ab_high, cd_high, 0x7632);
+}
+
+// With one scale for all, what a copy as the block lies consists of is only put elsewhere.
+template <typename F, typename T>
+__device__ __forceinline__ void transpose_patch(uint32 to, uint32 row_bytes, Patch<T>& patch, const OfBlock& inverses) {
+    uint2 words[8];
+    #pragma unroll
+    for (int i = 0; i < 8; ++i) words[i] = quantize_row<F>(patch, inverses, i);
+    #pragma unroll
+    for (int i = 0; i < 8; i += 4) {
+        transpose_bytes(words[i].x, words[i + 1].x, words[i + 2].x, words[i + 3].x);
+        transpose_bytes(words[i].y, words[i + 1].y, words[i + 2].y, words[i + 3].y);
+    }
+    #pragma unroll
+    for (int j = 0; j < 8; ++j) {
+        const uint32 low = j < 4 ? words[j].x : words[j - 4].y;
+        const uint32 high = j < 4 ? words[j + 4].x : words[j].y;
         asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(to + j * row_bytes), "r"(low), "r"(high) : "memory");
     }
 }
