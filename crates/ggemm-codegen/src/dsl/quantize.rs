@@ -8,7 +8,7 @@ use super::scalar::{Bool, Expr, Grid};
 use super::tiles::{GlobalBlock, SharedTiles, Slot};
 use crate::dtype::Dtype;
 use crate::ir::{FragmentId, FragmentRole, Op, Quantize, SharedBy};
-use crate::layout::{Axis, Digit, Layout, Mode, Swizzle, ThreadValueMap};
+use crate::layout::{Axis, CHUNK_BYTES, Digit, Layout, Mode, Swizzle, ThreadValueMap};
 
 /// Rows and columns of a patch.
 const PATCH: u32 = 8;
@@ -99,6 +99,18 @@ fn maxima_tile(shape: PatchShape, by: SharedBy, warps: u32) -> Layout {
     }
 }
 
+/// A column of 16-byte pieces for each thread's patch.
+fn kept_tile(dtype: Dtype, threads: u32) -> Layout {
+    let bytes = dtype.size_bytes();
+    let (pieces, in_piece) = (PATCH * PATCH * bytes / CHUNK_BYTES, CHUNK_BYTES / bytes);
+    Layout {
+        rows: Axis(vec![Digit { extent: pieces, stride: threads * CHUNK_BYTES }]),
+        cols: Axis(vec![Digit { extent: threads * in_piece, stride: bytes }]),
+        swizzle: Swizzle { bits: 0, base: 4, shift: 3 },
+        element_bytes: bytes,
+    }
+}
+
 /// The block's columns as rows of as many bytes as it has rows. Threads that write together have columns that are 8 apart,
 /// which is therefore what decides the swizzle.
 fn transposed_tile(shape: PatchShape, warps: u32) -> Layout {
@@ -131,6 +143,18 @@ impl<'k> KernelBuilder<'k> {
         self.shared_tiles(name, Dtype::F32, &layout, 1)
     }
 
+    /// The same in the memory of a tile that is not in use from before the warps tell each other until after.
+    pub fn maxima_tile_in(&mut self, name: &str, values: ScaleValues, of: &SharedTiles) -> SharedTiles {
+        let layout = maxima_tile(values.shape, values.by, self.threads() / 32);
+        self.shared_tiles_in(name, Dtype::F32, &layout, of)
+    }
+
+    /// Declares a tile that holds the patches of all threads.
+    pub fn kept_tile(&mut self, name: &str, dtype: Dtype) -> SharedTiles {
+        let layout = kept_tile(dtype, self.threads());
+        self.shared_tiles(name, dtype, &layout, 1)
+    }
+
     /// Declares a tile for the transpose of the patches' block.
     pub fn transposed_tile(&mut self, name: &str, of: Patches, format: Dtype) -> SharedTiles {
         let layout = transposed_tile(of.shape, self.threads() / 32);
@@ -142,6 +166,18 @@ impl<'k> KernelBuilder<'k> {
     #[track_caller]
     pub fn load_patches(&mut self, to: Patches, from: &GlobalBlock<'k>, aligned: Expr<'k, Bool, Grid>) {
         self.push(Op::Quantize(Quantize::LoadPatch { to: to.id, from: from.lower(), aligned: aligned.id }));
+    }
+
+    /// Puts the patches aside.
+    #[track_caller]
+    pub fn keep_patches(&mut self, from: Patches, to: &Slot) {
+        self.push(Op::Quantize(Quantize::KeepPatch { from: from.id, to: to.tile() }));
+    }
+
+    /// Takes back what was put aside.
+    #[track_caller]
+    pub fn restore_patches(&mut self, to: Patches, from: &Slot) {
+        self.push(Op::Quantize(Quantize::RestorePatch { to: to.id, from: from.tile() }));
     }
 
     /// Sets the largest magnitudes to those of nothing.

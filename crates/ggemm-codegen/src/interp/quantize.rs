@@ -8,7 +8,7 @@ use super::memory::{decode, encode};
 use super::shared::PIECE;
 use crate::dtype::Dtype;
 use crate::fp8;
-use crate::ir::{FragmentId, FragmentRole, GlobalTile, Quantize, SharedBy, Stmt, TileRef};
+use crate::ir::{FragmentId, FragmentRole, GlobalTile, Quantize, SharedBy, SharedTile, Stmt, TileRef};
 
 /// Elements of a patch's row.
 const ROW: usize = 8;
@@ -22,6 +22,8 @@ impl Machine<'_, '_> {
                 let aligned = self.uniform(cta, warp, *aligned)? != 0;
                 self.load_patch(cta, warp, *to, from, aligned)
             }
+            Quantize::KeepPatch { from, to } => self.keep_patch(cta, warp, stmt, *from, to),
+            Quantize::RestorePatch { to, from } => self.restore_patch(cta, warp, stmt, *to, from),
             Quantize::FoldMaxima { into, from } => self.fold_maxima(cta, warp, *into, *from),
             Quantize::ReduceMaxima { fragment } => self.reduce_maxima(cta, warp, *fragment),
             Quantize::StoreMaxima { from, to } => self.store_maxima(cta, warp, stmt, *from, to),
@@ -84,6 +86,51 @@ impl Machine<'_, '_> {
             }
         }
         self.set(cta, warp, to, values);
+        Ok(())
+    }
+
+    /// Elements of a piece of shared memory, and where a lane's pieces lie: the tile's rows, in the lane's columns.
+    fn kept_pieces(tile: &SharedTile, warp: usize) -> (usize, impl Iterator<Item = (u32, u32)> + use<>) {
+        let in_piece = (PIECE / tile.dtype.size_bytes()) as usize;
+        let pieces = tile.layout.shape().0;
+        let lanes = (warp * LANES) as u32..((warp + 1) * LANES) as u32;
+        (in_piece, lanes.flat_map(move |thread| (0..pieces).map(move |row| (row, thread * in_piece as u32))))
+    }
+
+    fn keep_patch(&mut self, cta: usize, warp: usize, stmt: &Stmt, from: FragmentId, to: &TileRef) -> Step {
+        let tile = self.tile(cta, warp, to)?;
+        let values = self.filled(cta, warp, from)?.to_vec();
+        let (in_piece, places) = Self::kept_pieces(tile.tile, warp);
+        for ((row, col), values) in places.zip(values.chunks(in_piece)) {
+            let mut bytes = [0; PIECE as usize];
+            for (to, value) in bytes.chunks_mut(PIECE as usize / in_piece).zip(values) {
+                let bits = encode(tile.tile.dtype, *value).to_le_bytes();
+                to.copy_from_slice(&bits[..to.len()]);
+            }
+            let offset = tile.tile.layout.offset(row, col);
+            let c = &mut self.ctas[cta];
+            c.shared.write(tile.address(offset), bytes, warp, &c.warps[warp].known, tile.place(offset))?;
+        }
+        self.note(cta, warp, stmt, format!(" -> {}[{}]", tile.tile.name, tile.slot));
+        Ok(())
+    }
+
+    fn restore_patch(&mut self, cta: usize, warp: usize, stmt: &Stmt, to: FragmentId, from: &TileRef) -> Step {
+        let tile = self.tile(cta, warp, from)?;
+        let (in_piece, places) = Self::kept_pieces(tile.tile, warp);
+        let mut values = Vec::new();
+        for (row, col) in places {
+            let offset = tile.tile.layout.offset(row, col);
+            let c = &mut self.ctas[cta];
+            let bytes = c.shared.read(tile.address(offset), warp, &c.warps[warp].known, tile.place(offset))?;
+            values.extend(bytes.chunks(PIECE as usize / in_piece).map(|element| {
+                let mut bits = [0; 8];
+                bits[..element.len()].copy_from_slice(element);
+                decode(tile.tile.dtype, u64::from_le_bytes(bits))
+            }));
+        }
+        self.set(cta, warp, to, values);
+        self.note(cta, warp, stmt, format!(" <- {}[{}]", tile.tile.name, tile.slot));
         Ok(())
     }
 

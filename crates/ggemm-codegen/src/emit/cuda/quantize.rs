@@ -36,6 +36,14 @@ pub(super) fn write_step(w: &mut Writer<'_>, step: &Quantize) {
                 w.line(&format!("load_patch({name}, from, {stride}, {rows}, {cols}, {aligned});"));
             });
         }
+        Quantize::KeepPatch { from, to } => {
+            let (name, tile, threads) = (&fragment(w, *from).name, tile_address(w, to), w.kernel.contract.threads);
+            w.line(&format!("keep_patch<{threads}>({tile}, {name}, thread);"));
+        }
+        Quantize::RestorePatch { to, from } => {
+            let (name, tile, threads) = (&fragment(w, *to).name, tile_address(w, from), w.kernel.contract.threads);
+            w.line(&format!("restore_patch<{threads}>({name}, {tile}, thread);"));
+        }
         Quantize::FoldMaxima { into, from } => {
             w.line(&format!("fold_maxima({}, {});", fragment(w, *into).name, fragment(w, *from).name));
         }
@@ -53,14 +61,14 @@ pub(super) fn write_step(w: &mut Writer<'_>, step: &Quantize) {
             w.line(&format!("make_scales<{format}>({name}, {powers_of_two});"));
         }
         Quantize::StoreScales { from, to } => write_store_scales(w, fragment(w, *from), to),
-        Quantize::InvertScales { fragment: id } => w.line(&format!("invert_scales({}, thread);", fragment(w, *id).name)),
+        Quantize::InvertScales { fragment: id } => w.line(&format!("invert_scales({});", fragment(w, *id).name)),
         Quantize::StorePatch { from, by, to, aligned } => {
             let (patch, by) = (fragment(w, *from), &fragment(w, *by).name);
             let aligned = w.text(*aligned);
             w.block("", |w| {
                 let Patch { stride, rows, cols } = write_patch(w, patch, "to", to);
                 let patch = &patch.name;
-                w.line(&format!("store_patch(to, {stride}, {patch}, {by}, {rows}, {cols}, {aligned});"));
+                w.line(&format!("store_patch(to, {stride}, {patch}, {by}, thread, {rows}, {cols}, {aligned});"));
             });
         }
         Quantize::TransposePatch { from, by, to } => {
@@ -72,7 +80,7 @@ pub(super) fn write_step(w: &mut Writer<'_>, step: &Quantize) {
                 let (pair, half) = (2 * lanes, format!("thread / {lanes} % 2"));
                 w.line(&format!("const int col = thread % {lanes} * 8, piece = thread / {pair}, half = {half};"));
                 w.line(&format!("const uint32 to = {address} + {}_piece(col, piece) + half * 8;", tile.name));
-                w.line(&format!("transpose_patch<{}>(to, {row_bytes}, {patch}, {by});", tile.dtype));
+                w.line(&format!("transpose_patch<{}>(to, {row_bytes}, {patch}, {by}, thread);", tile.dtype));
             });
         }
         Quantize::StoreTransposed { from, to, aligned } => write_store_transposed(w, from, to, *aligned),

@@ -4,8 +4,8 @@
 //! in the thread, then by shuffles among the lanes that share it, then among warps through shared memory. Every copy is
 //! rounded from the same registers: as the block lies by stores of 8 bytes, transposed through shared memory by stores of
 //! 16. Where scales belong to whole rows or columns, a CTA goes over all of their blocks for the magnitudes, and back
-//! again to round: the last one is still in registers, and the others in L2, since blocks are long and few rows or columns
-//! wide ([`QuantizeSpec::shape`]).
+//! again to round. Blocks are long there, and few rows or columns wide ([`QuantizeSpec::shape`]): the last one is still in
+//! registers, the one before it in shared memory, and seldom are there more, which are read again.
 
 mod jobs;
 mod parameters;
@@ -80,12 +80,17 @@ struct Quantizer<'k, 's> {
     patches: Patches,
     scales: Vec<Scales>,
     transposed: Option<SharedTiles>,
+    /// Where a long block is kept until its turn to be rounded comes.
+    kept: Option<SharedTiles>,
 }
 
 fn write<'k>(k: &mut KernelBuilder<'k>, spec: &QuantizeSpec) {
     let p = Parameters::declare(k, spec);
     k.resident_ctas(spec.resident());
     let patches = k.patches("patch", spec.source(), spec.shape());
+    let kept = (spec.shape() != PatchShape::Square).then(|| k.kept_tile("kept", spec.source()));
+    let transposes = spec.copies().any(|copy| copy.transposed);
+    let transposed = transposes.then(|| k.transposed_tile("transposed", patches, spec.format()));
     let mut scales: Vec<Scales> = Vec::new();
     for (number, copy) in spec.copies().enumerate() {
         if let Some(known) = scales.iter_mut().find(|s| s.by == copy.by) {
@@ -95,12 +100,17 @@ fn write<'k>(k: &mut KernelBuilder<'k>, spec: &QuantizeSpec) {
         let name = if number == 0 { "scales_of_patch" } else { "second_scales_of_patch" };
         let values = k.scale_values(name, patches, copy.by);
         let is_shared_by_warps = copy.by != SharedBy::Row || spec.shape() == PatchShape::Wide;
-        let maxima = is_shared_by_warps.then(|| k.maxima_tile("maxima", values));
+        let maxima = is_shared_by_warps.then(|| match &transposed {
+            // Between whole columns' magnitudes and their transpose warps meet.
+            Some(transposed) if spec.reads_twice() => k.maxima_tile_in("maxima", values, transposed),
+            _ => k.maxima_tile("maxima", values),
+        });
         scales.push(Scales { values, by: copy.by, maxima, copies: vec![(number, copy)] });
     }
-    let transposes = spec.copies().any(|copy| copy.transposed);
-    let transposed = transposes.then(|| k.transposed_tile("transposed", patches, spec.format()));
-    let quantizer = Quantizer { spec, p, patches, scales, transposed };
+    k.comment("What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.");
+    k.await_grid();
+    k.launch_dependents();
+    let quantizer = Quantizer { spec, p, patches, scales, transposed, kept };
     jobs::each(k, spec, &quantizer.p, |k, job| match spec.reads_twice() {
         false => quantizer.of_one_block(k, &job),
         true => quantizer.of_many_blocks(k, job),
@@ -134,15 +144,22 @@ impl<'k> Quantizer<'k, '_> {
         }
     }
 
-    /// Whole rows or columns: all of their blocks for the scales, then all of them again, from the last to the first.
+    /// Whole rows or columns: all of their blocks for the scales, from the last to the first, then all of them again.
     fn of_many_blocks(&self, k: &mut KernelBuilder<'k>, job: Job<'k>) {
         for scales in &self.scales {
             let blocks = job.blocks(k, self.spec, &self.p, scales.by);
             k.zero_maxima(scales.values);
             k.for_("block_read", blocks, |k, number| {
+                let number = k.let_("block_at_hand", blocks - 1 - number);
                 let block = job.block(k, self.spec, scales.by, number);
                 k.load_patches(self.patches, &block.source(&self.p), self.p.aligned);
                 k.fold_maxima(scales.values, self.patches);
+                if let Some(kept) = &self.kept {
+                    k.when(number.equals(1), |k| {
+                        let kept = kept.only(k);
+                        k.keep_patches(self.patches, &kept);
+                    });
+                }
             });
             self.finish(k, scales, &job);
             if scales.maxima.is_some() {
@@ -150,11 +167,24 @@ impl<'k> Quantizer<'k, '_> {
                 k.barrier();
             }
             k.for_("block_rounded", blocks, |k, number| {
-                let block = job.block(k, self.spec, scales.by, blocks - 1 - number);
-                k.comment("The last block that was read still is in registers.");
-                k.when(!number.equals(0), |k| {
+                let block = job.block(k, self.spec, scales.by, number);
+                k.comment("The first block was read last, and still is in registers.");
+                let read = |k: &mut KernelBuilder<'k>| {
                     k.load_patches(self.patches, &block.source(&self.p), self.p.aligned);
-                });
+                };
+                match &self.kept {
+                    Some(kept) => k.when_else(
+                        number.lt(2),
+                        |k| {
+                            k.when(number.equals(1), |k| {
+                                let kept = kept.only(k);
+                                k.restore_patches(self.patches, &kept);
+                            });
+                        },
+                        read,
+                    ),
+                    None => k.when(!number.equals(0), read),
+                }
                 for (number, copy) in &scales.copies {
                     self.copy(k, scales, &block, *number, *copy);
                     if copy.transposed {

@@ -150,11 +150,11 @@ impl QuantizeSpec {
         let is_wide = matches!(self.source, Dtype::F32);
         let is_of_blocks = matches!(self.form.copy.by, SharedBy::Block);
         let makes_two = self.form.second.is_some();
-        let of_256_threads = match (is_wide, is_of_blocks, makes_two) {
-            (true, true, true) => 1,
-            (true, ..) | (_, _, true) => 2,
-            _ if is_of_blocks && self.form.copy.transposed => 2,
-            _ => 3,
+        let of_256_threads = match (is_wide, is_of_blocks && makes_two) {
+            (true, true) => 1,
+            (true, false) => 2,
+            (false, true) => 3,
+            (false, false) => 4,
         };
         of_256_threads * 256 / (32 * self.warps())
     }

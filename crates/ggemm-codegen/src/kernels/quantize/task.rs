@@ -11,6 +11,12 @@ use crate::spec::Ragged;
 /// The bytes that rows are aligned to for whole accesses.
 const ALIGNMENT: usize = 16;
 
+/// CTAs of the largest grid.
+const MOST_CTAS: u32 = i32::MAX as u32;
+
+/// Groups that a warp finds with a look or two.
+const FEW_GROUPS: usize = 64;
+
 /// Where a quantized copy and its scales lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyShape {
@@ -152,9 +158,13 @@ impl Task {
         whole(self.cols) && self.copies.iter().all(copy)
     }
 
-    /// CTAs to launch where `resident` of the kernel run at once; 0 where there is nothing to write.
+    /// CTAs to launch where `resident` of the kernel run at once; 0 where there is nothing to write. One for each job: those
+    /// that begin while others end keep memory busier than CTAs that take one job after another. But where there are many
+    /// groups, each CTA that looks for its own takes several jobs.
     pub fn grid(&self, resident: u32) -> u32 {
-        u32::try_from(self.most_jobs()).unwrap_or(u32::MAX).min(resident.max(1))
+        let jobs = u32::try_from(self.most_jobs()).unwrap_or(u32::MAX).min(MOST_CTAS);
+        let has_many_groups = self.groups.is_some_and(|groups| groups.count > FEW_GROUPS);
+        if has_many_groups { jobs.min(resident.max(1)) } else { jobs }
     }
 
     /// The largest number of jobs that any sizes could make.

@@ -1,7 +1,7 @@
 // ---- scales: a value for each row of a thread's patch, for each column, or for the whole block ----
 
-// `values` are those of a thread's patch: its own largest magnitudes until they are reduced, inverses once there are any.
-// In between the lanes that share values have dealt them out: each has those in `own`, so that no scale is made twice.
+// `values` are the largest magnitudes of a thread's patch, until they are reduced. From then on lanes that share values have
+// dealt them out: each has those in `own`, so that no scale is made twice, and none takes registers before it is used.
 // LANES of a warp lie along the columns, and the others along the rows.
 template <int LANES>
 struct OfRows {
@@ -156,26 +156,36 @@ __device__ __forceinline__ void make_scales(S& scales, bool powers_of_two) {
     for (int i = 0; i < S::OWN; ++i) scales.own[i] = scale_of<F>(scales.own[i], powers_of_two);
 }
 
-// The value of a thread's patch that a lane has made.
-template <int LANES>
-__device__ __forceinline__ float value_of(const OfRows<LANES>& scales, int i, int) {
-    return __shfl_sync(ALL_LANES, scales.own[0], i * (LANES / 8), LANES);
-}
-
-template <int LANES>
-__device__ __forceinline__ float value_of(const OfColumns<LANES>& scales, int i, int thread) {
-    constexpr int own = LANES / 4;
-    return __shfl_sync(ALL_LANES, scales.own[i % own], thread % LANES * (8 / own) + i / own);
-}
-
-__device__ __forceinline__ float value_of(const OfBlock& scales, int, int) { return scales.own[0]; }
-
 template <typename S>
-__device__ __forceinline__ void invert_scales(S& scales, int thread) {
+__device__ __forceinline__ void invert_scales(S& scales) {
     #pragma unroll
     for (int i = 0; i < S::OWN; ++i) scales.own[i] = __frcp_rn(scales.own[i]);
+}
+
+// The values of a thread's patch, from the lanes that have them.
+template <int LANES>
+__device__ __forceinline__ OfRows<LANES> gather(const OfRows<LANES>& scales, int) {
+    OfRows<LANES> gathered;
     #pragma unroll
-    for (int i = 0; i < S::COUNT; ++i) scales.values[i] = value_of(scales, i, thread);
+    for (int i = 0; i < 8; ++i) gathered.values[i] = __shfl_sync(ALL_LANES, scales.own[0], i * (LANES / 8), LANES);
+    return gathered;
+}
+
+template <int LANES>
+__device__ __forceinline__ OfColumns<LANES> gather(const OfColumns<LANES>& scales, int thread) {
+    constexpr int own = LANES / 4;
+    OfColumns<LANES> gathered;
+    #pragma unroll
+    for (int i = 0; i < 8; ++i) {
+        gathered.values[i] = __shfl_sync(ALL_LANES, scales.own[i % own], thread % LANES * (8 / own) + i / own);
+    }
+    return gathered;
+}
+
+__device__ __forceinline__ OfBlock gather(const OfBlock& scales, int) {
+    OfBlock gathered;
+    gathered.values[0] = scales.own[0];
+    return gathered;
 }
 
 // Of the lanes that have a row's scale the first writes it, of warps that all have them the first warp's; `rows` (any value)

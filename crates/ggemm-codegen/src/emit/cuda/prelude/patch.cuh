@@ -105,22 +105,30 @@ __device__ __forceinline__ void load_patch(Patch<T>& patch, const T* from, int64
         for (int i = 0; i < 8; ++i) {
             #pragma unroll
             for (int j = 0; j < 8; j += 16 / sizeof(T)) {
-                load_16_bytes(&patch.words[i][j * sizeof(T) / 4], from + i * row_stride + j, i < rows && cols > 0);
+                load_16_bytes(&patch.words[i][j * sizeof(T) / 4], from + j, i < rows && cols > 0);
             }
+            from += row_stride;
         }
     } else {
-        constexpr int in_word = 4 / sizeof(T);
-        #pragma unroll
+        // Each row is read into the last place, and moves up by one with each that follows: a loop that is not unrolled
+        // leaves registers to what is aligned.
+        constexpr int in_word = 4 / sizeof(T), words = 8 / in_word;
+        #pragma unroll 1
         for (int i = 0; i < 8; ++i) {
             #pragma unroll
-            for (int word = 0; word < 8 / in_word; ++word) {
+            for (int place = 0; place < 7; ++place) {
+                #pragma unroll
+                for (int word = 0; word < words; ++word) patch.words[place][word] = patch.words[place + 1][word];
+            }
+            #pragma unroll
+            for (int word = 0; word < words; ++word) {
                 uint32 bits = 0;
                 #pragma unroll
                 for (int j = 0; j < in_word; ++j) {
                     const int col = word * in_word + j;
                     if (i < rows && col < cols) bits |= bits_of(from[col]) << j * 16;
                 }
-                patch.words[i][word] = bits;
+                patch.words[7][word] = bits;
             }
             from += row_stride;
         }

@@ -23,25 +23,30 @@ __device__ __forceinline__ uint2 quantize_row(const Patch<T>& patch, const S& in
 // Writes the rounded patch to `to`, of which so many rows and columns (any values) exist. Aligned, rows start at multiples
 // of 16 bytes and columns exist 8 at a time.
 template <typename F, typename T, typename S>
-__device__ __forceinline__ void store_patch(F* to, int64 row_stride, Patch<T>& patch, const S& inverses, int rows, int cols,
-                                            bool aligned) {
+__device__ __forceinline__ void store_patch(F* to, int64 row_stride, Patch<T>& patch, const S& scales, int thread,
+                                            int rows, int cols, bool aligned) {
     keep_packed(patch);
+    const S inverses = gather(scales, thread);
     uint2 words[8];
     #pragma unroll
     for (int i = 0; i < 8; ++i) words[i] = quantize_row<F>(patch, inverses, i);
     if (aligned) {
         #pragma unroll
         for (int i = 0; i < 8; ++i) {
-            if (i < rows && cols > 0) *reinterpret_cast<uint2*>(to + i * row_stride) = words[i];
+            if (i < rows && cols > 0) *reinterpret_cast<uint2*>(to) = words[i];
+            to += row_stride;
         }
     } else {
-        #pragma unroll
+        // As they were read: the row in the first place is written, and the others move up.
+        #pragma unroll 1
         for (int i = 0; i < 8; ++i) {
             #pragma unroll
             for (int j = 0; j < 8; ++j) {
-                const uint32 word = j < 4 ? words[i].x : words[i].y;
+                const uint32 word = j < 4 ? words[0].x : words[0].y;
                 if (i < rows && j < cols) to[j].bits = static_cast<unsigned char>(word >> j % 4 * 8);
             }
+            #pragma unroll
+            for (int place = 0; place < 7; ++place) words[place] = words[place + 1];
             to += row_stride;
         }
     }

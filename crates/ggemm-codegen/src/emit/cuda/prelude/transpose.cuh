@@ -2,8 +2,9 @@
 
 // A column of the patch is half a piece of a row; `to` is the first column's, the others' are `row_bytes` apart.
 template <typename F, typename T, typename S>
-__device__ __forceinline__ void transpose_patch(uint32 to, uint32 row_bytes, Patch<T>& patch, const S& inverses) {
+__device__ __forceinline__ void transpose_patch(uint32 to, uint32 row_bytes, Patch<T>& patch, const S& scales, int thread) {
     keep_packed(patch);
+    const S inverses = gather(scales, thread);
     #pragma unroll
     for (int j = 0; j < 8; ++j) {
         const uint32 low = quantize_four<F, true>(patch, inverses, 0, j);
@@ -24,7 +25,8 @@ __device__ __forceinline__ void transpose_bytes(uint32& a, uint32& b, uint32& c,
 
 // With one scale for all, what a copy as the block lies consists of is only put elsewhere.
 template <typename F, typename T>
-__device__ __forceinline__ void transpose_patch(uint32 to, uint32 row_bytes, Patch<T>& patch, const OfBlock& inverses) {
+__device__ __forceinline__ void transpose_patch(uint32 to, uint32 row_bytes, Patch<T>& patch, const OfBlock& scales, int thread) {
+    const OfBlock inverses = gather(scales, thread);
     uint2 words[8];
     #pragma unroll
     for (int i = 0; i < 8; ++i) words[i] = quantize_row<F>(patch, inverses, i);
