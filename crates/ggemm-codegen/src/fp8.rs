@@ -116,7 +116,9 @@ mod tests {
         let fractions = (0..1 << 23).step_by(if cfg!(debug_assertions) { 61 } else { 1 });
         for largest in [E4M3_MAX, E5M2_MAX] {
             let inverse = 1.0 / largest;
-            for (exponent, fraction) in [1, 9, 127, 254].into_iter().flat_map(|e| fractions.clone().map(move |f| (e, f))) {
+            for (exponent, fraction) in
+                [1, 9, 127, 254].into_iter().flat_map(|e| fractions.clone().map(move |f| (e, f)))
+            {
                 let most = f32::from_bits(exponent << 23 | fraction);
                 let about = most * inverse;
                 let quotient = (-about).mul_add(largest, most).mul_add(inverse, about);

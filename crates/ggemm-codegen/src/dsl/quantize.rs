@@ -261,7 +261,8 @@ mod tests {
     /// Threads of a half warp write 8 bytes each of a column of their own: at most two of them meet in a bank.
     #[test]
     fn the_transpose_is_nearly_free_of_conflicts() {
-        for (shape, warps, at_most) in [(PatchShape::Square, 8, 2), (PatchShape::Tall, 8, 1), (PatchShape::Tall, 16, 1)] {
+        for (shape, warps, at_most) in [(PatchShape::Square, 8, 2), (PatchShape::Tall, 8, 1), (PatchShape::Tall, 16, 1)]
+        {
             let (tile, lanes) = (transposed_tile(shape, warps), shape.lanes());
             let (bytes, cols) = shape.block(warps);
             for (col, first) in (0..PATCH).flat_map(|c| (0..2).map(move |first| (c, first * 16))) {

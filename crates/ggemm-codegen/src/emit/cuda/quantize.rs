@@ -47,7 +47,9 @@ pub(super) fn write_step(w: &mut Writer<'_>, step: &Quantize) {
         Quantize::FoldMaxima { into, from } => {
             w.line(&format!("fold_maxima({}, {});", fragment(w, *into).name, fragment(w, *from).name));
         }
-        Quantize::ReduceMaxima { fragment: id } => w.line(&format!("reduce_maxima({}, thread);", fragment(w, *id).name)),
+        Quantize::ReduceMaxima { fragment: id } => {
+            w.line(&format!("reduce_maxima({}, thread);", fragment(w, *id).name))
+        }
         Quantize::StoreMaxima { from, to } => {
             let (name, tile) = (&fragment(w, *from).name, tile_address(w, to));
             w.line(&format!("store_maxima({tile}, {name}, thread);"));

@@ -107,7 +107,9 @@ fn write<'k>(k: &mut KernelBuilder<'k>, spec: &QuantizeSpec) {
         });
         scales.push(Scales { values, by: copy.by, maxima, copies: vec![(number, copy)] });
     }
-    k.comment("What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.");
+    k.comment(
+        "What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.",
+    );
     k.await_grid();
     k.launch_dependents();
     let quantizer = Quantizer { spec, p, patches, scales, transposed, kept };
@@ -125,6 +127,7 @@ impl<'k> Quantizer<'k, '_> {
             let make = |k: &mut KernelBuilder<'k>| {
                 k.zero_maxima(scales.values);
                 k.fold_maxima(scales.values, self.patches);
+                k.reduce_maxima(scales.values);
                 self.finish(k, scales, job);
                 for (number, copy) in &scales.copies {
                     self.copy(k, scales, job, *number, *copy);
@@ -154,6 +157,8 @@ impl<'k> Quantizer<'k, '_> {
                 let block = job.block(k, self.spec, scales.by, number);
                 k.load_patches(self.patches, &block.source(&self.p), self.p.aligned);
                 k.fold_maxima(scales.values, self.patches);
+                k.comment("One value a lane takes fewer registers through the loop than one for each row or column.");
+                k.reduce_maxima(scales.values);
                 if let Some(kept) = &self.kept {
                     k.when(number.equals(1), |k| {
                         let kept = kept.only(k);
@@ -196,9 +201,8 @@ impl<'k> Quantizer<'k, '_> {
         }
     }
 
-    /// Threads' largest magnitudes become scales, which are written, and then the scales' inverses.
+    /// Warps' largest magnitudes become scales, which are written, and then the scales' inverses.
     fn finish(&self, k: &mut KernelBuilder<'k>, scales: &Scales, job: &Job<'k>) {
-        k.reduce_maxima(scales.values);
         if let Some(maxima) = &scales.maxima {
             let maxima = maxima.only(k);
             k.share_maxima(scales.values, &maxima);

@@ -145,16 +145,19 @@ impl QuantizeSpec {
         matches!(self.form.scaling, Scaling::Row)
     }
 
-    /// CTAs of a multiprocessor: as many as have registers without spilling any, so that some load while others round.
+    /// CTAs of a multiprocessor: as many as have registers without spilling any, whatever the target, so that some load while
+    /// others round.
     pub const fn resident(&self) -> u32 {
         let is_wide = matches!(self.source, Dtype::F32);
         let is_of_blocks = matches!(self.form.copy.by, SharedBy::Block);
         let makes_two = self.form.second.is_some();
+        let walks_for_columns = self.form.ragged && !makes_two && !self.reads_twice();
         let of_256_threads = match (is_wide, is_of_blocks && makes_two) {
             (true, true) => 1,
             (true, false) => 2,
-            (false, true) => 3,
-            (false, false) => 4,
+            (false, false) if walks_for_columns => 2,
+            (false, false) if self.warps() == 16 => 4,
+            (false, _) => 3,
         };
         of_256_threads * 256 / (32 * self.warps())
     }
@@ -171,8 +174,17 @@ impl QuantizeSpec {
 
     /// Warps of a CTA: a block of 128 rows; of a long one as much as registers have room for.
     pub const fn warps(&self) -> u32 {
-        let is_wide = matches!(self.source, Dtype::F32);
-        if is_wide || matches!(self.shape(), PatchShape::Square) { 8 } else { 16 }
+        match (self.source, self.shape()) {
+            (Dtype::F32, _) | (_, PatchShape::Square) => 8,
+            (_, PatchShape::Wide) => 12,
+            (_, PatchShape::Tall) => {
+                if self.form.copy.transposed {
+                    16
+                } else {
+                    8
+                }
+            }
+        }
     }
 
     /// Rows and columns of the block that a CTA has in registers at a time.

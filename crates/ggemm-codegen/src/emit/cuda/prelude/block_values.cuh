@@ -1,7 +1,8 @@
 // ---- scales: a value for each row of a thread's patch, for each column, or for the whole block ----
 
-// `values` are the largest magnitudes of a thread's patch, until they are reduced. From then on lanes that share values have
-// dealt them out: each has those in `own`, so that no scale is made twice, and none takes registers before it is used.
+// `values` are the largest magnitudes of a thread's patch, until they are reduced: then lanes that share values have dealt
+// them out. Each has the largest so far in `own`, and makes a scale of it: none is made twice, or takes registers before it
+// is used.
 // LANES of a warp lie along the columns, and the others along the rows.
 template <int LANES>
 struct OfRows {
@@ -116,11 +117,14 @@ __device__ __forceinline__ void reduce_maxima(OfRows<LANES>& most, int thread) {
     share_out<8, LANES / 2>(most.values, thread);
     share_out<4, LANES / 4>(most.values, thread);
     share_out<2, LANES / 8>(most.values, thread);
-    most.own[0] = most.values[0];
+    float largest = most.values[0];
     #pragma unroll
     for (int distance = LANES / 16; distance > 0; distance /= 2) {
-        most.own[0] = fmaxf(most.own[0], __shfl_xor_sync(ALL_LANES, most.own[0], distance));
+        largest = fmaxf(largest, __shfl_xor_sync(ALL_LANES, largest, distance));
     }
+    most.own[0] = fmaxf(most.own[0], largest);
+    #pragma unroll
+    for (int i = 0; i < 8; ++i) most.values[i] = 0.0f;
 }
 
 // Of those that have eight columns in common each gets as many as there are for it.
@@ -129,12 +133,15 @@ __device__ __forceinline__ void reduce_maxima(OfColumns<LANES>& most, int thread
     share_out<8, 16>(most.values, thread);
     if constexpr (LANES == 8) share_out<4, 8>(most.values, thread);
     #pragma unroll
-    for (int i = 0; i < LANES / 4; ++i) most.own[i] = most.values[i];
+    for (int i = 0; i < LANES / 4; ++i) most.own[i] = fmaxf(most.own[i], most.values[i]);
+    #pragma unroll
+    for (int i = 0; i < 8; ++i) most.values[i] = 0.0f;
 }
 
 // Magnitudes are in the order of their bits.
 __device__ __forceinline__ void reduce_maxima(OfBlock& most, int) {
-    most.own[0] = __uint_as_float(__reduce_max_sync(ALL_LANES, __float_as_uint(most.values[0])));
+    most.own[0] = fmaxf(most.own[0], __uint_as_float(__reduce_max_sync(ALL_LANES, __float_as_uint(most.values[0]))));
+    most.values[0] = 0.0f;
 }
 
 // A block's largest magnitude over the format's, at least the smallest normal number, so that its inverse is finite; or

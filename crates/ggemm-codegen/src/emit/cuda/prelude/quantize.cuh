@@ -21,19 +21,25 @@ __device__ __forceinline__ uint2 quantize_row(const Patch<T>& patch, const S& in
 }
 
 // Writes the rounded patch to `to`, of which so many rows and columns (any values) exist. Aligned, rows start at multiples
-// of 16 bytes and columns exist 8 at a time.
+// of 16 bytes and columns exist 8 at a time. Stores let go of L2 first: it is scales, a few bytes of a sector at a time, that
+// are to stay there until neighbours have written the rest.
 template <typename F, typename T, typename S>
 __device__ __forceinline__ void store_patch(F* to, int64 row_stride, Patch<T>& patch, const S& scales, int thread,
                                             int rows, int cols, bool aligned) {
     keep_packed(patch);
     const S inverses = gather(scales, thread);
+    // With one scale for all, a transposed copy may consist of the same words, which then are made once.
+    constexpr bool at_once = S::COUNT == 1;
     uint2 words[8];
-    #pragma unroll
-    for (int i = 0; i < 8; ++i) words[i] = quantize_row<F>(patch, inverses, i);
+    if (at_once || !aligned) {
+        #pragma unroll
+        for (int i = 0; i < 8; ++i) words[i] = quantize_row<F>(patch, inverses, i);
+    }
     if (aligned) {
         #pragma unroll
         for (int i = 0; i < 8; ++i) {
-            if (i < rows && cols > 0) *reinterpret_cast<uint2*>(to) = words[i];
+            if (!at_once) words[i] = quantize_row<F>(patch, inverses, i);
+            if (i < rows && cols > 0) __stcs(reinterpret_cast<uint2*>(to), words[i]);
             to += row_stride;
         }
     } else {

@@ -53,7 +53,7 @@ __device__ __forceinline__ void store_piece(F* to, uint32 from, int left, bool a
                  : "r"(from)
                  : "memory");
     if (aligned) {
-        if (left > 0) *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+        if (left > 0) __stcs(reinterpret_cast<uint4*>(to), make_uint4(words[0], words[1], words[2], words[3]));
     } else {
         #pragma unroll
         for (int i = 0; i < 16; ++i) {
