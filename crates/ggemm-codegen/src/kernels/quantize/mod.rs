@@ -168,12 +168,18 @@ impl<'k> Quantizer<'k, '_> {
             });
             self.finish(k, scales, &job);
             if scales.maxima.is_some() {
-                k.comment("No warp may still read the maxima when the next job's are written.");
+                k.comment(match self.transposed {
+                    Some(_) => "No warp may still read the maxima when the transpose is written over them.",
+                    None => "No warp may still read the maxima when the next job's are written.",
+                });
                 k.barrier();
             }
             k.for_("block_rounded", blocks, |k, number| {
                 let block = job.block(k, self.spec, scales.by, number);
-                k.comment("The first block was read last, and still is in registers.");
+                k.comment(match self.kept {
+                    Some(_) => "The first block was read last, and still is in registers; the second was kept.",
+                    None => "The first block was read last, and still is in registers.",
+                });
                 let read = |k: &mut KernelBuilder<'k>| {
                     k.load_patches(self.patches, &block.source(&self.p), self.p.aligned);
                 };

@@ -53,13 +53,13 @@ __device__ __forceinline__ void launch_dependents() {
 #endif
 }
 
-// ---- patches: of a block of 128 columns each thread has 8 x 8 elements, as they lie in memory ----
+// ---- patches: of a block each thread has 8 x 8 elements, as they lie in memory ----
 template <typename T>
 struct Patch {
     uint32 words[8][2 * sizeof(T)];
 };
 
-// One of the two elements of a word, and the larger of both, each for itself, of pairs without signs.
+// The first or the second of the two 16-bit elements of a word.
 template <typename T>
 __device__ __forceinline__ float unpack(uint32 word, int number);
 
@@ -75,6 +75,7 @@ __device__ __forceinline__ float unpack<f16>(uint32 word, int number) {
     return x;
 }
 
+// The larger of the first two and the larger of the second two elements, which have no signs; NaN is less than any.
 __device__ __forceinline__ uint32 larger_pair(bf16*, uint32 a, uint32 b) {
     asm("max.bf16x2 %0, %0, %1;" : "+r"(a) : "r"(b));
     return a;
@@ -121,7 +122,8 @@ __device__ __forceinline__ uint32 high_bytes_of_column(const Patch<f32>& patch, 
     return __byte_perm(first, second, 0x5410);
 }
 
-// Elements are unpacked anew for each use from here on: left alone, compilers keep all 64 in registers from one to the next.
+// Elements are unpacked anew for each use from here on. Left alone, compilers keep all 64, unpacked, from one use to the
+// next: twice the registers.
 template <typename T>
 __device__ __forceinline__ void keep_packed(Patch<T>& patch) {
     #pragma unroll
@@ -213,10 +215,9 @@ __device__ __forceinline__ uint32 round_four(e4m3*, const float (&x)[4]) {
 
 // ---- scales: a value for each row of a thread's patch, for each column, or for the whole block ----
 
-// `values` are the largest magnitudes of a thread's patch, until they are reduced: then lanes that share values have dealt
-// them out. Each has the largest so far in `own`, and makes a scale of it: none is made twice, or takes registers before it
-// is used.
-// LANES of a warp lie along the columns, and the others along the rows.
+// `values` are the largest magnitudes of a thread's patch, until they are reduced: then the lanes that share them have
+// dealt them out, and each has the largest so far of its part in `own`, and makes scales of those. No scale is made twice,
+// or takes registers before it is used. LANES of a warp lie along the columns, and the others along the rows.
 template <int LANES>
 struct OfRows {
     static constexpr int COUNT = 8, OWN = 1;
@@ -242,7 +243,8 @@ struct OfBlock {
 constexpr uint32 ONE_MORE = 0x00010001u;
 __device__ __forceinline__ uint32 magnitudes_and_one(uint32 pair) { return (pair & 0x7fff7fffu) + ONE_MORE; }
 
-// Which words of a patch and which halves have a value in common: its magnitudes of pairs lead to its values.
+// Folds the magnitudes of 16-bit elements into a patch's values, two at a time. Which words share a value, and whether both
+// of a word's elements do, differs.
 template <int LANES, typename T>
 __device__ __forceinline__ void fold_pairs(OfRows<LANES>& most, const Patch<T>& patch) {
     #pragma unroll
@@ -288,15 +290,15 @@ __device__ __forceinline__ void fold_pairs(OfBlock& most, const Patch<T>& patch)
     most.values[0] = fmaxf(most.values[0], fmaxf(unpack<T>(folded, 0), unpack<T>(folded, 1)));
 }
 
-// The largest magnitudes, with those of the patch: of 16-bit elements two at a time.
+// Takes the patch into the largest magnitudes.
 template <typename S, typename T>
 __device__ __forceinline__ void fold_maxima(S& most, Patch<T>& patch) {
     keep_packed(patch);
     fold_pairs(most, patch);
 }
 
-// Twice a float's bits, without their sign, are in the order of magnitudes. By 2^24 more, finite ones are at least 2^24;
-// infinity is 2^32, so that it and NaN, which do not count, wrap and are less.
+// Twice a float's bits, which leaves out the sign, are in the order of magnitudes. With 2^24 added, finite ones are at least
+// 2^24; infinity would be 2^32, so that it and NaN, which do not count, wrap and are less.
 template <typename S>
 __device__ __forceinline__ void fold_maxima(S& most, Patch<f32>& patch) {
     constexpr uint32 one = 1u << 24;
@@ -324,7 +326,7 @@ __device__ __forceinline__ void share_out(float (&values)[8], int thread) {
     }
 }
 
-// Among the lanes of a warp: of those that have eight rows in common each gets one, which neighbours have as well.
+// Among the lanes of a warp: those that have eight rows in common deal them out, a row to each two or four neighbours.
 template <int LANES>
 __device__ __forceinline__ void reduce_maxima(OfRows<LANES>& most, int thread) {
     share_out<8, LANES / 2>(most.values, thread);
@@ -340,7 +342,7 @@ __device__ __forceinline__ void reduce_maxima(OfRows<LANES>& most, int thread) {
     for (int i = 0; i < 8; ++i) most.values[i] = 0.0f;
 }
 
-// Of those that have eight columns in common each gets as many as there are for it.
+// Lanes that have eight columns in common deal them out: four each, or two.
 template <int LANES>
 __device__ __forceinline__ void reduce_maxima(OfColumns<LANES>& most, int thread) {
     share_out<8, 16>(most.values, thread);
@@ -408,8 +410,8 @@ __device__ __forceinline__ OfBlock gather(const OfBlock& scales, int) {
     return gathered;
 }
 
-// Of the lanes that have a row's scale the first writes it, of warps that all have them the first warp's; `rows` (any value)
-// of a thread's patch exist.
+// Of the lanes that have a row's scale the first writes it; of warps that lie side by side, which all have it, the first.
+// `rows` (any value) of a thread's patch exist.
 template <int LANES>
 __device__ __forceinline__ void store_scales(float* to, int64 row_stride, const OfRows<LANES>& scales, int thread, int rows) {
     if (LANES == 32 && thread >= 32) return;
@@ -430,7 +432,9 @@ __device__ __forceinline__ void store_scales(float* to, const OfBlock& scales, i
     if (thread == 0) *to = scales.own[0];
 }
 
-// ---- a patch kept in shared memory, where each thread finds its own again: 16 bytes of all threads lie side by side ----
+// ---- patches kept in shared memory: each thread finds its own again ----
+
+// Pieces of 16 bytes that threads write together lie side by side.
 template <int THREADS, typename T>
 __device__ __forceinline__ void keep_patch(uint32 to, const Patch<T>& patch, int thread) {
     constexpr int pieces = sizeof(T) / 2;
@@ -489,7 +493,7 @@ __device__ __forceinline__ void store_maxima(uint32 to, const OfBlock& most, int
     if (thread % 32 == 0) store_maximum(to + thread / 32 * 16, most.own[0]);
 }
 
-// The four lanes that have a row read some of the warps' each.
+// The four lanes that have a row read a fourth of the warps' each.
 template <int WARPS>
 __device__ __forceinline__ void load_maxima(OfRows<32>& most, uint32 from, int thread) {
     #pragma unroll
@@ -502,7 +506,7 @@ __device__ __forceinline__ void load_maxima(OfRows<32>& most, uint32 from, int t
     }
 }
 
-// From here on a lane has columns next to those of the lane before it.
+// From here on a lane has the columns next to those of the lane before it, whatever the warp: all have all of them.
 template <int WARPS, int LANES>
 __device__ __forceinline__ void load_maxima(OfColumns<LANES>& most, uint32 from, int thread) {
     constexpr int own = LANES / 4;
@@ -555,14 +559,14 @@ __device__ __forceinline__ uint2 quantize_row(const Patch<T>& patch, const S& in
 }
 
 // Writes the rounded patch to `to`, of which so many rows and columns (any values) exist. Aligned, rows start at multiples
-// of 16 bytes and columns exist 8 at a time. Stores let go of L2 first: it is scales, a few bytes of a sector at a time, that
-// are to stay there until neighbours have written the rest.
+// of 16 bytes and columns exist 8 at a time. What is stored is the first to leave L2: scales, of which a CTA writes 4 bytes
+// of a sector, are to stay until others have written the rest of it.
 template <typename F, typename T, typename S>
 __device__ __forceinline__ void store_patch(F* to, int64 row_stride, Patch<T>& patch, const S& scales, int thread,
                                             int rows, int cols, bool aligned) {
     keep_packed(patch);
     const S inverses = gather(scales, thread);
-    // With one scale for all, a transposed copy may consist of the same words, which then are made once.
+    // With one scale for all, a transposed copy has the same words: made all at once, they serve for both.
     constexpr bool at_once = S::COUNT == 1;
     uint2 words[8];
     if (at_once || !aligned) {
@@ -592,7 +596,7 @@ __device__ __forceinline__ void store_patch(F* to, int64 row_stride, Patch<T>& p
     }
 }
 
-// ---- the transpose: a block's columns as rows of 128 bytes in shared memory ----
+// ---- the transpose: a block's columns as rows of bytes in shared memory ----
 
 // A column of the patch is half a piece of a row; `to` is the first column's, the others' are `row_bytes` apart.
 template <typename F, typename T, typename S>
@@ -617,9 +621,10 @@ __device__ __forceinline__ void transpose_bytes(uint32& a, uint32& b, uint32& c,
     d = __byte_perm(ab_high, cd_high, 0x7632);
 }
 
-// With one scale for all, what a copy as the block lies consists of is only put elsewhere.
+// With one scale for all, words are those of the copy that lies as the block does: compilers round once for both.
 template <typename F, typename T>
-__device__ __forceinline__ void transpose_patch(uint32 to, uint32 row_bytes, Patch<T>& patch, const OfBlock& scales, int thread) {
+__device__ __forceinline__ void transpose_patch(uint32 to, uint32 row_bytes, Patch<T>& patch, const OfBlock& scales,
+                                                int thread) {
     const OfBlock inverses = gather(scales, thread);
     uint2 words[8];
     #pragma unroll
@@ -794,12 +799,12 @@ ggemm_quantize_f32_e4m3_row_ragged_colst_sm89(
             store_scales(to, scales_of_patch, thread, cols - tile_col - col);
         }
         invert_scales(scales_of_patch);
-        // No warp may still read the maxima when the next job's are written.
+        // No warp may still read the maxima when the transpose is written over them.
         __syncthreads();
         #pragma unroll 1
         for (int block_rounded = 0; block_rounded < blocks; ++block_rounded) {
             const int row_of_block = block_rounded * 256;
-            // The first block was read last, and still is in registers.
+            // The first block was read last, and still is in registers; the second was kept.
             if (block_rounded < 2) {
                 if (block_rounded == 1) {
                     restore_patch<256>(patch, kept, thread);

@@ -1,9 +1,8 @@
 // ---- scales: a value for each row of a thread's patch, for each column, or for the whole block ----
 
-// `values` are the largest magnitudes of a thread's patch, until they are reduced: then lanes that share values have dealt
-// them out. Each has the largest so far in `own`, and makes a scale of it: none is made twice, or takes registers before it
-// is used.
-// LANES of a warp lie along the columns, and the others along the rows.
+// `values` are the largest magnitudes of a thread's patch, until they are reduced: then the lanes that share them have
+// dealt them out, and each has the largest so far of its part in `own`, and makes scales of those. No scale is made twice,
+// or takes registers before it is used. LANES of a warp lie along the columns, and the others along the rows.
 template <int LANES>
 struct OfRows {
     static constexpr int COUNT = 8, OWN = 1;
@@ -29,7 +28,8 @@ struct OfBlock {
 constexpr uint32 ONE_MORE = 0x00010001u;
 __device__ __forceinline__ uint32 magnitudes_and_one(uint32 pair) { return (pair & 0x7fff7fffu) + ONE_MORE; }
 
-// Which words of a patch and which halves have a value in common: its magnitudes of pairs lead to its values.
+// Folds the magnitudes of 16-bit elements into a patch's values, two at a time. Which words share a value, and whether both
+// of a word's elements do, differs.
 template <int LANES, typename T>
 __device__ __forceinline__ void fold_pairs(OfRows<LANES>& most, const Patch<T>& patch) {
     #pragma unroll
@@ -75,15 +75,15 @@ __device__ __forceinline__ void fold_pairs(OfBlock& most, const Patch<T>& patch)
     most.values[0] = fmaxf(most.values[0], fmaxf(unpack<T>(folded, 0), unpack<T>(folded, 1)));
 }
 
-// The largest magnitudes, with those of the patch: of 16-bit elements two at a time.
+// Takes the patch into the largest magnitudes.
 template <typename S, typename T>
 __device__ __forceinline__ void fold_maxima(S& most, Patch<T>& patch) {
     keep_packed(patch);
     fold_pairs(most, patch);
 }
 
-// Twice a float's bits, without their sign, are in the order of magnitudes. By 2^24 more, finite ones are at least 2^24;
-// infinity is 2^32, so that it and NaN, which do not count, wrap and are less.
+// Twice a float's bits, which leaves out the sign, are in the order of magnitudes. With 2^24 added, finite ones are at least
+// 2^24; infinity would be 2^32, so that it and NaN, which do not count, wrap and are less.
 template <typename S>
 __device__ __forceinline__ void fold_maxima(S& most, Patch<f32>& patch) {
     constexpr uint32 one = 1u << 24;
@@ -111,7 +111,7 @@ __device__ __forceinline__ void share_out(float (&values)[8], int thread) {
     }
 }
 
-// Among the lanes of a warp: of those that have eight rows in common each gets one, which neighbours have as well.
+// Among the lanes of a warp: those that have eight rows in common deal them out, a row to each two or four neighbours.
 template <int LANES>
 __device__ __forceinline__ void reduce_maxima(OfRows<LANES>& most, int thread) {
     share_out<8, LANES / 2>(most.values, thread);
@@ -127,7 +127,7 @@ __device__ __forceinline__ void reduce_maxima(OfRows<LANES>& most, int thread) {
     for (int i = 0; i < 8; ++i) most.values[i] = 0.0f;
 }
 
-// Of those that have eight columns in common each gets as many as there are for it.
+// Lanes that have eight columns in common deal them out: four each, or two.
 template <int LANES>
 __device__ __forceinline__ void reduce_maxima(OfColumns<LANES>& most, int thread) {
     share_out<8, 16>(most.values, thread);
@@ -195,8 +195,8 @@ __device__ __forceinline__ OfBlock gather(const OfBlock& scales, int) {
     return gathered;
 }
 
-// Of the lanes that have a row's scale the first writes it, of warps that all have them the first warp's; `rows` (any value)
-// of a thread's patch exist.
+// Of the lanes that have a row's scale the first writes it; of warps that lie side by side, which all have it, the first.
+// `rows` (any value) of a thread's patch exist.
 template <int LANES>
 __device__ __forceinline__ void store_scales(float* to, int64 row_stride, const OfRows<LANES>& scales, int thread, int rows) {
     if (LANES == 32 && thread >= 32) return;

@@ -1,4 +1,6 @@
-// ---- a patch kept in shared memory, where each thread finds its own again: 16 bytes of all threads lie side by side ----
+// ---- patches kept in shared memory: each thread finds its own again ----
+
+// Pieces of 16 bytes that threads write together lie side by side.
 template <int THREADS, typename T>
 __device__ __forceinline__ void keep_patch(uint32 to, const Patch<T>& patch, int thread) {
     constexpr int pieces = sizeof(T) / 2;

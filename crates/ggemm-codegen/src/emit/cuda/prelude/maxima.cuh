@@ -31,7 +31,7 @@ __device__ __forceinline__ void store_maxima(uint32 to, const OfBlock& most, int
     if (thread % 32 == 0) store_maximum(to + thread / 32 * 16, most.own[0]);
 }
 
-// The four lanes that have a row read some of the warps' each.
+// The four lanes that have a row read a fourth of the warps' each.
 template <int WARPS>
 __device__ __forceinline__ void load_maxima(OfRows<32>& most, uint32 from, int thread) {
     #pragma unroll
@@ -44,7 +44,7 @@ __device__ __forceinline__ void load_maxima(OfRows<32>& most, uint32 from, int t
     }
 }
 
-// From here on a lane has columns next to those of the lane before it.
+// From here on a lane has the columns next to those of the lane before it, whatever the warp: all have all of them.
 template <int WARPS, int LANES>
 __device__ __forceinline__ void load_maxima(OfColumns<LANES>& most, uint32 from, int thread) {
     constexpr int own = LANES / 4;

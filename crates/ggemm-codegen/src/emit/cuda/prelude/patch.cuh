@@ -1,10 +1,10 @@
-// ---- patches: of a block of 128 columns each thread has 8 x 8 elements, as they lie in memory ----
+// ---- patches: of a block each thread has 8 x 8 elements, as they lie in memory ----
 template <typename T>
 struct Patch {
     uint32 words[8][2 * sizeof(T)];
 };
 
-// One of the two elements of a word, and the larger of both, each for itself, of pairs without signs.
+// The first or the second of the two 16-bit elements of a word.
 template <typename T>
 __device__ __forceinline__ float unpack(uint32 word, int number);
 
@@ -20,6 +20,7 @@ __device__ __forceinline__ float unpack<f16>(uint32 word, int number) {
     return x;
 }
 
+// The larger of the first two and the larger of the second two elements, which have no signs; NaN is less than any.
 __device__ __forceinline__ uint32 larger_pair(bf16*, uint32 a, uint32 b) {
     asm("max.bf16x2 %0, %0, %1;" : "+r"(a) : "r"(b));
     return a;
@@ -66,7 +67,8 @@ __device__ __forceinline__ uint32 high_bytes_of_column(const Patch<f32>& patch, 
     return __byte_perm(first, second, 0x5410);
 }
 
-// Elements are unpacked anew for each use from here on: left alone, compilers keep all 64 in registers from one to the next.
+// Elements are unpacked anew for each use from here on. Left alone, compilers keep all 64, unpacked, from one use to the
+// next: twice the registers.
 template <typename T>
 __device__ __forceinline__ void keep_packed(Patch<T>& patch) {
     #pragma unroll

@@ -21,14 +21,14 @@ __device__ __forceinline__ uint2 quantize_row(const Patch<T>& patch, const S& in
 }
 
 // Writes the rounded patch to `to`, of which so many rows and columns (any values) exist. Aligned, rows start at multiples
-// of 16 bytes and columns exist 8 at a time. Stores let go of L2 first: it is scales, a few bytes of a sector at a time, that
-// are to stay there until neighbours have written the rest.
+// of 16 bytes and columns exist 8 at a time. What is stored is the first to leave L2: scales, of which a CTA writes 4 bytes
+// of a sector, are to stay until others have written the rest of it.
 template <typename F, typename T, typename S>
 __device__ __forceinline__ void store_patch(F* to, int64 row_stride, Patch<T>& patch, const S& scales, int thread,
                                             int rows, int cols, bool aligned) {
     keep_packed(patch);
     const S inverses = gather(scales, thread);
-    // With one scale for all, a transposed copy may consist of the same words, which then are made once.
+    // With one scale for all, a transposed copy has the same words: made all at once, they serve for both.
     constexpr bool at_once = S::COUNT == 1;
     uint2 words[8];
     if (at_once || !aligned) {

@@ -1,4 +1,4 @@
-// ---- the transpose: a block's columns as rows of 128 bytes in shared memory ----
+// ---- the transpose: a block's columns as rows of bytes in shared memory ----
 
 // A column of the patch is half a piece of a row; `to` is the first column's, the others' are `row_bytes` apart.
 template <typename F, typename T, typename S>
@@ -23,9 +23,10 @@ __device__ __forceinline__ void transpose_bytes(uint32& a, uint32& b, uint32& c,
     d = __byte_perm(ab_high, cd_high, 0x7632);
 }
 
-// With one scale for all, what a copy as the block lies consists of is only put elsewhere.
+// With one scale for all, words are those of the copy that lies as the block does: compilers round once for both.
 template <typename F, typename T>
-__device__ __forceinline__ void transpose_patch(uint32 to, uint32 row_bytes, Patch<T>& patch, const OfBlock& scales, int thread) {
+__device__ __forceinline__ void transpose_patch(uint32 to, uint32 row_bytes, Patch<T>& patch, const OfBlock& scales,
+                                                int thread) {
     const OfBlock inverses = gather(scales, thread);
     uint2 words[8];
     #pragma unroll
