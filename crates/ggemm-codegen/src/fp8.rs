@@ -109,6 +109,25 @@ mod tests {
         assert_eq!((e4m3_to_f32(0x7e), e5m2_to_f32(0x7b)), (E4M3_MAX, E5M2_MAX));
     }
 
+    /// Kernels divide by multiplying: what a first quotient leaves over is known exactly, and its share is added. Exponents
+    /// change nothing down to where a scale is the smallest.
+    #[test]
+    fn kernels_quotients_are_rounded_right() {
+        let fractions = (0..1 << 23).step_by(if cfg!(debug_assertions) { 61 } else { 1 });
+        for largest in [E4M3_MAX, E5M2_MAX] {
+            let inverse = 1.0 / largest;
+            for (exponent, fraction) in
+                [1, 9, 127, 254].into_iter().flat_map(|e| fractions.clone().map(move |f| (e, f)))
+            {
+                let most = f32::from_bits(exponent << 23 | fraction);
+                let about = most * inverse;
+                let quotient = (-about).mul_add(largest, most).mul_add(inverse, about);
+                let scale = quotient.max(f32::MIN_POSITIVE);
+                assert_eq!(scale.to_bits(), self::scale(most, largest, false).to_bits(), "{most:e} over {largest}");
+            }
+        }
+    }
+
     #[test]
     fn scales_bring_the_largest_to_the_largest() {
         let amaxes = [f32::MAX, 1.0, 448.0, 447.9, 448.1, 57_344.0, 3e-5, f32::MIN_POSITIVE, 1e-45, 1e-40];

@@ -192,6 +192,13 @@ impl<'k> KernelBuilder<'k> {
         SharedId(self.shared.len() as u32 - 1)
     }
 
+    /// One that begins where another does, and is no larger.
+    pub(super) fn declare_shared_in(&mut self, name: &str, dtype: Dtype, layout: Layout, of: SharedId) -> SharedId {
+        let offset = self.shared[of.0 as usize].offset;
+        self.shared.push(SharedTile { name: name.to_owned(), dtype, layout, slots: 1, offset });
+        SharedId(self.shared.len() as u32 - 1)
+    }
+
     /// Tiles that the copy engine or the tensor cores see start where the 128-byte swizzle does.
     pub(super) fn align_shared(&mut self, bytes: u32) {
         self.shared_bytes = self.shared_bytes.next_multiple_of(bytes);

@@ -25,7 +25,7 @@ pub use builder::KernelBuilder;
 pub use bulk::{Coordinate, Map};
 pub use partial::SumSlots;
 pub use products::{SharedOperand, Sums, WarpgroupSums};
-pub use quantize::{Patches, ScaleValues};
+pub use quantize::{PatchShape, Patches, ScaleValues};
 pub use scalar::{
     Bool, Cluster, Cta, Expr, Grid, I32, I64, Join, Lane, Number, Operand, Scalar, ScopeTag, U32, Var, Warp, Warpgroup,
     Within,

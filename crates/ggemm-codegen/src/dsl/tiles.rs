@@ -150,6 +150,17 @@ impl<'k> KernelBuilder<'k> {
         SharedTiles { id: self.declare_shared(name, dtype, layout.clone(), slots), layout: layout.clone() }
     }
 
+    /// Declares a tile in the memory of another, of which only one is in use at a time.
+    pub(super) fn shared_tiles_in(
+        &mut self,
+        name: &str,
+        dtype: Dtype,
+        layout: &Layout,
+        of: &SharedTiles,
+    ) -> SharedTiles {
+        SharedTiles { id: self.declare_shared_in(name, dtype, layout.clone(), of.id), layout: layout.clone() }
+    }
+
     /// Declares `slots` tiles that the copy engine or the tensor cores read or write.
     pub fn bulk_tiles(&mut self, name: &str, dtype: Dtype, layout: &Layout, slots: u32) -> SharedTiles {
         self.align_shared(SWIZZLE_ATOM_BYTES);

@@ -1,12 +1,14 @@
 //! Quantization: patches and scales, each lane's own.
 
+use std::collections::BTreeMap;
+
 use super::evaluate::LANES;
 use super::machine::{Machine, Step};
 use super::memory::{decode, encode};
 use super::shared::PIECE;
 use crate::dtype::Dtype;
 use crate::fp8;
-use crate::ir::{FragmentId, FragmentRole, GlobalTile, Quantize, SharedBy, Stmt, TileRef};
+use crate::ir::{FragmentId, FragmentRole, GlobalTile, Quantize, SharedBy, SharedTile, Stmt, TileRef};
 
 /// Elements of a patch's row.
 const ROW: usize = 8;
@@ -20,6 +22,8 @@ impl Machine<'_, '_> {
                 let aligned = self.uniform(cta, warp, *aligned)? != 0;
                 self.load_patch(cta, warp, *to, from, aligned)
             }
+            Quantize::KeepPatch { from, to } => self.keep_patch(cta, warp, stmt, *from, to),
+            Quantize::RestorePatch { to, from } => self.restore_patch(cta, warp, stmt, *to, from),
             Quantize::FoldMaxima { into, from } => self.fold_maxima(cta, warp, *into, *from),
             Quantize::ReduceMaxima { fragment } => self.reduce_maxima(cta, warp, *fragment),
             Quantize::StoreMaxima { from, to } => self.store_maxima(cta, warp, stmt, *from, to),
@@ -85,6 +89,51 @@ impl Machine<'_, '_> {
         Ok(())
     }
 
+    /// Elements of a piece of shared memory, and where a lane's pieces lie: the tile's rows, in the lane's columns.
+    fn kept_pieces(tile: &SharedTile, warp: usize) -> (usize, impl Iterator<Item = (u32, u32)> + use<>) {
+        let in_piece = (PIECE / tile.dtype.size_bytes()) as usize;
+        let pieces = tile.layout.shape().0;
+        let lanes = (warp * LANES) as u32..((warp + 1) * LANES) as u32;
+        (in_piece, lanes.flat_map(move |thread| (0..pieces).map(move |row| (row, thread * in_piece as u32))))
+    }
+
+    fn keep_patch(&mut self, cta: usize, warp: usize, stmt: &Stmt, from: FragmentId, to: &TileRef) -> Step {
+        let tile = self.tile(cta, warp, to)?;
+        let values = self.filled(cta, warp, from)?.to_vec();
+        let (in_piece, places) = Self::kept_pieces(tile.tile, warp);
+        for ((row, col), values) in places.zip(values.chunks(in_piece)) {
+            let mut bytes = [0; PIECE as usize];
+            for (to, value) in bytes.chunks_mut(PIECE as usize / in_piece).zip(values) {
+                let bits = encode(tile.tile.dtype, *value).to_le_bytes();
+                to.copy_from_slice(&bits[..to.len()]);
+            }
+            let offset = tile.tile.layout.offset(row, col);
+            let c = &mut self.ctas[cta];
+            c.shared.write(tile.address(offset), bytes, warp, &c.warps[warp].known, tile.place(offset))?;
+        }
+        self.note(cta, warp, stmt, format!(" -> {}[{}]", tile.tile.name, tile.slot));
+        Ok(())
+    }
+
+    fn restore_patch(&mut self, cta: usize, warp: usize, stmt: &Stmt, to: FragmentId, from: &TileRef) -> Step {
+        let tile = self.tile(cta, warp, from)?;
+        let (in_piece, places) = Self::kept_pieces(tile.tile, warp);
+        let mut values = Vec::new();
+        for (row, col) in places {
+            let offset = tile.tile.layout.offset(row, col);
+            let c = &mut self.ctas[cta];
+            let bytes = c.shared.read(tile.address(offset), warp, &c.warps[warp].known, tile.place(offset))?;
+            values.extend(bytes.chunks(PIECE as usize / in_piece).map(|element| {
+                let mut bits = [0; 8];
+                bits[..element.len()].copy_from_slice(element);
+                decode(tile.tile.dtype, u64::from_le_bytes(bits))
+            }));
+        }
+        self.set(cta, warp, to, values);
+        self.note(cta, warp, stmt, format!(" <- {}[{}]", tile.tile.name, tile.slot));
+        Ok(())
+    }
+
     fn fold_maxima(&mut self, cta: usize, warp: usize, into: FragmentId, from: FragmentId) -> Step {
         let (patches, most) = (self.filled(cta, warp, from)?, self.filled(cta, warp, into)?);
         let FragmentRole::BlockValues(by) = self.kernel.body.fragments[into.0 as usize].role else { return Ok(()) };
@@ -120,7 +169,7 @@ impl Machine<'_, '_> {
         for col in (0..cols).step_by(FLOATS) {
             let mut bytes = [0; PIECE as usize];
             for e in 0..FLOATS as u32 {
-                let holder = places.iter().position(|place| place.1 == col + e);
+                let holder = places.iter().position(|place| place.0 + place.1 == col + e);
                 let value = holder.map_or(0.0, |holder| values[holder]);
                 bytes[4 * e as usize..][..4].copy_from_slice(&value.to_le_bytes());
             }
@@ -142,7 +191,7 @@ impl Machine<'_, '_> {
             let c = &mut self.ctas[cta];
             let bytes = c.shared.read(tile.address(offset), warp, &c.warps[warp].known, tile.place(offset))?;
             for (place, value) in places.iter().zip(&mut values) {
-                if let Some(e) = place.1.checked_sub(col).filter(|e| (*e as usize) < FLOATS) {
+                if let Some(e) = (place.0 + place.1).checked_sub(col).filter(|e| (*e as usize) < FLOATS) {
                     let at = 4 * e as usize;
                     let other = f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
                     *value = value.max(other);
@@ -218,7 +267,7 @@ impl Machine<'_, '_> {
         Ok(())
     }
 
-    /// The two lanes that have a column's rows of a warp write one piece together.
+    /// Two lanes that have neighbouring rows of a column write one piece together.
     fn transpose_patch(
         &mut self,
         cta: usize,
@@ -230,12 +279,12 @@ impl Machine<'_, '_> {
         let tile = self.tile(cta, warp, to)?;
         let places = self.coordinates(warp, fragments.0);
         let values = self.scaled(cta, warp, fragments)?;
-        let first_row = warp as u32 * PIECE;
-        let mut pieces = vec![[0; PIECE as usize]; tile.tile.layout.shape().0 as usize];
+        let mut pieces = BTreeMap::new();
         for ((row, col), value) in places.into_iter().zip(values) {
-            pieces[col as usize][(row - first_row) as usize] = encode(tile.tile.dtype, value) as u8;
+            let bytes: &mut [u8; PIECE as usize] = pieces.entry((col, row / PIECE * PIECE)).or_default();
+            bytes[(row % PIECE) as usize] = encode(tile.tile.dtype, value) as u8;
         }
-        for (col, bytes) in (0..).zip(pieces) {
+        for ((col, first_row), bytes) in pieces {
             let offset = tile.tile.layout.offset(col, first_row);
             let c = &mut self.ctas[cta];
             c.shared.write(tile.address(offset), bytes, warp, &c.warps[warp].known, tile.place(offset))?;

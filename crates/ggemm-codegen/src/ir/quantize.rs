@@ -30,6 +30,20 @@ pub enum Quantize {
         /// Rows start at multiples of 16 bytes, and columns exist 8 at a time.
         aligned: ExprId,
     },
+    /// Puts each thread's patch aside, into a shared tile with a column of pieces for each.
+    KeepPatch {
+        /// The patches.
+        from: FragmentId,
+        /// The tile.
+        to: TileRef,
+    },
+    /// Takes each thread's patch back.
+    RestorePatch {
+        /// The patches.
+        to: FragmentId,
+        /// The tile.
+        from: TileRef,
+    },
     /// Each lane's values become the largest of themselves and of the magnitudes of the lane's elements; infinities and
     /// NaN do not count.
     FoldMaxima {
@@ -116,7 +130,9 @@ impl Quantize {
         match self {
             Quantize::LoadPatch { from, aligned, .. } => block(from).chain([*aligned]).collect(),
             Quantize::FoldMaxima { .. } | Quantize::ReduceMaxima { .. } | Quantize::InvertScales { .. } => Vec::new(),
-            Quantize::StoreMaxima { to: tile, .. }
+            Quantize::KeepPatch { to: tile, .. }
+            | Quantize::RestorePatch { from: tile, .. }
+            | Quantize::StoreMaxima { to: tile, .. }
             | Quantize::LoadMaxima { from: tile, .. }
             | Quantize::TransposePatch { to: tile, .. } => vec![tile.slot],
             Quantize::MakeScales { powers_of_two, .. } => vec![*powers_of_two],
@@ -140,7 +156,9 @@ impl Quantize {
     /// The shared tile that the statement reads or writes.
     pub fn tile(&self) -> Option<&TileRef> {
         match self {
-            Quantize::StoreMaxima { to: tile, .. }
+            Quantize::KeepPatch { to: tile, .. }
+            | Quantize::RestorePatch { from: tile, .. }
+            | Quantize::StoreMaxima { to: tile, .. }
             | Quantize::LoadMaxima { from: tile, .. }
             | Quantize::TransposePatch { to: tile, .. }
             | Quantize::StoreTransposed { from: tile, .. } => Some(tile),
@@ -152,6 +170,8 @@ impl Quantize {
     pub fn fragment(&self) -> Option<FragmentId> {
         match self {
             Quantize::LoadPatch { to: fragment, .. }
+            | Quantize::KeepPatch { from: fragment, .. }
+            | Quantize::RestorePatch { to: fragment, .. }
             | Quantize::FoldMaxima { into: fragment, .. }
             | Quantize::ReduceMaxima { fragment }
             | Quantize::StoreMaxima { from: fragment, .. }
@@ -169,6 +189,8 @@ impl Quantize {
     pub const fn name(&self) -> &'static str {
         match self {
             Quantize::LoadPatch { .. } => "load_patch",
+            Quantize::KeepPatch { .. } => "keep_patch",
+            Quantize::RestorePatch { .. } => "restore_patch",
             Quantize::FoldMaxima { .. } => "fold_maxima",
             Quantize::ReduceMaxima { .. } => "reduce_maxima",
             Quantize::StoreMaxima { .. } => "store_maxima",

@@ -32,8 +32,11 @@ use crate::spec::{KernelSpec, Major, Ragged};
 /// build them all.
 pub fn build(spec: &ValidSpec) -> Kernel {
     let write = if spec.schedule.is_warp_specialized() { warp_specialized::write } else { multistage::write };
-    let [alignment, _] = spec.required_alignment();
+    let [alignment, of_d] = spec.required_alignment();
     let built = KernelBuilder::build(&spec.to_string(), &summary(spec), geometry::threads(spec), alignment, |k| {
+        if of_d != alignment {
+            k.rows_of_d_aligned_to(of_d);
+        }
         write(k, spec);
     });
     match built {

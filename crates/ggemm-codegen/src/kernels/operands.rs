@@ -58,7 +58,6 @@ struct Part<'k> {
 impl<'k> Destination<'k> {
     /// Of a pointer that is declared already: extents and strides.
     pub(super) fn declare(k: &mut KernelBuilder<'k>, s: &KernelSpec, pointer: Pointer) -> Self {
-        k.rows_of_d_aligned_to(s.required_alignment()[1]);
         Destination {
             pointer,
             extents: Extents::declare(k),

@@ -10,7 +10,9 @@ pub(super) const fn is_dropped(op: &Op) -> bool {
 /// The slot of the shared tile that a statement names.
 pub(super) fn slots_of(step: &mut Quantize) -> Vec<&mut ExprId> {
     match step {
-        Quantize::StoreMaxima { to: tile, .. }
+        Quantize::KeepPatch { to: tile, .. }
+        | Quantize::RestorePatch { from: tile, .. }
+        | Quantize::StoreMaxima { to: tile, .. }
         | Quantize::LoadMaxima { from: tile, .. }
         | Quantize::TransposePatch { to: tile, .. }
         | Quantize::StoreTransposed { from: tile, .. } => vec![&mut tile.slot],

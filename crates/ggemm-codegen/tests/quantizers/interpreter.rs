@@ -80,6 +80,20 @@ fn many_groups_are_found() {
     }
 }
 
+/// Rows and columns of several long blocks: all but the last are read again.
+#[test]
+fn long_rows_and_columns_are_gone_over_twice() {
+    let specs = QuantizeSpec::all().filter(|s| s.form().scaling == Scaling::Row && s.format() == Dtype::E4m3);
+    for (n, spec) in (0u64..).zip(specs.filter(|s| s.source() != Dtype::F16)) {
+        let (rows, cols) = spec.block();
+        let is_along_rows = spec.form().copy.by == SharedBy::Row;
+        let (rows, cols) = if is_along_rows { (9, 2 * cols as usize + 16) } else { (2 * rows as usize + 144, 32) };
+        let sizes = if spec.form().ragged { vec![3, rows as i64 - 10, 0] } else { vec![0] };
+        let scenario = QuantizeScenario::of(&spec, &sizes, rows, cols, n % 2 * 8);
+        check(&spec, &Case::new(&spec, scenario, n), Settings { seed: n, ..Settings::default() });
+    }
+}
+
 /// Extents of nothing: no elements, but scales of 1 where a row or a column has one.
 #[test]
 fn nothing_is_quantized_to_nothing() {

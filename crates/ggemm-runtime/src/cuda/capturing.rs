@@ -1,4 +1,5 @@
-//! Which capture is under way on a stream, ours or another framework's.
+//! Which launches follow each other: what is captured, by us or another framework, follows only what else its graph has of
+//! the stream.
 //!
 //! `cuStreamGetCaptureInfo` has other arguments in each major version of CUDA, and bindings have only that of their own: the
 //! driver is asked for the one that is wanted by its number. Where launches overlap, it must be the one that tells what
@@ -46,8 +47,32 @@ enum CaptureInfo {
     OfEdges(OfEdges),
 }
 
-/// The number of the capture that is under way on a stream, if one is: no other capture of the process has it.
-pub(super) fn number(stream: &Stream) -> Result<Option<u64>, Failure> {
+/// Launches that follow each other: those on a stream, or those that one capture records on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Sequence {
+    /// By the number that the driver gives the stream, which it gives no other.
+    Stream(u64),
+    /// By the capture's number, which no other has, and the stream's handle: while it captures no number is told of it.
+    Captured(u64, usize),
+}
+
+impl Sequence {
+    /// That of a launch on a stream.
+    pub(super) fn of(stream: &Stream) -> Result<Self, Failure> {
+        match number(stream)? {
+            None => Ok(Sequence::Stream(stream.id()?)),
+            Some(number) => Ok(Sequence::Captured(number, stream.raw() as usize)),
+        }
+    }
+
+    /// Whether it goes into a graph.
+    pub(super) fn is_captured(self) -> bool {
+        matches!(self, Sequence::Captured(..))
+    }
+}
+
+/// The number of the capture that is under way on a stream, if one is.
+fn number(stream: &Stream) -> Result<Option<u64>, Failure> {
     if !stream.is_capturing()? {
         return Ok(None);
     }

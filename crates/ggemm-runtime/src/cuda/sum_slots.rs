@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use cudarc::driver::result;
 
-use super::capturing;
+use super::capturing::Sequence;
 use super::failure::Failure;
 use super::gpu::Gpu;
 use super::stream::Stream;
@@ -22,14 +22,7 @@ pub(super) const READY_BYTES: u64 = 16 << 10;
 
 /// The memory of a GPU's streams and captures.
 #[derive(Debug, Default)]
-pub(super) struct SumSlots(HashMap<Place, Space>);
-
-/// Whose memory it is: a stream's, or that of what is captured on it into one graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Place {
-    stream: u64,
-    capture: Option<u64>,
-}
+pub(super) struct SumSlots(HashMap<Sequence, Space>);
 
 #[derive(Clone, Copy, Debug)]
 struct Space {
@@ -40,17 +33,17 @@ struct Space {
 impl SumSlots {
     /// The address of the words for a launch on `stream`; so many bytes of sums follow, [`READY_BYTES`] on.
     pub(super) fn address(&mut self, gpu: &Gpu, stream: &Stream, sums: u64) -> Result<u64, Failure> {
-        let place = Place { stream: stream.id()?, capture: capturing::number(stream)? };
+        let sequence = Sequence::of(stream)?;
         let bytes = READY_BYTES + sums;
-        let outgrown = match self.0.get(&place) {
+        let outgrown = match self.0.get(&sequence) {
             Some(space) if space.bytes >= bytes => return Ok(space.address),
             outgrown => outgrown.copied(),
         };
         let address = workspace::allocate(gpu, bytes, READY_BYTES)?;
-        self.0.insert(place, Space { address, bytes });
+        self.0.insert(sequence, Space { address, bytes });
         match outgrown {
             // What was captured goes on to use it.
-            Some(space) if place.capture.is_none() => {
+            Some(space) if !sequence.is_captured() => {
                 stream.drain()?;
                 let _current = gpu.enter()?;
                 // SAFETY: the memory was allocated here, and only launches on this stream used it, which have ended.

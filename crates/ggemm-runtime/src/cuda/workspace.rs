@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
-use super::capturing;
+use super::capturing::Sequence;
 use super::failure::Failure;
 use super::gpu::Gpu;
 use super::stream::Stream;
@@ -23,8 +23,7 @@ const AT_ONCE: u64 = 1024;
 /// The words of a GPU's streams.
 #[derive(Debug, Default)]
 pub(super) struct Workspaces {
-    /// By the numbers that the driver gives a stream, and a capture that is under way on it: it gives them to no other.
-    of_streams: HashMap<(u64, Option<u64>), u64>,
+    of_sequences: HashMap<Sequence, u64>,
     /// Words that nobody has: from the first address on, so many bytes.
     free: (u64, u64),
 }
@@ -32,13 +31,12 @@ pub(super) struct Workspaces {
 impl Workspaces {
     /// The words for a launch on `stream`, or on what it captures.
     pub(super) fn words(&mut self, gpu: &Gpu, stream: &Stream) -> Result<u64, Failure> {
-        let capture = capturing::number(stream)?;
-        let id = stream.id()?;
-        if let Some(words) = self.of_streams.get(&(id, capture)) {
+        let sequence = Sequence::of(stream)?;
+        if let Some(words) = self.of_sequences.get(&sequence) {
             return Ok(*words);
         }
         let words = self.take(gpu)?;
-        self.of_streams.insert((id, capture), words);
+        self.of_sequences.insert(sequence, words);
         Ok(words)
     }
 

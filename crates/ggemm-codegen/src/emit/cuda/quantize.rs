@@ -6,28 +6,50 @@ use crate::ir::{ExprId, Fragment, FragmentRole, GlobalTile, Quantize, SharedBy, 
 use crate::layout::CHUNK_BYTES;
 
 /// What holds the values of what shares one.
-pub(super) const fn type_name(by: SharedBy) -> &'static str {
+pub(super) fn type_name(f: &Fragment, by: SharedBy) -> String {
+    let lanes = lanes(f);
     match by {
-        SharedBy::Row => "OfRows",
-        SharedBy::Column => "OfColumns",
-        SharedBy::Block => "OfBlock",
+        SharedBy::Row => format!("OfRows<{lanes}>"),
+        SharedBy::Column => format!("OfColumns<{lanes}>"),
+        SharedBy::Block => "OfBlock".to_owned(),
     }
+}
+
+/// Lanes of a warp that lie along the columns.
+fn lanes(f: &Fragment) -> u32 {
+    f.map.threads[0].extent
+}
+
+/// Threads of the CTA that lie side by side, along the columns.
+fn abreast(f: &Fragment) -> u32 {
+    f.map.threads.iter().filter(|m| m.row == 0).map(|m| m.extent).product()
 }
 
 pub(super) fn write_step(w: &mut Writer<'_>, step: &Quantize) {
     let warps = w.kernel.contract.threads / 32;
     match step {
         Quantize::LoadPatch { to, from, aligned } => {
-            let (name, aligned) = (&fragment(w, *to).name, w.text(*aligned));
+            let (to, aligned) = (fragment(w, *to), w.text(*aligned));
+            let name = &to.name;
             w.block("", |w| {
-                let Patch { stride, rows, cols } = write_patch(w, "from", from);
+                let Patch { stride, rows, cols } = write_patch(w, to, "from", from);
                 w.line(&format!("load_patch({name}, from, {stride}, {rows}, {cols}, {aligned});"));
             });
+        }
+        Quantize::KeepPatch { from, to } => {
+            let (name, tile, threads) = (&fragment(w, *from).name, tile_address(w, to), w.kernel.contract.threads);
+            w.line(&format!("keep_patch<{threads}>({tile}, {name}, thread);"));
+        }
+        Quantize::RestorePatch { to, from } => {
+            let (name, tile, threads) = (&fragment(w, *to).name, tile_address(w, from), w.kernel.contract.threads);
+            w.line(&format!("restore_patch<{threads}>({name}, {tile}, thread);"));
         }
         Quantize::FoldMaxima { into, from } => {
             w.line(&format!("fold_maxima({}, {});", fragment(w, *into).name, fragment(w, *from).name));
         }
-        Quantize::ReduceMaxima { fragment: id } => w.line(&format!("reduce_maxima({});", fragment(w, *id).name)),
+        Quantize::ReduceMaxima { fragment: id } => {
+            w.line(&format!("reduce_maxima({}, thread);", fragment(w, *id).name))
+        }
         Quantize::StoreMaxima { from, to } => {
             let (name, tile) = (&fragment(w, *from).name, tile_address(w, to));
             w.line(&format!("store_maxima({tile}, {name}, thread);"));
@@ -43,21 +65,24 @@ pub(super) fn write_step(w: &mut Writer<'_>, step: &Quantize) {
         Quantize::StoreScales { from, to } => write_store_scales(w, fragment(w, *from), to),
         Quantize::InvertScales { fragment: id } => w.line(&format!("invert_scales({});", fragment(w, *id).name)),
         Quantize::StorePatch { from, by, to, aligned } => {
-            let (patch, by) = (&fragment(w, *from).name, &fragment(w, *by).name);
+            let (patch, by) = (fragment(w, *from), &fragment(w, *by).name);
             let aligned = w.text(*aligned);
             w.block("", |w| {
-                let Patch { stride, rows, cols } = write_patch(w, "to", to);
-                w.line(&format!("store_patch(to, {stride}, {patch}, {by}, {rows}, {cols}, {aligned});"));
+                let Patch { stride, rows, cols } = write_patch(w, patch, "to", to);
+                let patch = &patch.name;
+                w.line(&format!("store_patch(to, {stride}, {patch}, {by}, thread, {rows}, {cols}, {aligned});"));
             });
         }
         Quantize::TransposePatch { from, by, to } => {
-            let (patch, by) = (&fragment(w, *from).name, &fragment(w, *by).name);
+            let (patch, by) = (fragment(w, *from), &fragment(w, *by).name);
+            let (lanes, patch) = (lanes(patch), &patch.name);
             let tile = &w.kernel.body.shared[to.tile.0 as usize];
             let (address, row_bytes) = (tile_address(w, to), tile.layout.rows.0[0].stride);
             w.block("", |w| {
-                w.line("const int col = thread % 16 * 8, piece = thread / 32, half = thread / 16 % 2;");
+                let (pair, half) = (2 * lanes, format!("thread / {lanes} % 2"));
+                w.line(&format!("const int col = thread % {lanes} * 8, piece = thread / {pair}, half = {half};"));
                 w.line(&format!("const uint32 to = {address} + {}_piece(col, piece) + half * 8;", tile.name));
-                w.line(&format!("transpose_patch<{}>(to, {row_bytes}, {patch}, {by});", tile.dtype));
+                w.line(&format!("transpose_patch<{}>(to, {row_bytes}, {patch}, {by}, thread);", tile.dtype));
             });
         }
         Quantize::StoreTransposed { from, to, aligned } => write_store_transposed(w, from, to, *aligned),
@@ -74,8 +99,9 @@ struct Patch {
 }
 
 /// Declares a pointer to the first element of the thread's patch.
-fn write_patch(w: &mut Writer<'_>, pointer: &str, block: &GlobalTile) -> Patch {
-    w.line("const int row = thread / 16 * 8, col = thread % 16 * 8;");
+fn write_patch(w: &mut Writer<'_>, f: &Fragment, pointer: &str, block: &GlobalTile) -> Patch {
+    let abreast = abreast(f);
+    w.line(&format!("const int row = thread / {abreast} * 8, col = thread % {abreast} * 8;"));
     write_pointer(w, pointer, block, &format!("row * {} + col", w.factor(block.row_stride)));
     let left = |w: &Writer<'_>, bound: Option<ExprId>, before: &str| {
         bound.map_or("8".to_owned(), |bound| format!("{} - {before}", w.summand(bound)))
@@ -104,13 +130,13 @@ fn write_store_scales(w: &mut Writer<'_>, f: &Fragment, to: &GlobalTile) {
     };
     w.block("", |w| match by {
         SharedBy::Row => {
-            w.line("const int row = thread / 16 * 8;");
+            w.line(&format!("const int row = thread / {} * 8;", abreast(f)));
             write_pointer(w, "to", to, &format!("row * {}", w.factor(to.row_stride)));
             let (stride, rows) = (w.text(to.row_stride), left(w, to.rows, "row"));
             w.line(&format!("store_scales(to, {stride}, {}, thread, {rows});", f.name));
         }
         SharedBy::Column => {
-            w.line("const int col = thread % 16 * 8;");
+            w.line(&format!("const int col = thread % 32 * {};", lanes(f) / 4));
             write_pointer(w, "to", to, "col");
             let cols = left(w, to.cols, "col");
             w.line(&format!("store_scales(to, {}, thread, {cols});", f.name));

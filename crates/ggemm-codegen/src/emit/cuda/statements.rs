@@ -79,7 +79,7 @@ fn declaration(f: &Fragment) -> String {
         FragmentRole::OperandB => format!("uint32 {}{slots}[{}][2];", f.name, v[2].extent),
         FragmentRole::Scales => scales::declaration(f),
         FragmentRole::Patch => format!("Patch<{}> {};", f.dtype.name(), f.name),
-        FragmentRole::BlockValues(by) => format!("{} {};", quantize::type_name(by), f.name),
+        FragmentRole::BlockValues(by) => format!("{} {};", quantize::type_name(f, by), f.name),
         FragmentRole::Staging => {
             let count = v[1].extent * v[2].extent;
             format!("Staged<{}, {count}, {}, {}> {};", f.dtype.name(), v[1].extent, v[2].row, f.name)

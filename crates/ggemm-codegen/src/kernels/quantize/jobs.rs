@@ -38,12 +38,12 @@ pub(super) fn each<'k>(
     body: impl FnOnce(&mut KernelBuilder<'k>, Job<'k>),
 ) {
     let by = s.form().copy.by;
-    let rows_of_block = k.threads() / 2;
+    let (rows_of_block, cols_of_block) = s.block();
     let (is_cut_along_rows, is_cut_along_cols) = match s.form().scaling {
         Scaling::Row => (by == SharedBy::Row, by == SharedBy::Column),
         Scaling::None | Scaling::Block => (true, true),
     };
-    let col_tiles = if is_cut_along_cols { p.cols.ceil_div(SIDE) } else { k.int(1) };
+    let col_tiles = if is_cut_along_cols { p.cols.ceil_div(cols_of_block) } else { k.int(1) };
     let col_tiles = k.let_("col_tiles", col_tiles);
     match p.extent {
         Extent::Groups { groups, merge } => {
@@ -55,7 +55,7 @@ pub(super) fn each<'k>(
                 token_rows: p.rows,
                 tiling: Tiling {
                     rows: rows_of_block,
-                    cols: SIDE as u32,
+                    cols: cols_of_block,
                     row_step: None,
                     cluster: Cluster::NONE,
                     cluster_ctas: 1,
@@ -85,7 +85,7 @@ pub(super) fn each<'k>(
                 let in_matrix = k.let_("block_of_matrix", number.get() - group * of_each);
                 let row_tile = in_matrix / col_tiles;
                 let row = k.let_("first_row", row_tile * rows_of_block);
-                let col = k.let_("first_col", (in_matrix - row_tile * col_tiles) * SIDE);
+                let col = k.let_("first_col", (in_matrix - row_tile * col_tiles) * cols_of_block);
                 let source_start = group.cast::<I64>() * p.rows.cast::<I64>();
                 let start = k.int(0).within();
                 body(k, Job { group, start, source_start, rows: p.rows.within(), row, col, is_tail: None });
@@ -97,16 +97,30 @@ pub(super) fn each<'k>(
 
 impl<'k> Job<'k> {
     /// How many blocks share the job's scales, which belong to whole rows or columns.
-    pub(super) fn blocks(&self, k: &mut KernelBuilder<'k>, p: &Parameters<'k>, by: SharedBy) -> Expr<'k, I32, Cta> {
-        let length = if by == SharedBy::Row { p.cols.within() } else { self.rows };
-        k.let_("blocks", length.ceil_div(SIDE))
+    pub(super) fn blocks(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        s: &QuantizeSpec,
+        p: &Parameters<'k>,
+        by: SharedBy,
+    ) -> Expr<'k, I32, Cta> {
+        let (rows, cols) = s.block();
+        let (length, step) = if by == SharedBy::Row { (p.cols.within(), cols) } else { (self.rows, rows) };
+        k.let_("blocks", length.ceil_div(step))
     }
 
     /// One of them.
-    pub(super) fn block(self, k: &mut KernelBuilder<'k>, by: SharedBy, number: Expr<'k, I32, Cta>) -> Self {
+    pub(super) fn block(
+        self,
+        k: &mut KernelBuilder<'k>,
+        s: &QuantizeSpec,
+        by: SharedBy,
+        number: Expr<'k, I32, Cta>,
+    ) -> Self {
+        let (rows, cols) = s.block();
         match by {
-            SharedBy::Row => Job { col: k.let_("col_of_block", number * SIDE), ..self },
-            _ => Job { row: k.let_("row_of_block", number * SIDE), ..self },
+            SharedBy::Row => Job { col: k.let_("col_of_block", number * cols), ..self },
+            _ => Job { row: k.let_("row_of_block", number * rows), ..self },
         }
     }
 
@@ -132,7 +146,13 @@ impl<'k> Job<'k> {
     }
 
     /// The block of a copy. A transposed copy of a group has all of the group's last block, zeros past its end.
-    pub(super) fn elements(&self, p: &Parameters<'k>, c: &CopyParameters<'k>, copy: Copy) -> GlobalBlock<'k> {
+    pub(super) fn elements(
+        &self,
+        s: &QuantizeSpec,
+        p: &Parameters<'k>,
+        c: &CopyParameters<'k>,
+        copy: Copy,
+    ) -> GlobalBlock<'k> {
         let (row, col) = (self.row.cast::<I64>(), self.col.cast::<I64>());
         let across = |row: Expr<'k, I64, Cta>| {
             if copy.transposed { col * c.row_stride + row } else { row * c.row_stride + col }
@@ -149,7 +169,12 @@ impl<'k> Job<'k> {
             origin,
             row_stride: c.row_stride,
             rows: if copy.transposed { cols } else { rows },
-            cols: if copy.transposed { rows.filter(|_| !is_padded) } else { cols },
+            cols: match copy.transposed {
+                // A block of 128 rows exists, or has zeros, to its end.
+                true if is_padded => (s.block().0 > SIDE as u32).then(|| self.rows_left().ceil_div(SIDE) * SIDE),
+                true => rows,
+                false => cols,
+            },
         }
     }
 

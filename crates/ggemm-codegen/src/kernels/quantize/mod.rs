@@ -3,8 +3,9 @@
 //! A CTA reads a block of up to 128 × 128 elements into registers, 8 × 8 a thread. A scale's largest magnitude is found
 //! in the thread, then by shuffles among the lanes that share it, then among warps through shared memory. Every copy is
 //! rounded from the same registers: as the block lies by stores of 8 bytes, transposed through shared memory by stores of
-//! 16. Where scales belong to whole rows or columns, a CTA goes over all of their blocks twice: once for the magnitudes,
-//! and once more to round.
+//! 16. Where scales belong to whole rows or columns, a CTA goes over all of their blocks for the magnitudes, and back
+//! again to round. Blocks are long there, and few rows or columns wide ([`QuantizeSpec::shape`]): the last one is still in
+//! registers, the one before it in shared memory, and seldom are there more, which are read again.
 
 mod jobs;
 mod parameters;
@@ -16,7 +17,7 @@ pub use scenario::{Asked, QuantizeScenario};
 pub use spec::{Copy, Form, QuantizeNameError, QuantizeSpec};
 pub use task::{CopyShape, Task};
 
-use crate::dsl::{KernelBuilder, Patches, ScaleValues, SharedTiles};
+use crate::dsl::{KernelBuilder, PatchShape, Patches, ScaleValues, SharedTiles};
 use crate::dtype::Dtype;
 use crate::ir::{Kernel, SharedBy};
 use crate::scaling::Scaling;
@@ -79,12 +80,17 @@ struct Quantizer<'k, 's> {
     patches: Patches,
     scales: Vec<Scales>,
     transposed: Option<SharedTiles>,
+    /// Where a long block is kept until its turn to be rounded comes.
+    kept: Option<SharedTiles>,
 }
 
 fn write<'k>(k: &mut KernelBuilder<'k>, spec: &QuantizeSpec) {
     let p = Parameters::declare(k, spec);
     k.resident_ctas(spec.resident());
-    let patches = k.patches("patch", spec.source());
+    let patches = k.patches("patch", spec.source(), spec.shape());
+    let kept = (spec.shape() != PatchShape::Square).then(|| k.kept_tile("kept", spec.source()));
+    let transposes = spec.copies().any(|copy| copy.transposed);
+    let transposed = transposes.then(|| k.transposed_tile("transposed", patches, spec.format()));
     let mut scales: Vec<Scales> = Vec::new();
     for (number, copy) in spec.copies().enumerate() {
         if let Some(known) = scales.iter_mut().find(|s| s.by == copy.by) {
@@ -92,13 +98,21 @@ fn write<'k>(k: &mut KernelBuilder<'k>, spec: &QuantizeSpec) {
             continue;
         }
         let name = if number == 0 { "scales_of_patch" } else { "second_scales_of_patch" };
-        let values = k.scale_values(name, copy.by);
-        let maxima = (copy.by != SharedBy::Row).then(|| k.maxima_tile("maxima", values));
+        let values = k.scale_values(name, patches, copy.by);
+        let is_shared_by_warps = copy.by != SharedBy::Row || spec.shape() == PatchShape::Wide;
+        let maxima = is_shared_by_warps.then(|| match &transposed {
+            // Between whole columns' magnitudes and their transpose warps meet.
+            Some(transposed) if spec.reads_twice() => k.maxima_tile_in("maxima", values, transposed),
+            _ => k.maxima_tile("maxima", values),
+        });
         scales.push(Scales { values, by: copy.by, maxima, copies: vec![(number, copy)] });
     }
-    let transposes = spec.copies().any(|copy| copy.transposed);
-    let transposed = transposes.then(|| k.transposed_tile("transposed", spec.format()));
-    let quantizer = Quantizer { spec, p, patches, scales, transposed };
+    k.comment(
+        "What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.",
+    );
+    k.await_grid();
+    k.launch_dependents();
+    let quantizer = Quantizer { spec, p, patches, scales, transposed, kept };
     jobs::each(k, spec, &quantizer.p, |k, job| match spec.reads_twice() {
         false => quantizer.of_one_block(k, &job),
         true => quantizer.of_many_blocks(k, job),
@@ -113,6 +127,7 @@ impl<'k> Quantizer<'k, '_> {
             let make = |k: &mut KernelBuilder<'k>| {
                 k.zero_maxima(scales.values);
                 k.fold_maxima(scales.values, self.patches);
+                k.reduce_maxima(scales.values);
                 self.finish(k, scales, job);
                 for (number, copy) in &scales.copies {
                     self.copy(k, scales, job, *number, *copy);
@@ -132,24 +147,55 @@ impl<'k> Quantizer<'k, '_> {
         }
     }
 
-    /// Whole rows or columns: all of their blocks for the scales, then all of them again.
+    /// Whole rows or columns: all of their blocks for the scales, from the last to the first, then all of them again.
     fn of_many_blocks(&self, k: &mut KernelBuilder<'k>, job: Job<'k>) {
         for scales in &self.scales {
-            let blocks = job.blocks(k, &self.p, scales.by);
+            let blocks = job.blocks(k, self.spec, &self.p, scales.by);
             k.zero_maxima(scales.values);
             k.for_("block_read", blocks, |k, number| {
-                let block = job.block(k, scales.by, number);
+                let number = k.let_("block_at_hand", blocks - 1 - number);
+                let block = job.block(k, self.spec, scales.by, number);
                 k.load_patches(self.patches, &block.source(&self.p), self.p.aligned);
                 k.fold_maxima(scales.values, self.patches);
+                k.comment("One value a lane takes fewer registers through the loop than one for each row or column.");
+                k.reduce_maxima(scales.values);
+                if let Some(kept) = &self.kept {
+                    k.when(number.equals(1), |k| {
+                        let kept = kept.only(k);
+                        k.keep_patches(self.patches, &kept);
+                    });
+                }
             });
             self.finish(k, scales, &job);
             if scales.maxima.is_some() {
-                k.comment("No warp may still read the maxima when the next columns' are written.");
+                k.comment(match self.transposed {
+                    Some(_) => "No warp may still read the maxima when the transpose is written over them.",
+                    None => "No warp may still read the maxima when the next job's are written.",
+                });
                 k.barrier();
             }
             k.for_("block_rounded", blocks, |k, number| {
-                let block = job.block(k, scales.by, number);
-                k.load_patches(self.patches, &block.source(&self.p), self.p.aligned);
+                let block = job.block(k, self.spec, scales.by, number);
+                k.comment(match self.kept {
+                    Some(_) => "The first block was read last, and still is in registers; the second was kept.",
+                    None => "The first block was read last, and still is in registers.",
+                });
+                let read = |k: &mut KernelBuilder<'k>| {
+                    k.load_patches(self.patches, &block.source(&self.p), self.p.aligned);
+                };
+                match &self.kept {
+                    Some(kept) => k.when_else(
+                        number.lt(2),
+                        |k| {
+                            k.when(number.equals(1), |k| {
+                                let kept = kept.only(k);
+                                k.restore_patches(self.patches, &kept);
+                            });
+                        },
+                        read,
+                    ),
+                    None => k.when(!number.equals(0), read),
+                }
                 for (number, copy) in &scales.copies {
                     self.copy(k, scales, &block, *number, *copy);
                     if copy.transposed {
@@ -161,9 +207,8 @@ impl<'k> Quantizer<'k, '_> {
         }
     }
 
-    /// Threads' largest magnitudes become scales, which are written, and then the scales' inverses.
+    /// Warps' largest magnitudes become scales, which are written, and then the scales' inverses.
     fn finish(&self, k: &mut KernelBuilder<'k>, scales: &Scales, job: &Job<'k>) {
-        k.reduce_maxima(scales.values);
         if let Some(maxima) = &scales.maxima {
             let maxima = maxima.only(k);
             k.share_maxima(scales.values, &maxima);
@@ -177,7 +222,7 @@ impl<'k> Quantizer<'k, '_> {
     }
 
     fn copy(&self, k: &mut KernelBuilder<'k>, scales: &Scales, job: &Job<'k>, number: usize, copy: Copy) {
-        let to = job.elements(&self.p, &self.p.copies[number], copy);
+        let to = job.elements(self.spec, &self.p, &self.p.copies[number], copy);
         match self.transposed.as_ref().filter(|_| copy.transposed) {
             None => k.store_patches(self.patches, scales.values, &to, self.p.aligned),
             Some(tile) => {

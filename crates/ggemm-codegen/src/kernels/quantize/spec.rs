@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::arch::Arch;
+use crate::dsl::PatchShape;
 use crate::dtype::Dtype;
 use crate::ir::SharedBy;
 use crate::scaling::Scaling;
@@ -144,24 +145,51 @@ impl QuantizeSpec {
         matches!(self.form.scaling, Scaling::Row)
     }
 
-    /// CTAs of a multiprocessor: as many as have registers without spilling any, so that some load while others round.
+    /// CTAs of a multiprocessor: as many as have registers without spilling any, whatever the target, so that some load while
+    /// others round.
     pub const fn resident(&self) -> u32 {
         let is_wide = matches!(self.source, Dtype::F32);
         let is_of_blocks = matches!(self.form.copy.by, SharedBy::Block);
         let makes_two = self.form.second.is_some();
-        let of_256_threads = match (is_wide, is_of_blocks, makes_two) {
-            (true, true, true) => 1,
-            (true, ..) | (_, _, true) => 2,
-            _ if is_of_blocks && self.form.copy.transposed => 2,
-            _ => 3,
+        let walks_for_columns = self.form.ragged && !makes_two && !self.reads_twice();
+        let of_256_threads = match (is_wide, is_of_blocks && makes_two) {
+            (true, true) => 1,
+            (true, false) => 2,
+            (false, false) if walks_for_columns => 2,
+            (false, false) if self.warps() == 16 => 4,
+            (false, _) => 3,
         };
         of_256_threads * 256 / (32 * self.warps())
     }
 
-    /// Warps of a CTA: a block of 128 rows, but fewer where a CTA has whole rows, so that there are more of them.
+    /// How a CTA's block lies: 128 × 128 elements, but long where whole rows or columns share scales, so that there are many
+    /// CTAs, and what all of them are at still is in L2 when it is read again.
+    pub const fn shape(&self) -> PatchShape {
+        match (self.reads_twice(), self.form.copy.by, self.form.copy.transposed) {
+            (true, SharedBy::Row, false) => PatchShape::Wide,
+            (true, SharedBy::Column, _) => PatchShape::Tall,
+            _ => PatchShape::Square,
+        }
+    }
+
+    /// Warps of a CTA: a block of 128 rows; of a long one as much as registers have room for.
     pub const fn warps(&self) -> u32 {
-        let whole_rows = self.reads_twice() && matches!(self.form.copy.by, SharedBy::Row);
-        if whole_rows && !self.form.copy.transposed { 2 } else { 8 }
+        match (self.source, self.shape()) {
+            (Dtype::F32, _) | (_, PatchShape::Square) => 8,
+            (_, PatchShape::Wide) => 12,
+            (_, PatchShape::Tall) => {
+                if self.form.copy.transposed {
+                    16
+                } else {
+                    8
+                }
+            }
+        }
+    }
+
+    /// Rows and columns of the block that a CTA has in registers at a time.
+    pub const fn block(&self) -> (u32, u32) {
+        self.shape().block(self.warps())
     }
 }
 

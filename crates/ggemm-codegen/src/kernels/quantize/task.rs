@@ -5,11 +5,17 @@ use crate::dtype::Dtype;
 use crate::ir::{ParamRole, QuantizeRole, SharedBy};
 use crate::launch::{Argument, Operand};
 use crate::problem::{GroupForm, IndexType, Operation, Problem, TensorShape, WeightLayout, WeightSharing};
-use crate::scaling::{SCALE_BLOCK, ScaleShape, Scaling};
+use crate::scaling::{ScaleShape, Scaling};
 use crate::spec::Ragged;
 
 /// The bytes that rows are aligned to for whole accesses.
 const ALIGNMENT: usize = 16;
+
+/// CTAs of the largest grid.
+const MOST_CTAS: u32 = i32::MAX as u32;
+
+/// Groups that a warp finds with a look or two.
+const FEW_GROUPS: usize = 64;
 
 /// Where a quantized copy and its scales lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,15 +158,20 @@ impl Task {
         whole(self.cols) && self.copies.iter().all(copy)
     }
 
-    /// CTAs to launch where `resident` of the kernel run at once; 0 where there is nothing to write.
+    /// CTAs to launch where `resident` of the kernel run at once; 0 where there is nothing to write. One for each job: those
+    /// that begin while others end keep memory busier than CTAs that take one job after another. But where there are many
+    /// groups, each CTA that looks for its own takes several jobs.
     pub fn grid(&self, resident: u32) -> u32 {
-        u32::try_from(self.most_jobs()).unwrap_or(u32::MAX).min(resident.max(1))
+        let jobs = u32::try_from(self.most_jobs()).unwrap_or(u32::MAX).min(MOST_CTAS);
+        let has_many_groups = self.groups.is_some_and(|groups| groups.count > FEW_GROUPS);
+        if has_many_groups { jobs.min(resident.max(1)) } else { jobs }
     }
 
     /// The largest number of jobs that any sizes could make.
     fn most_jobs(&self) -> usize {
         let Form { scaling, copy, .. } = self.spec.form();
-        let rows_of_block = 16 * self.spec.warps() as usize;
+        let (rows_of_block, cols_of_block) = self.spec.block();
+        let (rows_of_block, cols_of_block) = (rows_of_block as usize, cols_of_block as usize);
         let (along_rows, along_cols) = match scaling {
             Scaling::Row => (copy.by == SharedBy::Row, copy.by == SharedBy::Column),
             Scaling::None | Scaling::Block => (true, true),
@@ -171,7 +182,7 @@ impl Task {
             Some(groups) => self.rows.min(self.rows / rows_of_block + groups.count + 1),
             None => self.rows.div_ceil(rows_of_block),
         };
-        let col_tiles = if along_cols { self.cols.div_ceil(SCALE_BLOCK) } else { 1 };
+        let col_tiles = if along_cols { self.cols.div_ceil(cols_of_block) } else { 1 };
         let matrices = match self.groups {
             Some(groups) if !along_rows && groups.merged => groups.count.min(1),
             Some(groups) if !along_rows => groups.count,

@@ -32,42 +32,93 @@ __device__ __forceinline__ int64 load_index(const void* array, int index, bool w
 // The lowest lane in a mask that is not empty.
 __device__ __forceinline__ int first_lane(uint32 mask) { return __ffs(mask) - 1; }
 
-// ---- patches: of a block of 128 columns each thread has 8 x 8 elements, as they lie in memory ----
+// ---- programmatic dependent launch, which came with sm_90 ----
+
+// Waits until the grids that this one depends on have ended and what they wrote is visible.
+__device__ __forceinline__ void await_grid() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// Lets the grids that depend on this one start.
+__device__ __forceinline__ void launch_dependents() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// ---- patches: of a block each thread has 8 x 8 elements, as they lie in memory ----
 template <typename T>
 struct Patch {
     uint32 words[8][2 * sizeof(T)];
 };
 
-__device__ __forceinline__ float element(const Patch<bf16>& patch, int row, int col) {
-    const uint32 word = patch.words[row][col / 2];
-    return __uint_as_float(col % 2 ? word & 0xffff0000u : word << 16);
+// The first or the second of the two 16-bit elements of a word.
+template <typename T>
+__device__ __forceinline__ float unpack(uint32 word, int number);
+
+template <>
+__device__ __forceinline__ float unpack<bf16>(uint32 word, int number) {
+    return __uint_as_float(number ? word & 0xffff0000u : word << 16);
 }
 
-__device__ __forceinline__ float element(const Patch<f16>& patch, int row, int col) {
+template <>
+__device__ __forceinline__ float unpack<f16>(uint32 word, int number) {
     float x;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(uint16(patch.words[row][col / 2] >> col % 2 * 16)));
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(uint16(word >> number * 16)));
     return x;
+}
+
+// The larger of the first two and the larger of the second two elements, which have no signs; NaN is less than any.
+__device__ __forceinline__ uint32 larger_pair(bf16*, uint32 a, uint32 b) {
+    asm("max.bf16x2 %0, %0, %1;" : "+r"(a) : "r"(b));
+    return a;
+}
+
+__device__ __forceinline__ uint32 larger_pair(f16*, uint32 a, uint32 b) {
+    asm("max.f16x2 %0, %0, %1;" : "+r"(a) : "r"(b));
+    return a;
+}
+
+template <typename T>
+__device__ __forceinline__ float element(const Patch<T>& patch, int row, int col) {
+    return unpack<T>(patch.words[row][col / 2], col % 2);
 }
 
 __device__ __forceinline__ float element(const Patch<f32>& patch, int row, int col) {
     return __uint_as_float(patch.words[row][col]);
 }
 
-// The high bytes of four elements, with their signs; STEP_ROW, STEP_COL lead from one to the next.
-template <int STEP_ROW, int STEP_COL, typename T>
-__device__ __forceinline__ uint32 high_bytes(const Patch<T>& patch, int row, int col) {
-    constexpr int in_word = 4 / sizeof(T);
-    uint32 pairs[2];
-    #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        const int r0 = row + 2 * i * STEP_ROW, c0 = col + 2 * i * STEP_COL, r1 = r0 + STEP_ROW, c1 = c0 + STEP_COL;
-        const uint32 byte0 = (c0 % in_word + 1) * sizeof(T) - 1, byte1 = (c1 % in_word + 1) * sizeof(T) - 1;
-        pairs[i] = __byte_perm(patch.words[r0][c0 / in_word], patch.words[r1][c1 / in_word], byte0 | (byte1 + 4) << 4);
-    }
-    return __byte_perm(pairs[0], pairs[1], 0x5410);
+// The high bytes of four elements of a row, with their signs.
+template <typename T>
+__device__ __forceinline__ uint32 high_bytes_of_row(const Patch<T>& patch, int row, int col) {
+    const uint32* const words = &patch.words[row][col / 2];
+    return __byte_perm(words[0], words[1], 0x7531);
 }
 
-// Elements are unpacked anew for each use from here on: left alone, compilers keep all 64 in registers from one to the next.
+__device__ __forceinline__ uint32 high_bytes_of_row(const Patch<f32>& patch, int row, int col) {
+    const uint32* const words = &patch.words[row][col];
+    return __byte_perm(__byte_perm(words[0], words[1], 0x0073), __byte_perm(words[2], words[3], 0x0073), 0x5410);
+}
+
+// Those of four elements of a column. A pair of 16-bit columns has the inner two steps in common.
+template <typename T>
+__device__ __forceinline__ uint32 high_bytes_of_column(const Patch<T>& patch, int row, int col) {
+    const int word = col / 2;
+    const uint32 first = __byte_perm(patch.words[row][word], patch.words[row + 1][word], 0x7351);
+    const uint32 second = __byte_perm(patch.words[row + 2][word], patch.words[row + 3][word], 0x7351);
+    return __byte_perm(first, second, col % 2 ? 0x7632 : 0x5410);
+}
+
+__device__ __forceinline__ uint32 high_bytes_of_column(const Patch<f32>& patch, int row, int col) {
+    const uint32 first = __byte_perm(patch.words[row][col], patch.words[row + 1][col], 0x0073);
+    const uint32 second = __byte_perm(patch.words[row + 2][col], patch.words[row + 3][col], 0x0073);
+    return __byte_perm(first, second, 0x5410);
+}
+
+// Elements are unpacked anew for each use from here on. Left alone, compilers keep all 64, unpacked, from one use to the
+// next: twice the registers.
 template <typename T>
 __device__ __forceinline__ void keep_packed(Patch<T>& patch) {
     #pragma unroll
@@ -106,23 +157,32 @@ __device__ __forceinline__ void load_patch(Patch<T>& patch, const T* from, int64
         for (int i = 0; i < 8; ++i) {
             #pragma unroll
             for (int j = 0; j < 8; j += 16 / sizeof(T)) {
-                load_16_bytes(&patch.words[i][j * sizeof(T) / 4], from + i * row_stride + j, i < rows && cols > 0);
+                load_16_bytes(&patch.words[i][j * sizeof(T) / 4], from + j, i < rows && cols > 0);
             }
+            from += row_stride;
         }
     } else {
-        constexpr int in_word = 4 / sizeof(T);
-        #pragma unroll
+        // Each row is read into the last place, and moves up by one with each that follows: a loop that is not unrolled
+        // leaves registers to what is aligned.
+        constexpr int in_word = 4 / sizeof(T), words = 8 / in_word;
+        #pragma unroll 1
         for (int i = 0; i < 8; ++i) {
             #pragma unroll
-            for (int word = 0; word < 8 / in_word; ++word) {
+            for (int place = 0; place < 7; ++place) {
+                #pragma unroll
+                for (int word = 0; word < words; ++word) patch.words[place][word] = patch.words[place + 1][word];
+            }
+            #pragma unroll
+            for (int word = 0; word < words; ++word) {
                 uint32 bits = 0;
                 #pragma unroll
                 for (int j = 0; j < in_word; ++j) {
                     const int col = word * in_word + j;
-                    if (i < rows && col < cols) bits |= bits_of(from[i * row_stride + col]) << j * 16;
+                    if (i < rows && col < cols) bits |= bits_of(from[col]) << j * 16;
                 }
-                patch.words[i][word] = bits;
+                patch.words[7][word] = bits;
             }
+            from += row_stride;
         }
     }
 }
@@ -150,32 +210,92 @@ __device__ __forceinline__ uint32 round_four(e4m3*, const float (&x)[4]) {
 
 // ---- scales: a value for each row of a thread's patch, for each column, or for the whole block ----
 
-// Lanes that hold a value of the same elements are those that FIRST to LAST, doubled each time, lead to.
+// `values` are the largest magnitudes of a thread's patch, until they are reduced: then the lanes that share them have
+// dealt them out, and each has the largest so far of its part in `own`, and makes scales of those. No scale is made twice,
+// or takes registers before it is used. LANES of a warp lie along the columns, and the others along the rows.
+template <int LANES>
 struct OfRows {
-    static constexpr int COUNT = 8, FIRST = 1, LAST = 8;
-    float values[COUNT];
+    static constexpr int COUNT = 8, OWN = 1;
+    float values[COUNT], own[OWN];
     static __device__ __forceinline__ int of(int row, int) { return row; }
 };
 
+template <int LANES>
 struct OfColumns {
-    static constexpr int COUNT = 8, FIRST = 16, LAST = 16;
-    float values[COUNT];
+    static constexpr int COUNT = 8, OWN = LANES / 4;
+    float values[COUNT], own[OWN];
     static __device__ __forceinline__ int of(int, int col) { return col; }
 };
 
 struct OfBlock {
-    static constexpr int COUNT = 1, FIRST = 1, LAST = 16;
-    float values[COUNT];
+    static constexpr int COUNT = 1, OWN = 1;
+    float values[COUNT], own[OWN];
     static __device__ __forceinline__ int of(int, int) { return 0; }
 };
 
-// The largest magnitudes, with those of the patch.
-//
-// Twice a float's bits, without their sign, are in the order of magnitudes. By 2^24 more, finite ones are at least 2^24;
-// infinity is 2^32, so that it and NaN, which do not count, wrap and are less.
+// The magnitudes of two elements, with one more in their bits: infinities become NaN, which a maximum leaves out, and the
+// largest finite ones what infinities were. NaN stays NaN, or becomes a zero with a sign: less than any.
+constexpr uint32 ONE_MORE = 0x00010001u;
+__device__ __forceinline__ uint32 magnitudes_and_one(uint32 pair) { return (pair & 0x7fff7fffu) + ONE_MORE; }
+
+// Folds the magnitudes of 16-bit elements into a patch's values, two at a time. Which words share a value, and whether both
+// of a word's elements do, differs.
+template <int LANES, typename T>
+__device__ __forceinline__ void fold_pairs(OfRows<LANES>& most, const Patch<T>& patch) {
+    #pragma unroll
+    for (int i = 0; i < 8; ++i) {
+        uint32 folded = ONE_MORE;
+        #pragma unroll
+        for (int word = 0; word < 4; ++word) {
+            folded = larger_pair(static_cast<T*>(nullptr), folded, magnitudes_and_one(patch.words[i][word]));
+        }
+        folded -= ONE_MORE;
+        most.values[i] = fmaxf(most.values[i], fmaxf(unpack<T>(folded, 0), unpack<T>(folded, 1)));
+    }
+}
+
+template <int LANES, typename T>
+__device__ __forceinline__ void fold_pairs(OfColumns<LANES>& most, const Patch<T>& patch) {
+    #pragma unroll
+    for (int word = 0; word < 4; ++word) {
+        uint32 folded = ONE_MORE;
+        #pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            folded = larger_pair(static_cast<T*>(nullptr), folded, magnitudes_and_one(patch.words[i][word]));
+        }
+        folded -= ONE_MORE;
+        #pragma unroll
+        for (int j = 0; j < 2; ++j) {
+            most.values[2 * word + j] = fmaxf(most.values[2 * word + j], unpack<T>(folded, j));
+        }
+    }
+}
+
+template <typename T>
+__device__ __forceinline__ void fold_pairs(OfBlock& most, const Patch<T>& patch) {
+    uint32 folded = ONE_MORE;
+    #pragma unroll
+    for (int i = 0; i < 8; ++i) {
+        #pragma unroll
+        for (int word = 0; word < 4; ++word) {
+            folded = larger_pair(static_cast<T*>(nullptr), folded, magnitudes_and_one(patch.words[i][word]));
+        }
+    }
+    folded -= ONE_MORE;
+    most.values[0] = fmaxf(most.values[0], fmaxf(unpack<T>(folded, 0), unpack<T>(folded, 1)));
+}
+
+// Takes the patch into the largest magnitudes.
 template <typename S, typename T>
 __device__ __forceinline__ void fold_maxima(S& most, Patch<T>& patch) {
     keep_packed(patch);
+    fold_pairs(most, patch);
+}
+
+// Twice a float's bits, which leaves out the sign, are in the order of magnitudes. With 2^24 added, finite ones are at least
+// 2^24; infinity would be 2^32, so that it and NaN, which do not count, wrap and are less.
+template <typename S>
+__device__ __forceinline__ void fold_maxima(S& most, Patch<f32>& patch) {
     constexpr uint32 one = 1u << 24;
     uint32 folded[S::COUNT];
     #pragma unroll
@@ -183,101 +303,186 @@ __device__ __forceinline__ void fold_maxima(S& most, Patch<T>& patch) {
     #pragma unroll
     for (int i = 0; i < 8; ++i) {
         #pragma unroll
-        for (int j = 0; j < 8; ++j) {
-            folded[S::of(i, j)] = max(folded[S::of(i, j)], 2 * __float_as_uint(element(patch, i, j)) + one);
-        }
+        for (int j = 0; j < 8; ++j) folded[S::of(i, j)] = max(folded[S::of(i, j)], 2 * patch.words[i][j] + one);
     }
     #pragma unroll
     for (int i = 0; i < S::COUNT; ++i) most.values[i] = __uint_as_float((folded[i] - one) / 2);
 }
 
-// Among the lanes of a warp.
-template <typename S>
-__device__ __forceinline__ void reduce_maxima(S& most) {
+// Lanes that are DISTANCE apart share N values; each keeps the larger ones of its half of them, the first lanes the first.
+template <int N, int DISTANCE>
+__device__ __forceinline__ void share_out(float (&values)[8], int thread) {
+    const bool is_second = thread & DISTANCE;
     #pragma unroll
-    for (int distance = S::FIRST; distance <= S::LAST; distance *= 2) {
-        #pragma unroll
-        for (int i = 0; i < S::COUNT; ++i) {
-            most.values[i] = fmaxf(most.values[i], __shfl_xor_sync(ALL_LANES, most.values[i], distance));
-        }
+    for (int i = 0; i < N / 2; ++i) {
+        const float first = values[i], second = values[i + N / 2];
+        const float theirs = __shfl_xor_sync(ALL_LANES, is_second ? first : second, DISTANCE);
+        values[i] = fmaxf(is_second ? second : first, theirs);
     }
 }
 
+// Among the lanes of a warp: those that have eight rows in common deal them out, a row to each two or four neighbours.
+template <int LANES>
+__device__ __forceinline__ void reduce_maxima(OfRows<LANES>& most, int thread) {
+    share_out<8, LANES / 2>(most.values, thread);
+    share_out<4, LANES / 4>(most.values, thread);
+    share_out<2, LANES / 8>(most.values, thread);
+    float largest = most.values[0];
+    #pragma unroll
+    for (int distance = LANES / 16; distance > 0; distance /= 2) {
+        largest = fmaxf(largest, __shfl_xor_sync(ALL_LANES, largest, distance));
+    }
+    most.own[0] = fmaxf(most.own[0], largest);
+    #pragma unroll
+    for (int i = 0; i < 8; ++i) most.values[i] = 0.0f;
+}
+
+// Lanes that have eight columns in common deal them out: four each, or two.
+template <int LANES>
+__device__ __forceinline__ void reduce_maxima(OfColumns<LANES>& most, int thread) {
+    share_out<8, 16>(most.values, thread);
+    if constexpr (LANES == 8) share_out<4, 8>(most.values, thread);
+    #pragma unroll
+    for (int i = 0; i < LANES / 4; ++i) most.own[i] = fmaxf(most.own[i], most.values[i]);
+    #pragma unroll
+    for (int i = 0; i < 8; ++i) most.values[i] = 0.0f;
+}
+
+// Magnitudes are in the order of their bits.
+__device__ __forceinline__ void reduce_maxima(OfBlock& most, int) {
+    most.own[0] = fmaxf(most.own[0], __uint_as_float(__reduce_max_sync(ALL_LANES, __float_as_uint(most.values[0]))));
+    most.values[0] = 0.0f;
+}
+
 // A block's largest magnitude over the format's, at least the smallest normal number, so that its inverse is finite; or
-// the least power of two that is not below that; 1 for zeros.
+// the least power of two that is not below that; 1 for zeros. The quotient is rounded right: what a first one leaves over
+// is known exactly, and its share is added.
 template <typename F>
 __device__ __forceinline__ float scale_of(float most, bool power_of_two) {
-    if (most == 0.0f) return 1.0f;
-    const float scale = fmaxf(__fdiv_rn(most, F::LARGEST), __uint_as_float(0x00800000));
-    return power_of_two ? __uint_as_float((__float_as_uint(scale) + 0x007fffffu) & 0xff800000u) : scale;
+    constexpr float inverse = 1.0f / F::LARGEST;
+    const float about = __fmul_rn(most, inverse);
+    const float quotient = __fmaf_rn(__fmaf_rn(-about, F::LARGEST, most), inverse, about);
+    const float scale = fmaxf(quotient, __uint_as_float(0x00800000));
+    const float rounded = __uint_as_float((__float_as_uint(scale) + 0x007fffffu) & 0xff800000u);
+    return most == 0.0f ? 1.0f : power_of_two ? rounded : scale;
 }
 
 template <typename F, typename S>
 __device__ __forceinline__ void make_scales(S& scales, bool powers_of_two) {
     #pragma unroll
-    for (int i = 0; i < S::COUNT; ++i) scales.values[i] = scale_of<F>(scales.values[i], powers_of_two);
+    for (int i = 0; i < S::OWN; ++i) scales.own[i] = scale_of<F>(scales.own[i], powers_of_two);
 }
 
 template <typename S>
 __device__ __forceinline__ void invert_scales(S& scales) {
     #pragma unroll
-    for (int i = 0; i < S::COUNT; ++i) scales.values[i] = __fdiv_rn(1.0f, scales.values[i]);
+    for (int i = 0; i < S::OWN; ++i) scales.own[i] = __frcp_rn(scales.own[i]);
 }
 
-// Of 16 lanes that have a patch's rows in common each writes one; `rows` (any value) of them exist.
-__device__ __forceinline__ void store_scales(float* to, int64 row_stride, const OfRows& scales, int thread, int rows) {
+// The values of a thread's patch, from the lanes that have them.
+template <int LANES>
+__device__ __forceinline__ OfRows<LANES> gather(const OfRows<LANES>& scales, int) {
+    OfRows<LANES> gathered;
+    #pragma unroll
+    for (int i = 0; i < 8; ++i) gathered.values[i] = __shfl_sync(ALL_LANES, scales.own[0], i * (LANES / 8), LANES);
+    return gathered;
+}
+
+template <int LANES>
+__device__ __forceinline__ OfColumns<LANES> gather(const OfColumns<LANES>& scales, int thread) {
+    constexpr int own = LANES / 4;
+    OfColumns<LANES> gathered;
     #pragma unroll
     for (int i = 0; i < 8; ++i) {
-        if (thread % 16 == i && i < rows) to[i * row_stride] = scales.values[i];
+        gathered.values[i] = __shfl_sync(ALL_LANES, scales.own[i % own], thread % LANES * (8 / own) + i / own);
     }
+    return gathered;
 }
 
-// The first 16 lanes have all columns; `cols` (any value) of a thread's exist.
-__device__ __forceinline__ void store_scales(float* to, const OfColumns& scales, int thread, int cols) {
+__device__ __forceinline__ OfBlock gather(const OfBlock& scales, int) {
+    OfBlock gathered;
+    gathered.values[0] = scales.own[0];
+    return gathered;
+}
+
+// Of the lanes that have a row's scale the first writes it; of warps that lie side by side, which all have it, the first.
+// `rows` (any value) of a thread's patch exist.
+template <int LANES>
+__device__ __forceinline__ void store_scales(float* to, int64 row_stride, const OfRows<LANES>& scales, int thread, int rows) {
+    if (LANES == 32 && thread >= 32) return;
+    const int row = thread % LANES / (LANES / 8);
+    if (thread % (LANES / 8) == 0 && row < rows) to[row * row_stride] = scales.own[0];
+}
+
+// The first warp has all columns, each lane some; `cols` (any value) of its own exist.
+template <int LANES>
+__device__ __forceinline__ void store_scales(float* to, const OfColumns<LANES>& scales, int thread, int cols) {
     #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-        if (thread < 16 && i < cols) to[i] = scales.values[i];
+    for (int i = 0; i < LANES / 4; ++i) {
+        if (thread < 32 && i < cols) to[i] = scales.own[i];
     }
 }
 
 __device__ __forceinline__ void store_scales(float* to, const OfBlock& scales, int thread) {
-    if (thread == 0) *to = scales.values[0];
+    if (thread == 0) *to = scales.own[0];
 }
 
 // ---- rounding a patch: its elements times the inverses of their scales ----
 
-// Four elements in a word: STEP_ROW, STEP_COL lead from one to the next. Signs are the source's, which a product and a
-// conversion keep of all but NaN.
-template <typename F, int STEP_ROW, int STEP_COL, typename T, typename S>
+// Four elements of a row, or of a column, in a word. Signs are the source's, which a product and a conversion keep of all
+// but NaN.
+template <typename F, bool OF_COLUMN, typename T, typename S>
 __device__ __forceinline__ uint32 quantize_four(const Patch<T>& patch, const S& inverses, int row, int col) {
     float scaled[4];
     #pragma unroll
     for (int i = 0; i < 4; ++i) {
-        const int r = row + i * STEP_ROW, c = col + i * STEP_COL;
+        const int r = row + (OF_COLUMN ? i : 0), c = col + (OF_COLUMN ? 0 : i);
         scaled[i] = element(patch, r, c) * inverses.values[S::of(r, c)];
     }
     const uint32 rounded = round_four(static_cast<F*>(nullptr), scaled);
-    return (rounded & 0x7f7f7f7fu) | (high_bytes<STEP_ROW, STEP_COL>(patch, row, col) & 0x80808080u);
+    const uint32 high = OF_COLUMN ? high_bytes_of_column(patch, row, col) : high_bytes_of_row(patch, row, col);
+    return rounded | (high & 0x80808080u);
+}
+
+template <typename F, typename T, typename S>
+__device__ __forceinline__ uint2 quantize_row(const Patch<T>& patch, const S& inverses, int row) {
+    return make_uint2(quantize_four<F, false>(patch, inverses, row, 0), quantize_four<F, false>(patch, inverses, row, 4));
 }
 
 // Writes the rounded patch to `to`, of which so many rows and columns (any values) exist. Aligned, rows start at multiples
-// of 16 bytes and columns exist 8 at a time.
+// of 16 bytes and columns exist 8 at a time. What is stored is the first to leave L2: scales, of which a CTA writes 4 bytes
+// of a sector, are to stay until others have written the rest of it.
 template <typename F, typename T, typename S>
-__device__ __forceinline__ void store_patch(F* to, int64 row_stride, Patch<T>& patch, const S& inverses, int rows, int cols,
-                                            bool aligned) {
+__device__ __forceinline__ void store_patch(F* to, int64 row_stride, Patch<T>& patch, const S& scales, int thread,
+                                            int rows, int cols, bool aligned) {
     keep_packed(patch);
-    #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-        const uint32 words[2] = {quantize_four<F, 0, 1>(patch, inverses, i, 0),
-                                 quantize_four<F, 0, 1>(patch, inverses, i, 4)};
-        F* const row = to + i * row_stride;
-        if (aligned) {
-            if (i < rows && cols > 0) *reinterpret_cast<uint2*>(row) = make_uint2(words[0], words[1]);
-        } else {
+    const S inverses = gather(scales, thread);
+    // With one scale for all, a transposed copy has the same words: made all at once, they serve for both.
+    constexpr bool at_once = S::COUNT == 1;
+    uint2 words[8];
+    if (at_once || !aligned) {
+        #pragma unroll
+        for (int i = 0; i < 8; ++i) words[i] = quantize_row<F>(patch, inverses, i);
+    }
+    if (aligned) {
+        #pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            if (!at_once) words[i] = quantize_row<F>(patch, inverses, i);
+            if (i < rows && cols > 0) __stcs(reinterpret_cast<uint2*>(to), words[i]);
+            to += row_stride;
+        }
+    } else {
+        // As they were read: the row in the first place is written, and the others move up.
+        #pragma unroll 1
+        for (int i = 0; i < 8; ++i) {
             #pragma unroll
             for (int j = 0; j < 8; ++j) {
-                if (i < rows && j < cols) row[j].bits = static_cast<unsigned char>(words[j / 4] >> j % 4 * 8);
+                const uint32 word = j < 4 ? words[0].x : words[0].y;
+                if (i < rows && j < cols) to[j].bits = static_cast<unsigned char>(word >> j % 4 * 8);
             }
+            #pragma unroll
+            for (int place = 0; place < 7; ++place) words[place] = words[place + 1];
+            to += row_stride;
         }
     }
 }
@@ -301,8 +506,11 @@ ggemm_quantize_bf16_e4m3_block_rows_sm89(
     __builtin_assume(0 <= thread && thread < 256);
 
     Patch<bf16> patch;
-    OfRows scales_of_patch;
+    OfRows<16> scales_of_patch;
 
+    // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
+    await_grid();
+    launch_dependents();
     const int col_tiles = ceil_div(cols, 128);
     const int blocks_of_each = ceil_div(rows, 128) * col_tiles;
     int block = int(blockIdx.x);
@@ -320,7 +528,7 @@ ggemm_quantize_bf16_e4m3_block_rows_sm89(
         }
         scales_of_patch = {};
         fold_maxima(scales_of_patch, patch);
-        reduce_maxima(scales_of_patch);
+        reduce_maxima(scales_of_patch, thread);
         make_scales<e4m3>(scales_of_patch, powers_of_two);
         {
             const int row = thread / 16 * 8;
@@ -333,7 +541,7 @@ ggemm_quantize_bf16_e4m3_block_rows_sm89(
             const int row = thread / 16 * 8, col = thread % 16 * 8;
             e4m3* const to = copy + (int64(matrix) * group_stride + int64(first_row) * row_stride + int64(first_col))
                 + (row * row_stride + col);
-            store_patch(to, row_stride, patch, scales_of_patch, rows - first_row - row, cols - first_col - col, aligned);
+            store_patch(to, row_stride, patch, scales_of_patch, thread, rows - first_row - row, cols - first_col - col, aligned);
         }
         block = block + int(gridDim.x);
     }
