@@ -171,7 +171,10 @@ fn what_was_measured_nearby_corrects_predictions() {
         }
         assert!(0.0 < strongest && strongest < last, "{strongest} at {distance}");
         last = strongest;
-        let fast = explanation.candidates().iter().filter(|c| c.variant.spec().copy != CopyPath::Plain && !c.variant.spec().d_by_threads);
+        let fast = explanation
+            .candidates()
+            .iter()
+            .filter(|c| c.variant.spec().copy != CopyPath::Plain && !c.variant.spec().d_by_threads);
         assert!(fast.map(Candidate::seconds).is_sorted(), "the order is that of the corrected times");
         assert!(explanation.to_string().contains(" corrected by 1 measured problem, the nearest "));
     }
