@@ -1,6 +1,41 @@
 //! Problems whose operands are quantized to fp8.
 
+use clap::Args;
 use ggemm_codegen::{Dtype, Operation, Problem, Scaling, WeightLayout};
+
+use crate::parsers;
+
+/// The flags of the commands that only measure and list: operands lie as tensor cores read them.
+#[derive(Debug, Args)]
+pub(crate) struct Fp8Args {
+    /// Operands of this fp8 format, which lie as tensor cores read it; outputs stay of --dtype
+    #[arg(long, value_name = "FORMAT", value_parser = parsers::fp8(), conflicts_with = "weight_layout")]
+    quantize: Option<Dtype>,
+    /// What shares a scale: a row along the reduction, or blocks of 128 (x, dy) and of 128 x 128 (w) [default: block]
+    #[arg(long, requires = "quantize", value_parser = parsers::scaling())]
+    scaling: Option<Scaling>,
+    /// Let sums of fp8 products stay in the tensor cores' accumulator, which is faster and keeps fewer bits
+    #[arg(long, requires = "quantize")]
+    fast_accumulation: bool,
+}
+
+impl Fp8Args {
+    /// Whether they ask for anything.
+    pub(crate) fn is_given(&self) -> bool {
+        self.quantize.is_some()
+    }
+
+    /// The problem with the operands that the flags ask for.
+    pub(crate) fn apply(&self, problem: Problem) -> Problem {
+        match self.quantize {
+            None => problem,
+            Some(format) => {
+                let scaling = self.scaling.unwrap_or(Fp8::SCALING);
+                Fp8 { format, scaling, fast: self.fast_accumulation, along_reduction: true }.of(&problem)
+            }
+        }
+    }
+}
 
 /// An fp8 format and its scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -195,6 +195,8 @@ fn list_ranks_for_a_problem() {
         line("list --op grad_x -g 8 -m 4096 -n 1024 -k 512 --quantize e4m3 --scaling row --fast-accumulation --names");
     let fp8 = fp8.passed();
     assert!(fp8.lines().count() > 1 && fp8.lines().all(|name| name.contains("_e4m3_f32_bf16_")), "{fp8}");
+    let nothing = line("list --quantize e4m3").refused();
+    assert!(nothing.ends_with("ranked for: add --op, -g, -m, -n and -k"), "{nothing}");
     // Rows that are no multiple of 16 bytes: plain variants, and one that takes copies of operands and whose threads write.
     let odd = line("list --op forward -g 8 -m 4096 -n 1023 -k 511 --names").passed();
     assert_eq!(odd.lines().count(), 3);

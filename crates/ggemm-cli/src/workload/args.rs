@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ggemm_codegen::{Dtype, Operation, Problem, Scaling, WeightLayout, WeightSharing};
+use ggemm_codegen::{Dtype, Operation, Problem, WeightLayout, WeightSharing};
 
 use super::suite::SuiteArg;
 use crate::commands::run::Router;
-use crate::fp8::Fp8;
+use crate::fp8::Fp8Args;
 use crate::parsers::{self, Layout, Sizes, Weights};
 
 /// Which problems.
@@ -75,15 +75,8 @@ pub(crate) struct FormArgs {
     /// grad_w adds to what dw holds, in f32
     #[arg(long)]
     pub(crate) accumulate: bool,
-    /// Operands of this fp8 format, which lie as tensor cores read it; outputs stay of --dtype
-    #[arg(long, value_name = "FORMAT", value_parser = parsers::fp8(), conflicts_with = "weight_layout")]
-    pub(crate) quantize: Option<Dtype>,
-    /// What shares a scale: a row along the reduction, or blocks of 128 (x, dy) and of 128 x 128 (w) [default: block]
-    #[arg(long, requires = "quantize", value_parser = parsers::scaling())]
-    pub(crate) scaling: Option<Scaling>,
-    /// Let sums of fp8 products stay in the tensor cores' accumulator, which is faster and keeps fewer bits
-    #[arg(long, requires = "quantize")]
-    pub(crate) fast_accumulation: bool,
+    #[command(flatten)]
+    pub(crate) fp8: Fp8Args,
 }
 
 impl FormArgs {
@@ -108,8 +101,6 @@ impl FormArgs {
             .accumulate(accumulates)
             .weight_sharing(self.weights.map_or(WeightSharing::PerExpert, Weights::into))
             .weight_layout(self.weight_layout.map_or(WeightLayout::Nk, Layout::into));
-        let scaling = self.scaling.unwrap_or(Fp8::SCALING);
-        let fp8 = |format| Fp8 { format, scaling, fast: self.fast_accumulation, along_reduction: true };
-        self.quantize.map(fp8).map_or(problem.clone(), |fp8| fp8.of(&problem))
+        self.fp8.apply(problem)
     }
 }

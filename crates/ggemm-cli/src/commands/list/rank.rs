@@ -4,13 +4,14 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use ggemm_codegen::{Arch, Dtype, Operation, Problem, ProblemError, Scaling, WeightLayout, WeightSharing};
+use ggemm_codegen::{Arch, Dtype, Operation, Problem, WeightLayout, WeightSharing};
 use ggemm_runtime::{Candidate, Device, Error, Planner};
 use serde::Serialize;
 
 use super::{Format, Variant};
+use crate::commands::run::UsageError;
 use crate::error::CliError;
-use crate::fp8::Fp8;
+use crate::fp8::Fp8Args;
 use crate::numbers::time;
 use crate::parsers::{self, Layout, Weights};
 use crate::table;
@@ -49,23 +50,16 @@ pub(crate) struct RankArgs {
     /// Order of a weight's dimensions in memory [default: nk]
     #[arg(long, value_enum, value_name = "LAYOUT", requires = "op")]
     weight_layout: Option<Layout>,
-    /// Operands of this fp8 format, which lie as tensor cores read it; the output stays of --dtype
-    #[arg(long, value_name = "FORMAT", value_parser = parsers::fp8(), requires = "op", conflicts_with = "weight_layout")]
-    quantize: Option<Dtype>,
-    /// What shares a scale: a row along the reduction, or blocks of 128 (x, dy) and of 128 x 128 (w) [default: block]
-    #[arg(long, requires = "quantize", value_parser = parsers::scaling())]
-    scaling: Option<Scaling>,
-    /// Let sums of fp8 products stay in the tensor cores' accumulator
-    #[arg(long, requires = "quantize")]
-    fast_accumulation: bool,
+    #[command(flatten)]
+    fp8: Fp8Args,
 }
 
 impl RankArgs {
     /// The problem, where one is given.
-    pub(super) fn problem(&self) -> Result<Option<Problem>, ProblemError> {
+    pub(super) fn problem(&self) -> Result<Option<Problem>, CliError> {
         let (Some(op), Some(groups), Some(m), Some(n), Some(k)) = (self.op, self.groups, self.rows, self.n, self.k)
         else {
-            return Ok(None);
+            return if self.fp8.is_given() { Err(UsageError::NothingToRank.into()) } else { Ok(None) };
         };
         let operand = self.dtype.unwrap_or(Dtype::Bf16);
         let problem = Problem::new(op, groups, m, n, k)
@@ -75,13 +69,7 @@ impl RankArgs {
             .allow_tf32(operand == Dtype::F32)
             .weight_sharing(self.weights.map_or(WeightSharing::PerExpert, Weights::into))
             .weight_layout(self.weight_layout.map_or(WeightLayout::Nk, Layout::into));
-        let fp8 = self.quantize.map(|format| Fp8 {
-            format,
-            scaling: self.scaling.unwrap_or(Fp8::SCALING),
-            fast: self.fast_accumulation,
-            along_reduction: true,
-        });
-        let problem = fp8.map_or(problem.clone(), |fp8| fp8.of(&problem));
+        let problem = self.fp8.apply(problem);
         problem.validate()?;
         Ok(Some(problem))
     }

@@ -11,6 +11,9 @@ pub(crate) const LONGEST_EXACT: usize = (1 << 20) - 1;
 /// Why the flags make no problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UsageError {
+    /// `ggemm list --quantize` without a problem.
+    #[error("--quantize is about a problem that variants are ranked for: add --op, -g, -m, -n and -k")]
+    NothingToRank,
     /// `--sizes` and `--groups` of another number.
     #[error("--sizes lists {listed} groups and --groups says {groups}: drop --groups, or list {groups} sizes")]
     GroupCount {
