@@ -109,6 +109,11 @@ impl Gpu {
         self.sum_slots.lock().unwrap_or_else(PoisonError::into_inner).address(self, stream, bytes)
     }
 
+    /// Sees to it that the next launch whose sums take so many bytes need not allocate for them.
+    pub(super) fn reserve_sum_slots(&self, bytes: u64) -> Result<(), Failure> {
+        self.sum_slots.lock().unwrap_or_else(PoisonError::into_inner).reserve(self, bytes)
+    }
+
     /// Sees to it that the next launch need not allocate.
     pub(super) fn reserve_workspaces(&self) -> Result<(), Failure> {
         self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).reserve(self)

@@ -290,7 +290,15 @@ impl Launch {
         if words * 4 > READY_BYTES {
             return Err(unreadable(format!("it needs {words} words for {} CTAs' sums", launch.grid)));
         }
+        if let Some(bytes) = launch.bytes_of_sums() {
+            gpu.reserve_sum_slots(bytes)?;
+        }
         Ok(launch)
+    }
+
+    /// What its CTAs leave for each other, where they do.
+    fn bytes_of_sums(&self) -> Option<u64> {
+        self.partial_sums.map(|sums| u64::from(self.grid) * u64::from(sums.slot_bytes))
     }
 
     /// A kernel of a set with these arguments, without a grid.
@@ -346,10 +354,7 @@ impl Launch {
             return Ok(());
         }
         let workspace = if self.has_workspace { gpu.workspace(stream)? } else { 0 };
-        let slots = match self.partial_sums {
-            Some(sums) => gpu.sum_slots(stream, u64::from(self.grid) * u64::from(sums.slot_bytes))?,
-            None => 0,
-        };
+        let slots = self.bytes_of_sums().map_or(Ok(0), |bytes| gpu.sum_slots(stream, bytes))?;
         let address_of = |operand| match operand {
             Operand::Workspace => workspace,
             Operand::PartialSumsReady => slots,

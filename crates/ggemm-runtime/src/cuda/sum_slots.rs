@@ -22,7 +22,11 @@ pub(super) const READY_BYTES: u64 = 16 << 10;
 
 /// The memory of a GPU's streams and captures.
 #[derive(Debug, Default)]
-pub(super) struct SumSlots(HashMap<Sequence, Space>);
+pub(super) struct SumSlots {
+    of_sequences: HashMap<Sequence, Space>,
+    /// What a plan had allocated, and no launch has taken.
+    spare: Option<Space>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Space {
@@ -31,26 +35,51 @@ struct Space {
 }
 
 impl SumSlots {
+    /// Sees to it that the first launch on one more stream, or into one more graph, need not allocate.
+    pub(super) fn reserve(&mut self, gpu: &Gpu, sums: u64) -> Result<(), Failure> {
+        let bytes = READY_BYTES + sums;
+        if self.spare.is_some_and(|spare| spare.bytes >= bytes) {
+            return Ok(());
+        }
+        let larger = Space::allocate(gpu, bytes)?;
+        match self.spare.replace(larger) {
+            Some(smaller) => smaller.free(gpu),
+            None => Ok(()),
+        }
+    }
+
     /// The address of the words for a launch on `stream`; so many bytes of sums follow, [`READY_BYTES`] on.
     pub(super) fn address(&mut self, gpu: &Gpu, stream: &Stream, sums: u64) -> Result<u64, Failure> {
         let sequence = Sequence::of(stream)?;
         let bytes = READY_BYTES + sums;
-        let outgrown = match self.0.get(&sequence) {
-            Some(space) if space.bytes >= bytes => return Ok(space.address),
-            outgrown => outgrown.copied(),
+        if let Some(space) = self.of_sequences.get(&sequence).filter(|space| space.bytes >= bytes) {
+            return Ok(space.address);
+        }
+        let space = match self.spare.take_if(|spare| spare.bytes >= bytes) {
+            Some(spare) => spare,
+            None => Space::allocate(gpu, bytes)?,
         };
-        let address = workspace::allocate(gpu, bytes, READY_BYTES)?;
-        self.0.insert(sequence, Space { address, bytes });
-        match outgrown {
+        match self.of_sequences.insert(sequence, space) {
             // What was captured goes on to use it.
-            Some(space) if !sequence.is_captured() => {
+            Some(outgrown) if !sequence.is_captured() => {
                 stream.drain()?;
-                let _current = gpu.enter()?;
-                // SAFETY: the memory was allocated here, and only launches on this stream used it, which have ended.
-                gpu.check("cuMemFree", unsafe { result::free_sync(space.address) })?;
+                outgrown.free(gpu)?;
             }
             _ => {}
         }
-        Ok(address)
+        Ok(space.address)
+    }
+}
+
+impl Space {
+    fn allocate(gpu: &Gpu, bytes: u64) -> Result<Self, Failure> {
+        Ok(Space { address: workspace::allocate(gpu, bytes, READY_BYTES)?, bytes })
+    }
+
+    /// Gives back what no launch uses any more.
+    fn free(self, gpu: &Gpu) -> Result<(), Failure> {
+        let _current = gpu.enter()?;
+        // SAFETY: the memory was allocated here, and all launches that had it have ended, if there were any.
+        gpu.check("cuMemFree", unsafe { result::free_sync(self.address) })
     }
 }
