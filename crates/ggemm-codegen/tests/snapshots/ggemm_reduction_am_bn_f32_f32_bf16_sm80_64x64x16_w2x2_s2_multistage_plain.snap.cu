@@ -32,20 +32,7 @@ __device__ __forceinline__ int64 load_index(const void* array, int index, bool w
 // The lowest lane in a mask that is not empty.
 __device__ __forceinline__ int first_lane(uint32 mask) { return __ffs(mask) - 1; }
 
-// ---- staging: pieces of 4 elements of 4 bytes, from any address of global memory to shared memory ----
-
-// A thread's pieces of a block on their way: PANELS of each row, of rows that are a multiple of 8 apart, so that all begin
-// at the same offset from 16 bytes. Global memory is read 16 aligned bytes at a time, a piece from the one or two that hold
-// it, and kept as it lies there until it is stored: many loads are in flight at once.
-template <typename T, int COUNT, int PANELS, int ROWS_AT_ONCE>
-struct Staged {
-    const char* from;     // the aligned bytes of the next row's first piece
-    int64 step;           // bytes to the thread's next row
-    uint32 offset;        // bytes from there to the first element
-    int rows, cols;       // that exist from the thread's first element on (any value)
-    uint4 low[COUNT];
-    uint4 high[COUNT];
-};
+// ---- reads of 16 aligned bytes, of which elements that start anywhere are taken ----
 
 // 16 aligned bytes, or zeros, without a branch.
 __device__ __forceinline__ void load_aligned(uint4& to, const char* from, bool reads) {
@@ -61,6 +48,21 @@ __device__ __forceinline__ void load_aligned(uint4& to, const char* from, bool r
                  : "=&r"(to.x), "=&r"(to.y), "=&r"(to.z), "=&r"(to.w)
                  : "l"(from), "r"(int(reads)));
 }
+
+// ---- staging: pieces of 4 elements of 4 bytes, from any address of global memory to shared memory ----
+
+// A thread's pieces of a block on their way: PANELS of each row, of rows that are a multiple of 8 apart, so that all begin
+// at the same offset from 16 bytes. Global memory is read 16 aligned bytes at a time, a piece from the one or two that hold
+// it, and kept as it lies there until it is stored: many loads are in flight at once.
+template <typename T, int COUNT, int PANELS, int ROWS_AT_ONCE>
+struct Staged {
+    const char* from;     // the aligned bytes of the next row's first piece
+    int64 step;           // bytes to the thread's next row
+    uint32 offset;        // bytes from there to the first element
+    int rows, cols;       // that exist from the thread's first element on (any value)
+    uint4 low[COUNT];
+    uint4 high[COUNT];
+};
 
 // The thread's first element is `from`.
 template <typename T, int COUNT, int PANELS, int ROWS_AT_ONCE>

@@ -190,7 +190,7 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
         (uses.warp, WARP),
         (uses.cp_async, CP_ASYNC),
         (uses.cp_async, piece_bytes),
-        (uses.staging && !is_f32 || uses.realign, ALIGNED),
+        (uses.staging || uses.realign, ALIGNED),
         (uses.staging, if is_f32 { STAGING_F32 } else { STAGING }),
         (uses.realign, REALIGN),
         (uses.ldmatrix, LDMATRIX),
