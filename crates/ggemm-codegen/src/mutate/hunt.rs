@@ -9,6 +9,7 @@ use crate::interp::{self, Finding, Memory, Policy, Settings};
 use crate::ir::Kernel;
 use crate::kernels;
 use crate::problem::{GroupForm, IndexType, Problem, ProblemError, Tail, WeightSharing};
+use crate::scaling::Scaling;
 use crate::scenario::{columns_together, elements_of_piece, ends_of, operation_of, with_operands};
 use crate::spec::{CopyPath, KernelSpec, Ragged};
 
@@ -254,7 +255,9 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
                     Plan::sizes(&[(blocks * k - 7) as i64], 0).widths((tiles - 1) * m + narrow, narrow)
                 }
             };
-            plans.push(plan.on(ctas));
+            // Warpgroups in turns add up two tiles' parts at one time, where a CTA has an end of each.
+            let is_shared_by_two = (tiles, ctas) == (5, 9);
+            plans.push(if is_shared_by_two { plan.on(ctas).often() } else { plan.on(ctas) });
         }
         plans.push(match spec.ragged {
             // A tail, whose sums of nothing are divided too.
@@ -265,6 +268,22 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         if spec.ragged == Ragged::Reduction {
             // One reduction of all groups.
             plans.push(Plan::sizes(&[14 * k as i64, 14 * k as i64], 0).widths(narrow, narrow).shared().on(3));
+        }
+    }
+    if spec.scaling == Scaling::Block && spec.schedule.is_warp_specialized() {
+        // Several tiles of one CTA, of more blocks than their ring holds scales of: they begin at either slot, and come
+        // round. Some fill the last slot to the last element.
+        let blocks = [9, 4, 8, 1, 5, 12, 4, 3];
+        plans.push(match spec.ragged {
+            Ragged::Rows => Plan::sizes(&[step, 3, step, 3], 0).widths(narrow, 9 * k).alone().often(),
+            Ragged::Reduction => {
+                let sizes: Vec<i64> = blocks.iter().map(|blocks| (blocks * k) as i64).collect();
+                Plan::sizes(&sizes, 0).widths(narrow, narrow).alone().often()
+            }
+        });
+        if spec.ragged == Ragged::Rows {
+            plans.push(Plan::sizes(&[step, 3, step, 3, 9], 0).widths(narrow, 5 * k).alone().often());
+            plans.push(Plan::sizes(&[step, 3, step], 0).widths(narrow, 8 * k).alone());
         }
     }
     if spec.ragged == Ragged::Reduction {

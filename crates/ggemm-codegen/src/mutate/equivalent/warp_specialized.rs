@@ -57,6 +57,13 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "the barrier that misses the fence is one on which only threads of the CTA arrive",
     },
     Equivalent {
+        of: SPECIALIZED,
+        sites: &["roles: await_grid"],
+        kinds: &[Reorder],
+        changes: &["await_grid comes before what is done before it"],
+        reason: "whoever waits for the grid before it meets the CTA's other warps afterwards",
+    },
+    Equivalent {
         of: BY_THREADS,
         sites: &["barriers: if > elect > fence_barrier_init"],
         kinds: &[Drop],
@@ -301,6 +308,16 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         kinds: &[Division, Constant],
         changes: &["value: (beyond / 2) becomes ceil_div(beyond, 2)", "value: 2 becomes 1 in (beyond % 2)"],
         reason: "both warpgroups' tiles together are an even number of blocks",
+    },
+    Equivalent {
+        of: |s| ROWS_OF_BLOCKS(s) && PINGPONG(s),
+        sites: &[
+            "block_scales: role consumer 0 > loop > if else > assign read_parity #2",
+            "block_scales: role consumer 0 > loop > if else > assign read_slot #2",
+        ],
+        kinds: &[Division, Constant],
+        changes: &["value: (beyond / 2) becomes ceil_div(beyond, 2)", "value: 2 becomes 1 in (beyond % 2)"],
+        reason: "all tiles have as many blocks' scales, so that behind the other's it is an even number of two places",
     },
     Equivalent {
         of: FAST,
