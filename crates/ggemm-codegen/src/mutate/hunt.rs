@@ -246,6 +246,8 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             (3, 5, 39),
             (3, 3, 27),
             (3, 4, 75),
+            (3, 4, 81),
+            (5, 7, 69),
             (5, 9, 39),
         ];
         for (tiles, ctas, blocks) in waves {
@@ -265,6 +267,10 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             // Groups of which one is shorter than its units are.
             Ragged::Reduction => Plan::sizes(&[70 * k as i64, 9, 0], 0).widths(narrow, narrow).on(8),
         });
+        // Rows and nonsense in the second window: the first is known ahead, and the others are counted as without stream-K.
+        let second = [m as i64 + 1, m as i64, -5, 3, i64::MAX, 2];
+        let sizes: Vec<i64> = [0; 33].into_iter().chain(second).collect();
+        plans.push(Plan::values(&sizes, 3 * m + 9).widths(narrow, narrow).wide().on(3));
         if spec.ragged == Ragged::Reduction {
             // One reduction of all groups.
             plans.push(Plan::sizes(&[14 * k as i64, 14 * k as i64], 0).widths(narrow, narrow).shared().on(3));
