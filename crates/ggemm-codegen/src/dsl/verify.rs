@@ -1,6 +1,7 @@
 //! What a finished kernel must satisfy whatever its spec: threads that must meet do meet, variables are as uniform as
 //! they say, and nothing asynchronous is left running.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::descriptor;
@@ -122,6 +123,18 @@ pub enum DefectKind {
         /// The role.
         role: String,
     },
+    /// A named barrier that more warps may reach than it counts: it would let some of them go without their own.
+    #[error("the barrier {id} counts {threads} threads, and the roles that reach it have {reaching}: {roles}")]
+    CrowdedBarrier {
+        /// The barrier.
+        id: i64,
+        /// Threads that complete it.
+        threads: u32,
+        /// Threads of the roles.
+        reaching: u32,
+        /// The roles.
+        roles: String,
+    },
     /// A tile that the copy engine or the tensor cores cannot take.
     #[error("the tile {tile} cannot be used by `{statement}`: {problem}")]
     Tile {
@@ -154,8 +167,10 @@ pub enum DefectKind {
 
 /// All defects of a kernel; empty for a right one.
 pub fn defects(kernel: &Kernel) -> Vec<KernelDefect> {
-    let mut check = Check { kernel, found: Vec::new(), role: None, declared_outside: Vec::new() };
+    let mut check =
+        Check { kernel, found: Vec::new(), role: None, declared_outside: Vec::new(), at_barriers: BTreeMap::new() };
     check.block(&kernel.body.block, Scope::Grid, false);
+    check.crowded_barriers();
     let mut found = check.found;
     check_completion(&kernel.body, &mut found);
     found
@@ -168,6 +183,17 @@ struct Check<'a> {
     role: Option<&'a Role>,
     /// Variables that were declared before the role began.
     declared_outside: Vec<VarId>,
+    /// Who reaches each named barrier.
+    at_barriers: BTreeMap<i64, AtBarrier<'a>>,
+}
+
+/// The roles that reach a named barrier, of those that know its number while the kernel is written.
+struct AtBarrier<'a> {
+    roles: Vec<&'a Role>,
+    /// The fewest threads that any of them says complete it.
+    threads: u32,
+    /// Where.
+    location: Location,
 }
 
 impl<'a> Check<'a> {
@@ -249,6 +275,18 @@ impl<'a> Check<'a> {
                 self.bulk_tile(stmt.location, statement, tile);
                 self.tensor_map(stmt.location, statement, *map, coordinates.len(), tile);
             }
+            Op::NamedBarrier { id, threads, .. } => {
+                if let (Some(id), Some(role)) = (body.exprs.as_constant(*id), self.role) {
+                    let new = AtBarrier { roles: Vec::new(), threads: *threads, location: stmt.location };
+                    let at = self.at_barriers.entry(id).or_insert(new);
+                    if *threads < at.threads {
+                        (at.threads, at.location) = (*threads, stmt.location);
+                    }
+                    if !at.roles.iter().any(|known| std::ptr::eq(*known, role)) {
+                        at.roles.push(role);
+                    }
+                }
+            }
             Op::WarpgroupMultiply(product) => self.product(stmt.location, product),
             Op::SendSums(SendSums { from: part, to: tile, .. }) | Op::AddSums(AddSums { to: part, from: tile }) => {
                 let values = &body.fragments[part.fragment.0 as usize].map.values;
@@ -319,6 +357,18 @@ impl<'a> Check<'a> {
         self.role = Some(role);
         self.block(&role.body, Scope::Cta, false);
         self.role = outer;
+    }
+
+    /// Each named barrier counts all threads of the roles that reach it: roles that share one by mistake may be let go by
+    /// each other's warps, and that only shows when they come at the same time.
+    fn crowded_barriers(&mut self) {
+        for (id, AtBarrier { roles, threads, location }) in std::mem::take(&mut self.at_barriers) {
+            let reaching = 32 * roles.iter().map(|role| role.warps).sum::<u32>();
+            if roles.len() > 1 && reaching > threads {
+                let roles = roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>().join(", ");
+                self.defect(location, DefectKind::CrowdedBarrier { id, threads, reaching, roles });
+            }
+        }
     }
 
     /// Whether a role stands in the kernel's own block, or as one of those that another role there consists of.
@@ -540,6 +590,24 @@ mod tests {
             matches!(&found[..], [DefectKind::DivergentAssignment { variable, .. }] if variable == "v"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_barrier_of_one_role_is_no_other_roles() {
+        let apart = |second: i32| {
+            kinds(|k| {
+                k.role("a", 0..2, RegisterBudget::Launch, |k| k.meet(1, 64));
+                k.role("b", 2..4, RegisterBudget::Launch, |k| k.meet(second, 64));
+            })
+        };
+        assert_eq!(apart(2), []);
+        let roles = "a, b".to_owned();
+        assert_eq!(apart(1), [DefectKind::CrowdedBarrier { id: 1, threads: 64, reaching: 128, roles }]);
+        let together = kinds(|k| {
+            k.role("a", 0..2, RegisterBudget::Launch, |k| k.pass(1, 128));
+            k.role("b", 2..4, RegisterBudget::Launch, |k| k.meet(1, 128));
+        });
+        assert_eq!(together, []);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: ANY,
-        sites: &["walk: *loop > loop > assign running*"],
+        sites: &["walk: *loop > loop > assign running*", "walk: *loop > if > loop > assign running*"],
         kinds: &[AddSub],
         changes: &["value: (rows - running) becomes", "value: (reduction - running) becomes"],
         reason: "a window's sum is clipped once more behind the scan: only matrices of 2^26 rows and more would overflow",

@@ -2,9 +2,10 @@
 
 use super::super::MutationKind::{
     self, AddSub, Comparison, Constant, Division, Drop, DropBound, Duplicate, EveryLane, ForceBranch, Logic, MinMax,
-    Reorder, ShiftBound, Slot, SwapArms,
+    Phase, Reorder, ShiftBound, Shuffle, Slot, SwapArms,
 };
 use super::Equivalent;
+use crate::dtype::Dtype;
 use crate::scaling::Scaling;
 use crate::spec::{Accumulation, CopyPath, KernelSpec, Ragged, Schedule};
 
@@ -114,7 +115,10 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: SPECIALIZED,
-        sites: &["feed: role * > role finder > loop > await tile_empty"],
+        sites: &[
+            "feed: role * > role finder > loop > await tile_empty",
+            "feed: role * > role finder > loop > loop > await tile_empty",
+        ],
         kinds: &[Reorder],
         changes: &[""],
         reason: "finding a tile touches no slot",
@@ -244,13 +248,6 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         kinds: &[Reorder],
         changes: &[""],
         reason: "reading scales touches no sums",
-    },
-    Equivalent {
-        of: |s| PINGPONG(s) && matches!(s.scaling, Scaling::Block),
-        sites: &["block_scales: role consumer ? > loop > if > for batch > assign read_parity"],
-        kinds: &[AddSub],
-        changes: &["value: (1 - read_parity) becomes (1 + read_parity)"],
-        reason: "the next tile is the other warpgroup's, behind which the parity is a remainder by 2",
     },
     Equivalent {
         of: |s| PINGPONG(s) && matches!(s.scaling, Scaling::Block),
@@ -484,14 +481,14 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: STREAM_K,
         sites: &["feed: role * > role loader > loop > read_word slot"],
         kinds: &[Slot],
-        changes: &["slot: ((slot * 9) + 7) + 1", "slot: ((slot * 9) + 7) - 1"],
+        changes: &["slot: ((slot * 9) + 7) + 1", "slot: ((slot * 9) + 7) - 1", "slot: ((slot * 9) + 7) becomes 0"],
         reason: "whose sums are added is the affair of those who multiply: the loader does not look at it",
     },
     Equivalent {
         of: STREAM_K,
         sites: &["feed: role * > role loader > loop > read_word added"],
         kinds: &[Slot],
-        changes: &["slot: ((slot * 9) + 8) - 1"],
+        changes: &["slot: ((slot * 9) + 8) - 1", "slot: ((slot * 9) + 8) becomes 0"],
         reason: "whose sums are added is the affair of those who multiply: the loader does not look at it",
     },
     Equivalent {
@@ -544,6 +541,51 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: STREAM_K,
+        sites: &["stream_k: role * > role finder > let last_wave"],
+        kinds: &[Constant],
+        changes: &["value: 0 becomes -1"],
+        reason: "the first number is 0 or more, and looks ahead either way",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if > let wave_end"],
+        kinds: &[AddSub],
+        changes: &["value: (number - (number % ctacount)) becomes"],
+        reason: "looking further ahead than the wave's end counts more tiles and no fewer",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["walk: role * > role finder > loop > if > loop > ballot past"],
+        kinds: &[AddSub, Constant],
+        changes: &["predicate: (wave_end - 1) becomes (wave_end + 1)", "predicate: 1 becomes 0 in (wave_end - 1)"],
+        reason: "looking further ahead than the wave's end counts more tiles and no fewer",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["walk: role * > role finder > loop > if > loop > break"],
+        kinds: &[AddSub, Constant],
+        changes: &[
+            "condition: (first_group_ahead + 32) becomes",
+            "condition: 32 becomes 31 in (first_group_ahead + 32)",
+        ],
+        reason: "windows past the last group have no tiles to count",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if > if #2 > let each*"],
+        kinds: &[Constant],
+        changes: &["value: 3 becomes 4 in (last_tiles * 3)", "value: 4 becomes 5 in (last_tiles * 4)"],
+        reason: "a CTA's share of more units is no smaller, and takes in all that there are",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > loop > let added"],
+        kinds: &[Constant],
+        changes: &["value: -1 becomes -2"],
+        reason: "any number below 0 says that this is not a tile's last piece",
+    },
+    Equivalent {
+        of: STREAM_K,
         sites: &["stream_k: role * > role finder > loop > loop > assign places_before"],
         kinds: &[Drop, Constant],
         changes: &[""],
@@ -560,8 +602,138 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: STREAM_K,
         sites: &["stream_k: role * > role finder > loop > loop > if > let unit_length"],
         kinds: &[Constant],
-        changes: &["value: 64 becomes 63"],
+        changes: &["value: 64 becomes 63 in ceil_div("],
         reason: "longer units leave less to the last one, and nothing out",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && ROWS(s),
+        sites: &["stream_k: role * > role finder > loop > loop > if > assign piece_length"],
+        kinds: &[AddSub],
+        changes: &["value: (reduction_of_tile - piece_start) becomes"],
+        reason: "past the reduction the copy engine brings zeros",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && REDUCTION(s),
+        sites: &["stream_k: role * > role finder > loop > loop > if > assign piece_length"],
+        kinds: &[AddSub, Constant],
+        changes: &["value: (group_rows - piece_start) becomes", "value: 0 becomes 1 in max("],
+        reason: "past a group's rows the copy engine brings zeros",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if > let beyond"],
+        kinds: &[Division],
+        changes: &["value: (counted % ctacount) becomes counted"],
+        reason: "sharing out more than a wave pays for no number of units: tiles stay whole, which costs time alone",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &[
+            "partial_sums: role consumer 1 > loop > * > meet",
+            "partial_sums: role consumer 1 > loop > * > meet #2",
+        ],
+        kinds: &[Constant],
+        changes: &["id: 2 becomes 3"],
+        reason: "one number that nobody else uses is as good as another",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && DYNAMIC(s),
+        sites: &[
+            "feed: role * > role finder > loop > loop > await tile_wanted",
+            "feed: role * > role finder > loop > loop > assign wanted_parity",
+        ],
+        kinds: &[Drop, Phase, Reorder],
+        changes: &[""],
+        reason: "how early the next number is taken decides nothing but the time",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && REDUCTION(s),
+        sites: &["feed: role consumer ? > loop > read_word group_rows"],
+        kinds: &[Slot],
+        changes: &["slot: ((slot * 9) + 2) + 1", "slot: ((slot * 9) + 2) - 1"],
+        reason: "those who multiply look at the length of the piece",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && !PINGPONG(s),
+        sites: &[
+            "output: role consumer ? > loop > if #4 else > if",
+            "output: role consumer ? > loop > if #4 else > if > elect",
+        ],
+        kinds: &[ForceBranch, EveryLane],
+        changes: &["the condition is always true", "all lanes"],
+        reason: "warps and lanes that stored nothing have no reads to wait for",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && !PINGPONG(s),
+        sites: &["output: role consumer 0 > loop > if #4 else > if"],
+        kinds: &[Constant],
+        changes: &["condition: 4 becomes 3"],
+        reason: "warp 3 stored nothing, and has no reads to wait for",
+    },
+    // Groups of a reduction have as many tiles each, whatever their rows. Of the window ahead only the first one's rows are
+    // used, and it begins at row 0.
+    Equivalent {
+        of: |s| STREAM_K(s) && REDUCTION(s) && s.output != Dtype::F32,
+        sites: &[
+            "walk: role * > role finder > loop > if > loop > shuffle rows_before",
+            "walk: role * > role finder > loop > if > loop > let end_of_lane",
+        ],
+        kinds: &[Shuffle, SwapArms, AddSub],
+        changes: &[
+            "lane: 31",
+            "value: (groups_are_ends ? max(rows_before, running)",
+            "value: (reduction - rows_before) becomes",
+        ],
+        reason: "no rows are before the first window, and those of later ones are only read again",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && REDUCTION(s),
+        sites: &["walk: role * > role finder > loop > if > loop > shuffle rows_through"],
+        kinds: &[Shuffle],
+        changes: &["lane: 31 - 1"],
+        reason: "of a first window that is the last, the last lane has no group",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && REDUCTION(s),
+        sites: &["walk: role * > role finder > loop > if > loop > if > assign start_ahead"],
+        kinds: &[Drop],
+        changes: &[""],
+        reason: "the first window's first lane, which has all rows, starts at row 0 as it is",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && REDUCTION(s),
+        sites: &["walk: role * > role finder > loop > if > loop > let tiles_of_lane"],
+        kinds: &[Constant],
+        changes: &["value: 0 becomes 1 in (lane == 0)"],
+        reason: "merged, any one lane may have all tiles",
+    },
+    // A tile that is looked for was counted ahead.
+    Equivalent {
+        of: |s| STREAM_K(s) && REDUCTION(s),
+        sites: &["walk: role * > role finder > loop > loop > loop > break"],
+        kinds: &[AddSub, Constant],
+        changes: &["condition: (first_group + 32) becomes", "condition: 32 becomes 31 in (first_group + 32)"],
+        reason: "windows do not end before a tile that was counted is found",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && REDUCTION(s),
+        sites: &["walk: role * > role finder > loop > loop > loop > let tiles_of_lane"],
+        kinds: &[Comparison, AddSub, Constant],
+        changes: &[
+            "value: ((first_group + lane) < group_count) becomes ((first_group + lane) <=",
+            "value: (first_group + lane) becomes (first_group - lane)",
+            "value: (lane == 0) becomes !(lane == 0)",
+            "value: (group_count < (first_group + 32)) becomes (group_count <=",
+            "value: 32 becomes 33 in (first_group + 32)",
+        ],
+        reason: "tiles past those that were counted ahead are not looked for; merged, any lane of the last groups has all rows",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && REDUCTION(s),
+        sites: &["walk: role * > role finder > loop > loop > loop > shuffle below #6"],
+        kinds: &[Shuffle],
+        changes: &["distance: 1 becomes 2"],
+        reason: "all groups have as many tiles as the one two lanes below",
     },
     Equivalent {
         of: STREAM_K,
