@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use comfy_table::{Table, presets};
 use ggemm_codegen::kernels;
-use ggemm_codegen::mutate::{Ground, Mutant, Subject, Verdict, equivalent, hunt, mutants, sample, subjects};
+use ggemm_codegen::mutate::{Effort, Ground, Mutant, Subject, Verdict, equivalent, hunt, mutants, sample, subjects};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use rayon::prelude::*;
 
@@ -120,11 +120,11 @@ fn hunt_subject(subject: &Subject, options: &Options, bar: &ProgressBar) -> Resu
     }
     bar.inc_length(faults.len() as u64);
     let hunt = |fault| {
-        let verdict = hunt(fault, &ground);
+        let verdict = hunt(fault, &ground, Effort::AllSchedules);
         bar.inc(1);
         verdict
     };
-    let verdicts: Vec<Verdict> = faults.par_iter().map(hunt).collect();
+    let verdicts: Vec<Verdict> = faults.par_iter().map(hunt).collect::<Result<_, _>>()?;
     let mut row = Row::default();
     faults.iter().zip(verdicts).for_each(|(fault, verdict)| row.add(subject, fault, verdict));
     Ok(row)

@@ -17,7 +17,7 @@ mod subjects;
 use std::fmt;
 
 pub use equivalent::{Equivalent, equivalent, equivalents, is_like};
-pub use hunt::{Ground, Verdict, hunt};
+pub use hunt::{Effort, Ground, Verdict, hunt};
 pub use subjects::{Subject, subjects};
 
 use crate::interp::Dice;

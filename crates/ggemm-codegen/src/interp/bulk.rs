@@ -37,7 +37,6 @@ pub(super) struct Load {
 
 /// A store on its way.
 pub(super) struct Store {
-    operation: OperationId,
     map: ParamId,
     add: bool,
     dtype: Dtype,
@@ -266,7 +265,6 @@ impl<'k> Machine<'k, '_> {
             return Err(FindingKind::Unaddressable { operand, reason });
         }
         for lane in lanes_of(mask) {
-            let operation = self.next_operation();
             let mut pieces = Vec::new();
             let panel = self.maps[store.map.0 as usize].as_ref().map_or(0, |m| m.counts[0]);
             for r in self.box_rows(cta, warp, lane, store.map, (&store.coordinates, store.row), &tile)? {
@@ -276,7 +274,7 @@ impl<'k> Machine<'k, '_> {
                     // The box is read whether its elements exist or not.
                     let c = &mut self.ctas[cta];
                     let known = &c.warps[warp].known;
-                    c.shared.begin_read(address, warp, known, (operation, name), tile.place(offset))?;
+                    c.shared.begin_read(address, warp, known, name, tile.place(offset))?;
                     let existing: Vec<(usize, i64)> = r.elements(col, elements).collect();
                     // What exists of a piece is its beginning, save where a box begins before the tensor.
                     let first = existing.first().map_or(0, |(e, at)| at - *e as i64);
@@ -287,7 +285,7 @@ impl<'k> Machine<'k, '_> {
                     pieces.push(StorePiece { address, first, elements: existing.len(), read: None, written: false });
                 }
             }
-            let mut flight = Store { operation, map: store.map, add: store.add, dtype, pieces, reads_ended: false };
+            let mut flight = Store { map: store.map, add: store.add, dtype, pieces, reads_ended: false };
             if self.settings.policy == Policy::Eager {
                 self.progress_store(cta, &mut flight, usize::MAX, usize::MAX)?;
             }
@@ -337,7 +335,7 @@ impl<'k> Machine<'k, '_> {
                 if !std::mem::replace(&mut store.reads_ended, true) {
                     let c = &mut self.ctas[cta];
                     for piece in &store.pieces {
-                        c.shared.end_read(piece.address, store.operation, warp, &c.warps[warp].known);
+                        c.shared.end_read(piece.address, warp, &c.warps[warp].known);
                     }
                 }
             }

@@ -13,6 +13,7 @@ use super::knowledge::{Knowledge, Participants};
 use super::memory::Memory;
 use super::observe::Observer;
 use super::partial_sums::Saved;
+use super::products::Pieces;
 use super::schedule::{Dice, Policy, Settings};
 use super::shared::SharedMemory;
 use super::warp::Warp;
@@ -62,6 +63,8 @@ pub(super) struct Machine<'k, 'm> {
     pub(super) operations: u64,
     /// Tensor maps, by parameter.
     pub(super) maps: Vec<Option<EncodedMap>>,
+    /// Where operands of products lie in their tiles.
+    pub(super) operand_pieces: Pieces,
     /// The workspace.
     pub(super) words: Vec<Word>,
     /// Sums in slots of device memory, of each warp that shares a tile.
@@ -129,6 +132,7 @@ impl<'k, 'm> Machine<'k, 'm> {
             clusters: vec![ClusterBarrier::new(&participants); ctas / size],
             signals: Vec::new(),
             operations: 0,
+            operand_pieces: Pieces::new(),
             maps: kernel.contract.params.iter().zip(&arguments).map(map_of).collect(),
             words: vec![Word::default(); kernel.contract.workspace_bytes as usize / 4 + ctas * slots],
             saved: vec![None; ctas * slots * WARPS_OF_WARPGROUP as usize],

@@ -1,18 +1,23 @@
 //! Products of warpgroups: they read shared memory and own their accumulator until waited for.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use half::{bf16, f16};
+
 use super::finding::FindingKind;
 use super::machine::{Machine, Step};
 use super::memory::{decode, encode};
 use super::schedule::Policy;
-use super::shared::{OperationId, PIECE, SharedMemory};
+use super::shared::{Bytes, PIECE, SharedMemory};
 use super::warp::LANES;
 use crate::descriptor::{WGMMA_M, wgmma_k};
+use crate::dtype::Dtype;
 use crate::geometry::MMA_M;
-use crate::ir::{ExprId, FragmentId, OuterScales, SharedTile, Stmt, TileRef, WarpgroupMultiply};
+use crate::ir::{ExprId, FragmentId, OuterScales, SharedId, SharedTile, Stmt, TileRef, WarpgroupMultiply};
 
 /// A product on its way: what one warp contributes to its warpgroup's.
 pub(super) struct Product<'k> {
-    operation: OperationId,
     accumulator: FragmentId,
     keep: bool,
     a: Operand<'k>,
@@ -28,12 +33,17 @@ struct Operand<'k> {
     is_mn_major: bool,
     /// Rows or columns.
     sides: u32,
-    pieces: Vec<Piece>,
+    /// In the order of their rows or columns.
+    pieces: Rc<[Piece]>,
 }
+
+/// Where the pieces of operands lie, which every step of every block asks again: by tile, major, rows or columns (the
+/// first and how many) and first k.
+pub(super) type Pieces = HashMap<(SharedId, bool, (u32, u32), u32), Rc<[Piece]>>;
 
 /// 16 bytes of an operand.
 #[derive(Clone, Copy)]
-struct Piece {
+pub(super) struct Piece {
     /// Byte offset in the tile.
     offset: u32,
     /// The first element's row or column of the operand, and its k.
@@ -41,37 +51,53 @@ struct Piece {
     k: u32,
 }
 
-impl<'k> Operand<'k> {
-    fn new(tile: &'k SharedTile, address: u32, is_mn_major: bool, side: (u32, u32), first_k: u32) -> Self {
-        let offset = |s: u32, k: u32| {
-            let (s, k) = (side.0 + s, first_k + k);
-            if is_mn_major { tile.layout.offset(k, s) } else { tile.layout.offset(s, k) }
-        };
-        let element_bytes = tile.dtype.size_bytes();
-        let elements = PIECE / element_bytes;
-        let (sides, depths) = if is_mn_major { (elements, 1) } else { (1, elements) };
-        let pieces = (0..side.1)
-            .step_by(sides as usize)
-            .flat_map(|s| (0..wgmma_k(element_bytes)).step_by(depths as usize).map(move |k| (s, k)))
-            .map(|(s, k)| Piece { offset: offset(s, k) / PIECE * PIECE, side: s, k })
-            .collect();
-        Operand { tile, address, is_mn_major, sides: side.1, pieces }
-    }
+/// The pieces of a step that begins at `first_k`.
+fn pieces(tile: &SharedTile, is_mn_major: bool, side: (u32, u32), first_k: u32) -> Rc<[Piece]> {
+    let offset = |s: u32, k: u32| {
+        let (s, k) = (side.0 + s, first_k + k);
+        if is_mn_major { tile.layout.offset(k, s) } else { tile.layout.offset(s, k) }
+    };
+    let element_bytes = tile.dtype.size_bytes();
+    let elements = PIECE / element_bytes;
+    let (sides, depths) = if is_mn_major { (elements, 1) } else { (1, elements) };
+    (0..side.1)
+        .step_by(sides as usize)
+        .flat_map(|s| (0..wgmma_k(element_bytes)).step_by(depths as usize).map(move |k| (s, k)))
+        .map(|(s, k)| Piece { offset: offset(s, k) / PIECE * PIECE, side: s, k })
+        .collect()
+}
 
+impl Operand<'_> {
     /// The elements of `count` rows or columns from `first` on: all of them for one k, then for the next.
     fn elements(&self, shared: &SharedMemory, first: u32, count: u32) -> Vec<f64> {
-        let element_bytes = self.tile.dtype.size_bytes();
-        let mut elements = vec![0.0; (count * wgmma_k(element_bytes)) as usize];
-        for piece in self.pieces.iter().filter(|p| (first..first + count).contains(&p.side)) {
-            let bytes = shared.bytes(self.address + piece.offset);
-            for (i, bytes) in (0u32..).zip(bytes.chunks_exact(element_bytes as usize)) {
-                let bits = bytes.iter().rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte));
-                let (side, k) = if self.is_mn_major { (i, 0) } else { (0, i) };
-                let at = (piece.k + k) * count + piece.side - first + side;
-                elements[at as usize] = f64::from(decode(self.tile.dtype, bits));
-            }
+        let mut elements = vec![0.0; (count * wgmma_k(self.tile.dtype.size_bytes())) as usize];
+        let from = self.pieces.partition_point(|p| p.side < first);
+        let until = self.pieces.partition_point(|p| p.side < first + count);
+        for piece in &self.pieces[from..until] {
+            let at = (piece.k * count + piece.side - first) as usize;
+            let apart = if self.is_mn_major { 1 } else { count as usize };
+            let to = elements[at..].iter_mut().step_by(apart);
+            decode_piece(self.tile.dtype, shared.bytes(self.address + piece.offset), to);
         }
         elements
+    }
+}
+
+/// Decodes 16 bytes.
+fn decode_piece<'e>(dtype: Dtype, bytes: Bytes, to: impl Iterator<Item = &'e mut f64>) {
+    fn each<'e, const SIZE: usize>(
+        bytes: Bytes,
+        to: impl Iterator<Item = &'e mut f64>,
+        value: impl Fn([u8; SIZE]) -> f32,
+    ) {
+        let (elements, _) = bytes.as_chunks::<SIZE>();
+        to.zip(elements).for_each(|(to, element)| *to = f64::from(value(*element)));
+    }
+    match dtype {
+        Dtype::E4m3 | Dtype::E5m2 => each(bytes, to, |[byte]| decode(dtype, u64::from(byte))),
+        Dtype::Bf16 => each(bytes, to, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        Dtype::F16 => each(bytes, to, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        Dtype::F32 => each(bytes, to, f32::from_le_bytes),
     }
 }
 
@@ -103,22 +129,21 @@ impl<'k> Machine<'k, '_> {
         let step = self.uniform(cta, warp, p.step)?;
         let a = self.operand(cta, warp, &p.a, p.a_is_mn_major, (row, blocks * WGMMA_M), step)?;
         let b = self.operand(cta, warp, &p.b, p.b_is_mn_major, (col + p.first, n), step)?;
-        let operation = self.next_operation();
         let c = &mut self.ctas[cta];
         for operand in [&a, &b] {
-            for &Piece { offset, .. } in &operand.pieces {
+            for &Piece { offset, .. } in operand.pieces.iter() {
                 let place = || super::finding::Place {
                     tile: operand.tile.name.clone(),
                     slot: (operand.address - operand.tile.offset) / operand.tile.layout.bytes(),
                     offset,
                 };
                 let known = &c.warps[warp].known;
-                c.shared.begin_read(operand.address + offset, warp, known, (operation, "wgmma"), place)?;
+                c.shared.begin_read(operand.address + offset, warp, known, "wgmma", place)?;
             }
         }
         let accumulator = p.accumulator;
         c.warps[warp].registers[accumulator.0 as usize].in_flight += 1;
-        c.warps[warp].products_open.push(Product { operation, accumulator, keep, a, b, done: false });
+        c.warps[warp].products_open.push(Product { accumulator, keep, a, b, done: false });
         if self.settings.policy == Policy::Eager {
             self.progress_products(cta, warp, usize::MAX);
         }
@@ -127,7 +152,7 @@ impl<'k> Machine<'k, '_> {
     }
 
     fn operand(
-        &self,
+        &mut self,
         cta: usize,
         warp: usize,
         tile: &TileRef,
@@ -143,7 +168,10 @@ impl<'k> Machine<'k, '_> {
         let Some(first_k) = first_k.filter(|k| k.saturating_add(of_step) <= depth) else {
             return Err(FindingKind::OutsideTile { tile: t.tile.name.clone(), step });
         };
-        Ok(Operand::new(t.tile, t.address(0), is_mn_major, side, first_k))
+        let (id, tile, address) = (tile.tile, t.tile, t.address(0));
+        let key = (id, is_mn_major, side, first_k);
+        let pieces = self.operand_pieces.entry(key).or_insert_with(|| pieces(tile, is_mn_major, side, first_k)).clone();
+        Ok(Operand { tile, address, is_mn_major, sides: side.1, pieces })
     }
 
     pub(super) fn commit_products(&mut self, cta: usize, warp: usize) {
@@ -160,9 +188,9 @@ impl<'k> Machine<'k, '_> {
             let c = &mut self.ctas[cta];
             for product in c.warps[warp].products.pop_front().into_iter().flatten() {
                 for operand in [&product.a, &product.b] {
-                    for Piece { offset, .. } in &operand.pieces {
+                    for Piece { offset, .. } in operand.pieces.iter() {
                         let known = &c.warps[warp].known;
-                        c.shared.end_read(operand.address + offset, product.operation, warp, known);
+                        c.shared.end_read(operand.address + offset, warp, known);
                     }
                 }
                 let r = &mut c.warps[warp].registers[product.accumulator.0 as usize];

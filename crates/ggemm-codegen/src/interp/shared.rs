@@ -36,14 +36,16 @@ enum LastWrite {
 struct Piece {
     bytes: Bytes,
     write: LastWrite,
-    /// The interval of each warp's last read, counted from 1; 0: none.
-    reads: Vec<u32>,
-    /// What is reading it, and what that is.
-    readers: Vec<(OperationId, &'static str)>,
+    /// Operations that are reading it, and what the first of them is.
+    readers: (u32, &'static str),
 }
 
 pub(super) struct SharedMemory {
     pieces: Vec<Piece>,
+    /// The interval of each warp's last read of each piece, counted from 1; 0: none.
+    reads: Vec<u32>,
+    /// Warps of the CTA.
+    warps: usize,
     /// The participant that the CTA's first warp is.
     first_warp: usize,
     /// Participants from here on are no warps.
@@ -52,14 +54,12 @@ pub(super) struct SharedMemory {
 
 impl SharedMemory {
     pub(super) fn new(bytes: u32, warps: usize, rank: usize, warps_of_cluster: usize) -> Self {
-        let piece = Piece {
-            bytes: [0xff; PIECE as usize],
-            write: LastWrite::Never,
-            reads: vec![0; warps],
-            readers: Vec::new(),
-        };
+        let piece = Piece { bytes: [0xff; PIECE as usize], write: LastWrite::Never, readers: (0, "") };
+        let pieces = vec![piece; bytes.div_ceil(PIECE) as usize];
         SharedMemory {
-            pieces: vec![piece; bytes.div_ceil(PIECE) as usize],
+            reads: vec![0; pieces.len() * warps],
+            warps,
+            pieces,
             first_warp: rank * warps,
             warps_end: warps_of_cluster,
         }
@@ -96,6 +96,11 @@ impl SharedMemory {
         }
     }
 
+    /// The interval of each warp's last read of the piece at `address`.
+    fn reads(&mut self, address: u32) -> &mut [u32] {
+        &mut self.reads[(address / PIECE) as usize * self.warps..][..self.warps]
+    }
+
     /// Reads the piece at `address` for `warp`.
     pub(super) fn read(
         &mut self,
@@ -105,9 +110,8 @@ impl SharedMemory {
         place: impl Fn() -> Place,
     ) -> Result<Bytes, FindingKind> {
         self.may_read(&self.pieces[(address / PIECE) as usize], warp, known, &place)?;
-        let piece = &mut self.pieces[(address / PIECE) as usize];
-        piece.reads[warp] = known.clock[self.first_warp + warp];
-        Ok(piece.bytes)
+        self.reads(address)[warp] = known.clock[self.first_warp + warp];
+        Ok(self.bytes(address))
     }
 
     /// Starts an asynchronous read of the piece, issued by `warp`: until it ends, it may happen at any moment.
@@ -116,13 +120,17 @@ impl SharedMemory {
         address: u32,
         warp: usize,
         known: &Knowledge,
-        (operation, name): (OperationId, &'static str),
+        name: &'static str,
         place: impl Fn() -> Place,
     ) -> Result<(), FindingKind> {
         let piece = &self.pieces[(address / PIECE) as usize];
         self.may_read(piece, warp, known, &place)?;
         check_proxy(piece, known, name, &place)?;
-        self.pieces[(address / PIECE) as usize].readers.push((operation, name));
+        let (count, first) = &mut self.pieces[(address / PIECE) as usize].readers;
+        if *count == 0 {
+            *first = name;
+        }
+        *count += 1;
         Ok(())
     }
 
@@ -132,20 +140,20 @@ impl SharedMemory {
     }
 
     /// The issuing warp has waited: the read is now one of its own, in its present interval.
-    pub(super) fn end_read(&mut self, address: u32, operation: OperationId, warp: usize, known: &Knowledge) {
-        let own = known.clock[self.first_warp + warp];
-        let piece = &mut self.pieces[(address / PIECE) as usize];
-        piece.readers.retain(|(id, _)| *id != operation);
-        piece.reads[warp] = own;
+    pub(super) fn end_read(&mut self, address: u32, warp: usize, known: &Knowledge) {
+        self.reads(address)[warp] = known.clock[self.first_warp + warp];
+        let (count, _) = &mut self.pieces[(address / PIECE) as usize].readers;
+        *count -= 1;
     }
 
     /// Checks that whoever knows `known` may write the piece at `address` now.
     fn may_write(&self, address: u32, known: &Knowledge, place: impl Fn() -> Place) -> Result<(), FindingKind> {
         let piece = &self.pieces[(address / PIECE) as usize];
-        if let Some(reader) = (0..piece.reads.len()).find(|r| piece.reads[*r] > known.clock[self.first_warp + r]) {
+        let reads = &self.reads[(address / PIECE) as usize * self.warps..][..self.warps];
+        if let Some(reader) = reads.iter().zip(&known.clock[self.first_warp..]).position(|(read, known)| read > known) {
             return Err(FindingKind::OverwriteWhileRead { place: place(), reader });
         }
-        if let Some((_, operation)) = piece.readers.first() {
+        if let (1.., operation) = piece.readers {
             return Err(FindingKind::OverwriteInFlight { place: place(), operation });
         }
         match piece.write {

@@ -1,5 +1,7 @@
 //! Runs a mutant where faults show.
 
+use std::sync::OnceLock;
+
 use super::Mutant;
 use crate::constraints::ValidSpec;
 use crate::dsl::verify;
@@ -27,8 +29,18 @@ pub enum Verdict {
 
 /// What a mutant is run on: problems under schedules, all of which the right kernel passes.
 pub struct Ground {
+    kernel: Kernel,
     problems: Vec<Ready>,
     trials: Vec<Trial>,
+}
+
+/// How hard to look for a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Every problem under one schedule, which shows most faults.
+    OneSchedule,
+    /// Every problem under every schedule.
+    AllSchedules,
 }
 
 /// A problem with all that runs share.
@@ -57,6 +69,8 @@ impl Ready {
 struct Trial {
     problem: usize,
     settings: Settings,
+    /// Statements that a mutant may execute; known once the right kernel has passed.
+    limit: OnceLock<Result<u64, Unsound>>,
 }
 
 /// The right kernel does not pass: nothing can be said of its mutants.
@@ -87,45 +101,65 @@ impl Ground {
     /// The ground for mutants of `spec`.
     ///
     /// # Errors
-    /// What is wrong with the unchanged kernel.
+    /// A problem of the ground means nothing.
     pub fn new(spec: &ValidSpec) -> Result<Self, Unsound> {
-        let kernel = kernels::build(spec);
         let problems = problems(spec)?;
         let mut trials = Vec::new();
-        // All problems under one schedule first, short ones before long ones: most faults show in any.
+        // All problems under one schedule first: most faults show in any.
         let policies = [Policy::Random, Policy::Late, Policy::Starve, Policy::Eager];
         let most = problems.iter().map(|p| p.rounds).max().unwrap_or(0);
         for (round, policy) in (0..most).flat_map(|round| policies.map(|policy| (round, policy))) {
-            let from = trials.len();
             for (problem, ready) in problems.iter().enumerate().filter(|(_, p)| p.rounds > round) {
                 let seed = 1 + problem as u64 + 100 * round;
                 let settings = Settings { policy, seed, ctas: ready.ctas, ..Settings::default() };
-                let statements = ready.statements(&kernel, settings)?;
-                let limit = PATIENCE * statements + 1000;
-                trials.push(Trial { problem, settings: Settings { limit, ..settings } });
+                trials.push(Trial { problem, settings, limit: OnceLock::new() });
             }
-            trials[from..].sort_by_key(|trial| trial.settings.limit);
         }
-        Ok(Ground { problems, trials })
+        let ground = Ground { kernel: kernels::build(spec), problems, trials };
+        ground.short_ones_first()
+    }
+
+    /// Brings the problems of each schedule into the order of what the right kernel does for them under the first.
+    fn short_ones_first(mut self) -> Result<Self, Unsound> {
+        let limits = self.trials[..self.problems.len()].iter().map(|trial| self.limit(trial));
+        let limits = limits.collect::<Result<Vec<u64>, _>>()?;
+        for schedule in self.trials.chunk_by_mut(|a, b| a.problem < b.problem) {
+            schedule.sort_by_key(|trial| limits[trial.problem]);
+        }
+        Ok(self)
+    }
+
+    /// Statements that a mutant may execute in a trial, which the right kernel passes.
+    fn limit(&self, trial: &Trial) -> Result<u64, Unsound> {
+        let statements = || self.problems[trial.problem].statements(&self.kernel, trial.settings);
+        trial.limit.get_or_init(|| Ok(PATIENCE * statements()? + 1000)).clone()
     }
 }
 
 /// Runs a mutant until something notices its fault.
-pub fn hunt(mutant: &Mutant, ground: &Ground) -> Verdict {
+///
+/// # Errors
+/// What is wrong with the unchanged kernel in a trial that the mutant came to.
+pub fn hunt(mutant: &Mutant, ground: &Ground, effort: Effort) -> Result<Verdict, Unsound> {
     if !verify::defects(&mutant.kernel).is_empty() {
-        return Verdict::Caught { by: "not well-formed" };
+        return Ok(Verdict::Caught { by: "not well-formed" });
     }
-    for trial in &ground.trials {
+    let trials = match effort {
+        Effort::OneSchedule => &ground.trials[..ground.problems.len()],
+        Effort::AllSchedules => &ground.trials[..],
+    };
+    for trial in trials {
+        let settings = Settings { limit: ground.limit(trial)?, ..trial.settings };
         let ready = &ground.problems[trial.problem];
         let mut memory = ready.memory.clone();
-        if let Err(finding) = interp::run(&mutant.kernel, ready.case.contraction(), &mut memory, trial.settings) {
-            return Verdict::Caught { by: finding.kind.name() };
+        if let Err(finding) = interp::run(&mutant.kernel, ready.case.contraction(), &mut memory, settings) {
+            return Ok(Verdict::Caught { by: finding.kind.name() });
         }
         if ready.reference.check(&memory).is_err() {
-            return Verdict::Caught { by: "wrong values" };
+            return Ok(Verdict::Caught { by: "wrong values" });
         }
     }
-    Verdict::Survived
+    Ok(Verdict::Survived)
 }
 
 /// Problems chosen to show faults: what each is there for stands beside it.
@@ -237,6 +271,7 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         let waves = [
             (2, 6, 27),
             (1, 3, 20),
+            (2, 6, 52),
             (2, 4, 27),
             (2, 8, 52),
             (2, 5, 27),
@@ -265,15 +300,16 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             // A tail, whose sums of nothing are divided too.
             Ragged::Rows => Plan::sizes(&[step, 3], 5).widths(narrow, 27 * k).tail(Tail::Zero).on(8),
             // Groups of which one is shorter than its units are.
-            Ragged::Reduction => Plan::sizes(&[70 * k as i64, 9, 0], 0).widths(narrow, narrow).on(8),
+            Ragged::Reduction => Plan::sizes(&[9, 70 * k as i64, 0], 0).widths(narrow, narrow).on(8),
         });
         // Rows and nonsense in the second window: the first is known ahead, and the others are counted as without stream-K.
         let second = [m as i64 + 1, m as i64, -5, 3, i64::MAX, 2];
         let sizes: Vec<i64> = [0; 33].into_iter().chain(second).collect();
         plans.push(Plan::values(&sizes, 3 * m + 9).widths(narrow, narrow).wide().on(3));
         if spec.ragged == Ragged::Reduction {
-            // One reduction of all groups.
+            // One reduction of all groups; of so many that the second window's last lane alone has none.
             plans.push(Plan::sizes(&[14 * k as i64, 14 * k as i64], 0).widths(narrow, narrow).shared().on(3));
+            plans.push(Plan::sizes(&exactly(63), 0).widths(narrow, narrow).shared());
         }
     }
     if spec.scaling == Scaling::Block && spec.schedule.is_warp_specialized() {
