@@ -134,7 +134,9 @@ fn quantized_operands(device: &Device) {
             let reference =
                 Reference::compute(&problem, lhs.operand(), rhs.operand(), &sizes, &before, &|_| ()).unwrap();
             let after = out.to_device(&Device::cpu()).unwrap();
-            let comparison = reference.of_tensor_cores(true).compare(&before, &after, Mode::Bound).unwrap();
+            let arch = device.arch().expect("a GPU");
+            let reference = reference.of_tensor_cores(arch, lhs.operand(), rhs.operand()).unwrap();
+            let comparison = reference.compare(&before, &after, Mode::Bound).unwrap();
             assert!(comparison.pass(), "`{problem}`: {comparison}");
         }
     }

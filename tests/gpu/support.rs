@@ -86,8 +86,10 @@ impl OnGpu {
     /// The same for other sizes or ends.
     pub(crate) fn compare_for(&self, groups: &Buffer, mode: Mode) -> Comparison {
         let ([lhs, rhs], before) = (self.host.operands(), &self.host.out);
-        let reference = Reference::compute(&self.problem, lhs, rhs, groups, before, &|_| ()).unwrap();
-        reference.of_tensor_cores(true).compare(before, &self.out.to_device(&Device::cpu()).unwrap(), mode).unwrap()
+        let reference = Reference::compute(&self.problem, lhs.clone(), rhs.clone(), groups, before, &|_| ()).unwrap();
+        let arch = self.out.device().arch().expect("a GPU's output");
+        let reference = reference.of_tensor_cores(arch, lhs, rhs).unwrap();
+        reference.compare(before, &self.out.to_device(&Device::cpu()).unwrap(), mode).unwrap()
     }
 
     #[track_caller]

@@ -31,6 +31,7 @@ pub mod resources;
 pub mod scaling;
 pub mod scenario;
 pub mod spec;
+pub mod tensor_core;
 pub mod trace;
 
 pub use arch::Arch;

@@ -118,45 +118,91 @@ pub(crate) fn quantize(
     stream: usize,
 ) -> PyResult<u8> {
     let request = Request::of(kind, &source, groups.as_ref(), ends)?;
+    run(py, &source, groups, powers_of_two, &[Copy { request, elements, scales }], stream)
+}
+
+/// The same for both copies of a weight, as forward and grad_x read it: `kinds` says how, `first` and `second` are the elements
+/// and scales of each, which may be written again and again. A GPU reads the weight once where one block has what both
+/// scales depend on.
+#[pyfunction]
+pub(crate) fn quantize_weight(
+    py: Python<'_>,
+    kinds: (Kind<'_>, Kind<'_>),
+    source: Tensor,
+    powers_of_two: bool,
+    first: (Tensor, Tensor),
+    second: (Tensor, Tensor),
+    stream: usize,
+) -> PyResult<u8> {
+    let copy = |kind, (elements, scales)| -> Result<Copy, Refusal> {
+        Ok(Copy { request: Request::of(kind, &source, None, false)?, elements, scales })
+    };
+    let mut copies = [copy(kinds.0, first)?, copy(kinds.1, second)?];
+    // Kernels that make both begin with the one that lies as the source does.
+    copies.sort_by_key(|copy| copy.request.problem.weight_layout != copy.request.from);
+    run(py, &source, None, powers_of_two, &copies, stream)
+}
+
+/// A copy to be made.
+struct Copy {
+    request: Request,
+    elements: Tensor,
+    scales: Tensor,
+}
+
+impl Copy {
+    /// Refuses targets that are not what [`quantized_shapes`] says, or lie elsewhere.
+    fn check(&self, source: &Tensor, groups: Option<&Tensor>) -> Result<(), Refusal> {
+        let Copy { request, elements, scales } = self;
+        for (tensor, expected) in [(elements, request.shape()), (scales, request.scale_shape())] {
+            let given: Option<Vec<usize>> = tensor.shape.as_slice().iter().map(|e| usize::try_from(*e).ok()).collect();
+            if given.as_deref() != Some(expected.as_slice()) || !tensor.is_dense() {
+                let (other, expected) = ("the source".to_owned(), format!("{expected:?}"));
+                let (argument, found, remedy) = ("out", tensor.describe(), "allocate what quantized_shapes says");
+                return Err(Refusal::Shape { argument, found, other, expected, remedy });
+            }
+        }
+        let argument = request.problem.operation.tensor_names()[request.which];
+        for (name, tensor) in [("sizes (or ends)", groups), ("out", Some(elements)), ("out", Some(scales))] {
+            if let Some(tensor) = tensor.filter(|tensor| tensor.device.max(HOST) != source.device.max(HOST)) {
+                let (found, expected) = (device_name(tensor.device), device_name(source.device));
+                return Err(Refusal::Device { argument: name, found, first: argument, expected });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes the copies of one source, all of one operation's groups or of none.
+fn run(
+    py: Python<'_>,
+    source: &Tensor,
+    groups: Option<Tensor>,
+    powers_of_two: bool,
+    copies: &[Copy],
+    stream: usize,
+) -> PyResult<u8> {
     let of_source = if source.is_dense() { 0 } else { form::scattered::LHS };
     let of_groups = if groups.is_none_or(|groups| groups.is_dense()) { 0 } else { form::scattered::GROUPS };
-    let scattered = of_source | of_groups;
-    if scattered != 0 {
-        return Ok(scattered);
-    }
-    let targets = [(&elements, request.shape()), (&scales, request.scale_shape())];
-    for (tensor, expected) in targets {
-        let given: Option<Vec<usize>> = tensor.shape.as_slice().iter().map(|e| usize::try_from(*e).ok()).collect();
-        if given.as_deref() != Some(expected.as_slice()) || !tensor.is_dense() {
-            let (other, expected) = ("the source".to_owned(), format!("{expected:?}"));
-            let (argument, found, remedy) = ("out", tensor.describe(), "allocate what quantized_shapes says");
-            return Err(Refusal::Shape { argument, found, other, expected, remedy }.into());
-        }
+    if of_source | of_groups != 0 {
+        return Ok(of_source | of_groups);
     }
     // What the operand's scales do not depend on is not looked at.
-    let groups = groups.filter(|_| request.problem.operation == Operation::GradW);
-    let argument = request.problem.operation.tensor_names()[request.which];
-    for (name, tensor) in [("sizes (or ends)", groups.as_ref()), ("out", Some(&elements)), ("out", Some(&scales))] {
-        if let Some(tensor) = tensor.filter(|tensor| tensor.device.max(HOST) != source.device.max(HOST)) {
-            let (found, expected) = (device_name(tensor.device), device_name(source.device));
-            return Err(Refusal::Device { argument: name, found, first: argument, expected }.into());
-        }
-    }
-    if source.device < 0 {
-        py.detach(|| on_host(&request, powers_of_two, &source, groups.as_ref(), [&elements, &scales]))?;
-    } else {
-        // A kernel may be compiled now: other threads go on meanwhile.
-        py.detach(|| on_gpu(&request, powers_of_two, &source, groups.as_ref(), [&elements, &scales], stream))?;
-    }
+    let groups = groups.filter(|_| copies.iter().any(|copy| copy.request.problem.operation == Operation::GradW));
+    copies.iter().try_for_each(|copy| copy.check(source, groups.as_ref()))?;
+    // A kernel may be compiled now: other threads go on meanwhile.
+    py.detach(|| match source.device {
+        ..0 => copies.iter().try_for_each(|copy| on_host(copy, powers_of_two, source, groups.as_ref())),
+        0.. => on_gpu(copies, powers_of_two, source, groups.as_ref(), stream),
+    })?;
     Ok(0)
 }
 
 fn on_host(
-    request: &Request,
+    Copy { request, elements, scales }: &Copy,
     powers_of_two: bool,
     source: &Tensor,
     groups: Option<&Tensor>,
-    [elements, scales]: [&Tensor; 2],
 ) -> Result<(), Refusal> {
     let read = |argument, tensor: &Tensor| {
         let count = tensor.shape.as_slice().iter().map(|e| usize::try_from(*e).unwrap_or(0)).product::<usize>();
@@ -176,18 +222,18 @@ fn on_host(
     copy(&made.scales, scales)
 }
 
-/// Copies a buffer to a new tensor of as many elements.
+/// Copies a buffer to a tensor of as many elements.
 fn copy(buffer: &Buffer, to: &Tensor) -> Result<(), Refusal> {
     let bytes = buffer.as_bytes().unwrap_or_default();
     to.check_memory("out", buffer.len())?;
-    // SAFETY: the tensor is dense and of the buffer's extents, as the caller of this module saw; it is new, so that nobody
-    // else uses it.
+    // SAFETY: the tensor is dense and of the buffer's extents, as `Copy::check` saw; it is new, or a copy that its owner asks
+    // to have written again, so that nobody else uses it now.
     unsafe { host_bytes_mut(to.address, bytes.len()) }.copy_from_slice(bytes);
     Ok(())
 }
 
 #[cfg(not(feature = "cuda"))]
-fn on_gpu(_: &Request, _: bool, _: &Tensor, _: Option<&Tensor>, _: [&Tensor; 2], _: usize) -> Result<(), Refusal> {
+fn on_gpu(_: &[Copy], _: bool, _: &Tensor, _: Option<&Tensor>, _: usize) -> Result<(), Refusal> {
     Err(ggemm_runtime::NoDevice::NotBuilt.into())
 }
 
@@ -201,52 +247,62 @@ mod gpu {
 
     use ggemm_runtime::cuda::{RawCopies, Stream};
     use ggemm_runtime::quantize::{QuantizePlan, Quantizer};
-    use ggemm_runtime::{ElementType, Error, Operation, Problem, WeightLayout};
+    use ggemm_runtime::{ElementType, Error, Operation, Problem, Scaling, WeightLayout};
 
-    use super::Request;
+    use super::{Copy, Request};
     use crate::error::Refusal;
     use crate::plans;
     use crate::tensor::Tensor;
 
-    /// What decides a plan: device, problem, which operand, how the source lies and what it holds, powers of two.
-    type Key = (i32, Problem, usize, WeightLayout, ElementType, bool);
+    /// What decides a plan: device, problem, which operand, how the source lies and what it holds, powers of two, and the
+    /// problem of a second copy of the same operand.
+    type Key = (i32, Problem, usize, WeightLayout, ElementType, bool, Option<Problem>);
 
     /// How many plans are kept; beyond, all are made anew as they are asked for.
     const MOST: usize = 1024;
 
     pub(super) fn on_gpu(
-        request: &Request,
+        copies: &[Copy],
         powers_of_two: bool,
         source: &Tensor,
         groups: Option<&Tensor>,
-        [elements, scales]: [&Tensor; 2],
         stream: usize,
     ) -> Result<(), Refusal> {
-        let Request { problem, which, from } = request;
-        let argument = problem.operation.tensor_names()[*which];
-        if groups.is_none() && problem.operation == Operation::GradW {
-            return Err(Error::MissingGroups { problem: problem.to_string() }.into());
-        }
-        for (name, tensor) in
-            [(argument, Some(source)), ("sizes (or ends)", groups), ("out", Some(elements)), ("out", Some(scales))]
-        {
-            let Some(tensor) = tensor else { continue };
-            let count = tensor.shape.as_slice().iter().map(|e| usize::try_from(*e).unwrap_or(0)).product::<usize>();
-            tensor.check_memory(name, count)?;
+        for Copy { request: Request { problem, which, .. }, elements, scales } in copies {
+            let argument = problem.operation.tensor_names()[*which];
+            if groups.is_none() && problem.operation == Operation::GradW {
+                return Err(Error::MissingGroups { problem: problem.to_string() }.into());
+            }
+            for (name, tensor) in
+                [(argument, Some(source)), ("sizes (or ends)", groups), ("out", Some(elements)), ("out", Some(scales))]
+            {
+                let Some(tensor) = tensor else { continue };
+                let count = tensor.shape.as_slice().iter().map(|e| usize::try_from(*e).unwrap_or(0)).product::<usize>();
+                tensor.check_memory(name, count)?;
+            }
         }
         let device = plans::device(source.device)?;
-        let key = (source.device, problem.clone(), *which, *from, source.ty, powers_of_two);
-        let plan = planned(&key)?;
         // SAFETY: the framework says that this is its current stream of the tensors' GPU, or it is one of the driver's own
         // two; it lives for the length of this call, and the wrap does not leave it.
         let stream = unsafe { Stream::from_raw(&device, std::ptr::with_exposed_provenance_mut(stream)) }?;
-        let groups = groups.map_or(0, |groups| groups.address);
-        let copies = [(elements.address, scales.address), (0, 0)];
-        let tensors = RawCopies { source: source.address, groups, copies };
-        // SAFETY: the request made the plan's problem from these very tensors, which are dense, lie on the plan's GPU and are
-        // as long as their extents say; the targets are new and have the extents that the problem says. Their framework
-        // keeps the memory until the work that its stream was asked for is done, as for each of its own operations.
-        Ok(unsafe { plan.run_raw(&stream, tensors) }?)
+        // Two copies of one read of the source, where all scales are those of blocks.
+        let at_once = |copies: &[Copy]| copies.iter().all(|copy| copy.request.problem.scaling == Scaling::Block);
+        for copies in copies.chunks(if at_once(copies) { 2 } else { 1 }) {
+            let [Copy { request: Request { problem, which, from }, .. }, second @ ..] = copies else { continue };
+            let second = second.first().map(|copy| copy.request.problem.clone());
+            let plan = planned(&(source.device, problem.clone(), *which, *from, source.ty, powers_of_two, second))?;
+            let mut tensors = RawCopies { source: source.address, ..RawCopies::default() };
+            tensors.groups = groups.map_or(0, |groups| groups.address);
+            for (to, copy) in tensors.copies.iter_mut().zip(copies) {
+                *to = (copy.elements.address, copy.scales.address);
+            }
+            // SAFETY: the requests made the plan's problems from these very tensors, which are dense, lie on the plan's GPU
+            // and are as long as their extents say; the targets have the extents that the problems say, and are new, or
+            // copies that their owner asks to have written again, so that they overlap nothing. Their framework keeps the
+            // memory until the work that its stream was asked for is done, as for each of its own operations.
+            unsafe { plan.run_raw(&stream, tensors) }?;
+        }
+        Ok(())
     }
 
     /// The plan of this key, made once.
@@ -256,13 +312,19 @@ mod gpu {
         if let Some(plan) = plans().get(key) {
             return Ok(Arc::clone(plan));
         }
-        let (device, problem, which, from, source, powers_of_two) = key;
-        let quantizer = Quantizer::new(problem)?.weights_from(*from).powers_of_two(*powers_of_two);
-        let device = plans::device(*device)?;
+        let (device, problem, which, from, source, powers_of_two, second) = key;
+        let quantizer =
+            |problem| Ok::<_, Error>(Quantizer::new(problem)?.weights_from(*from).powers_of_two(*powers_of_two));
+        let (first, device) = (quantizer(problem)?, plans::device(*device)?);
         let plan = if *which == 0 {
-            QuantizePlan::first(&quantizer, &device, *source)?
+            QuantizePlan::first(&first, &device, *source)?
         } else {
-            QuantizePlan::second(&quantizer, &device, *source)?
+            QuantizePlan::second(&first, &device, *source)?
+        };
+        let plan = match second {
+            None => plan,
+            Some(problem) if *which == 0 => plan.and_first(&quantizer(problem)?)?,
+            Some(problem) => plan.and_second(&quantizer(problem)?)?,
         };
         let plan = Arc::new(plan);
         let mut plans = plans();

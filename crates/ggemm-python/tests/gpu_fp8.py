@@ -81,3 +81,89 @@ def test_what_no_kernel_multiplies_is_told_the_remedy(layer):
     sizes = torch.tensor(SIZES, dtype=torch.int32, device="cuda")
     with pytest.raises(ggemm.UnsupportedError, match=r"\[G, N, K\] copy of the weights"):
         ggemm.forward(x, w, sizes, w_layout="kn", x_scale=x_scale, w_scale=w_scale)
+
+
+def kept_of(layer, **how):
+    w = layer["w"].cuda().requires_grad_()
+    return w, ggemm.QuantizedWeights(w, **how)
+
+
+def trained(product, layer, w):
+    w.grad = None
+    x = layer["x"].cuda().requires_grad_()
+    y = product(x)
+    y.backward(layer["dy"].cuda())
+    return y.detach(), x.grad, w.grad
+
+
+@pytest.mark.parametrize("scaling", ["block", "row"])
+@pytest.mark.parametrize("layout", ["nk", "kn"])
+@pytest.mark.parametrize("source", [torch.bfloat16, torch.float32])
+def test_kept_copies_are_those_of_the_host(layer, scaling, layout, source):
+    w = layer["w"].to(source)
+    w = w if layout == "nk" else w.transpose(1, 2).contiguous()
+    ours, theirs = (ggemm.QuantizedWeights(w.to(device), scaling=scaling, w_layout=layout) for device in ("cuda", "cpu"))
+    for name in ("nk", "nk_scale", "kn", "kn_scale"):
+        mine, yours = (getattr(kept, name).cpu() for kept in (ours, theirs))
+        assert torch.equal(mine.view(torch.uint8), yours.view(torch.uint8)), name
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_kept_copies_of_another_stream_are_waited_for(layer, follow):
+    import ggemm.torch as gt
+
+    sizes = torch.tensor(SIZES, dtype=torch.int32, device="cuda")
+    w, kept = kept_of(layer, follow=follow)
+    side = torch.cuda.Stream()
+    for _ in range(5):
+        with torch.no_grad():
+            torch.cuda._sleep(20_000_000)
+            w.neg_()
+            kept.update()
+        with torch.cuda.stream(side):
+            y = gt.grouped_mm(layer["x"].cuda(), kept, sizes)
+        torch.cuda.synchronize()
+        assert torch.equal(y, gt.grouped_mm(layer["x"].cuda(), w, sizes, recipe="fp8_block"))
+
+
+@pytest.mark.parametrize("how", ["follow", "update in the graph", "update before the replay"])
+def test_replays_see_the_weight_as_it_is(layer, how):
+    import ggemm.torch as gt
+
+    sizes = torch.tensor(SIZES, dtype=torch.int32, device="cuda")
+    w, kept = kept_of(layer, follow=how == "follow")
+    w.requires_grad_(False)
+    x = layer["x"].cuda()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        # Loads kernels.
+        gt.grouped_mm(x, kept, sizes)
+        gt.grouped_mm(x, w, sizes, recipe="fp8_block")
+        kept.update()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph, stream=stream):
+        if how == "update in the graph":
+            kept.update()
+        y = gt.grouped_mm(x, kept, sizes)
+    for _ in range(3):
+        w.mul_(-2)
+        if how == "update before the replay":
+            kept.update()
+        torch.cuda.synchronize()
+        graph.replay()
+        torch.cuda.synchronize()
+        assert torch.equal(y, gt.grouped_mm(x, w, sizes, recipe="fp8_block"))
+
+
+@pytest.mark.parametrize("recipe", ["fp8_block", "fp8_row"])
+def test_a_step_of_kept_copies(layer, recipe):
+    import ggemm.torch as gt
+
+    sizes = torch.tensor(SIZES, dtype=torch.int32, device="cuda")
+    w, kept = kept_of(layer, scaling=recipe.removeprefix("fp8_"), follow=True)
+    optimizer = torch.optim.Adam([w], lr=0.01, fused=True)
+    for _ in range(2):
+        theirs = trained(lambda x: gt.grouped_mm(x, w, sizes, recipe=recipe), layer, w)
+        ours = trained(lambda x: gt.grouped_mm(x, kept, sizes), layer, w)
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs))
+        optimizer.step()

@@ -30,13 +30,18 @@ pub(crate) fn inputs(
     rhs: &Operand<'_>,
     groups: &View<'_>,
 ) -> Result<(), Error> {
+    operands(problem, device, lhs, rhs)?;
+    self::groups(problem, device, groups)
+}
+
+/// Refuses operands that are not what the problem says.
+pub(crate) fn operands(problem: &Problem, device: &Device, lhs: &Operand<'_>, rhs: &Operand<'_>) -> Result<(), Error> {
     let [first, second, _] = problem.tensors();
     tensor(problem, device, &first, &lhs.elements)?;
     tensor(problem, device, &second, &rhs.elements)?;
     let shapes = problem.scales().map_or([None; 2], |shapes| shapes.map(Some));
     scales(problem, device, first.name, lhs, shapes[0])?;
-    scales(problem, device, second.name, rhs, shapes[1])?;
-    self::groups(problem, device, groups)
+    scales(problem, device, second.name, rhs, shapes[1])
 }
 
 /// Refuses an array that cannot be the sizes or ends.

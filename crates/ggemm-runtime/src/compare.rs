@@ -1,8 +1,8 @@
 //! How far an output may be from the exact one, and how far it is.
 
-use std::fmt;
+use std::{fmt, iter};
 
-use ggemm_codegen::bound::{rounded_products, roundings, tensor_core_roundings, within};
+use ggemm_codegen::bound::{rounded_products, roundings, within};
 use ggemm_codegen::{Problem, Ragged, Tail};
 use rayon::prelude::*;
 
@@ -211,6 +211,21 @@ impl Reference {
         all
     }
 
+    /// `before` with these sums in it.
+    #[cfg(test)]
+    pub(crate) fn store<T: Real>(&self, before: &[T], sums: &[f64]) -> Vec<T> {
+        let cols = self.contraction.cols;
+        let mut after = before.to_vec();
+        for row in self.rows() {
+            let own = after[row.offset..row.offset + cols].iter_mut();
+            for (out, sum) in own.zip(&sums[row.index * cols..]) {
+                let held = if self.problem.accumulate { out.to_f64() as f32 } else { 0.0 };
+                *out = T::from_f32(*sum as f32 + held);
+            }
+        }
+        after
+    }
+
     /// The rows that the problem defines, in the order of memory.
     fn rows(&self) -> Vec<Row> {
         let c = &self.contraction;
@@ -218,10 +233,8 @@ impl Reference {
             return Vec::new();
         }
         let extra = usize::from(c.accumulate);
-        let lossy = self.of_tensor_cores && self.problem.operand.is_fp8();
-        let lost = |length| if lossy { tensor_core_roundings(length, c.accumulation) } else { 0 };
         let Problem { operand, allow_tf32, scaling, .. } = self.problem;
-        let terms = |length| roundings(length, scaling) + rounded_products(length, operand, allow_tf32) + lost(length);
+        let terms = |length| roundings(length, scaling) + rounded_products(length, operand, allow_tf32);
         let mut rows = Vec::new();
         match c.ragged {
             Ragged::Rows => {
@@ -255,12 +268,12 @@ impl Reference {
         let own = row.index * cols..(row.index + 1) * cols;
         let found = &after[row.offset..row.offset + cols];
         let mut comparison = Comparison::default();
-        for (col, ((found, exact), magnitude)) in
-            found.iter().zip(&self.exact[own.clone()]).zip(&self.magnitude[own]).enumerate()
-        {
+        let lost = self.lost.get(own.clone()).unwrap_or_default().iter().copied().chain(iter::repeat(0.0));
+        let exact = self.exact[own.clone()].iter().zip(&self.magnitude[own]);
+        for (col, ((found, (exact, magnitude)), lost)) in found.iter().zip(exact).zip(lost).enumerate() {
             let (bound, right) = match mode {
                 Mode::Exact => (0.0, same(*found, *exact)),
-                Mode::Bound => within(self.problem.output, found.to_f64(), *exact, *magnitude, row.terms),
+                Mode::Bound => within(self.problem.output, found.to_f64(), *exact, *magnitude, row.terms, lost),
             };
             let found = found.to_f64();
             let seen = Discrepancy { group: row.group, row: row.row, col, found, exact: *exact, bound };

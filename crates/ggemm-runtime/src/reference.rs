@@ -1,7 +1,12 @@
 //! What an output should be, in f64, by loops as plain as the definitions. It shares nothing with the backends but the
 //! reading of a problem's shapes, and nothing at all of their arithmetic.
 
-use ggemm_codegen::{Contraction, Dtype, Major, Problem, Ragged, SCALE_BLOCK, ScaleShape};
+#[cfg(test)]
+use ggemm_codegen::Scaling;
+use std::ops::Range;
+
+use ggemm_codegen::tensor_core::{Factors, TensorCore};
+use ggemm_codegen::{Accumulation, Arch, Contraction, Dtype, Major, Problem, Ragged, SCALE_BLOCK, ScaleShape};
 use rayon::prelude::*;
 
 use crate::buffer::View;
@@ -28,9 +33,12 @@ pub struct Reference {
     pub(crate) exact: Vec<f64>,
     /// Σ |a||b|, plus the magnitude of what was accumulated into.
     pub(crate) magnitude: Vec<f64>,
-    /// What it is compared with is a GPU's.
-    pub(crate) of_tensor_cores: bool,
+    /// What fp8 tensor cores may lose of each element; empty where no such computed what this is compared with.
+    pub(crate) lost: Vec<f64>,
 }
+
+/// A number of the factors of one sum, A's and B's, and of the scales of both in each block of the reduction.
+type OfFactors<'a> = dyn Fn(&Factors, &Factors, &dyn Fn(usize) -> [f32; 2]) -> f64 + Sync + 'a;
 
 /// Elements of the reduction for which B is held in f64 at a time.
 const DEPTH: usize = 256;
@@ -69,26 +77,130 @@ impl Reference {
             problem: problem.clone(),
             exact: zeros(elements)?,
             magnitude: zeros(elements)?,
-            of_tensor_cores: false,
+            lost: Vec::new(),
             contraction,
             runs,
         };
         if problem.accumulate {
             with_real!(problem.output, T => reference.start_from::<T>(before.as_slice().unwrap_or_default()));
         }
-        let (a, b) = if reference.contraction.operands_exchanged { (rhs, lhs) } else { (lhs, rhs) };
-        let [a_scale, b_scale] = reference.contraction.scales.map_or([None; 2], |shapes| shapes.map(Some));
-        let a = Values::of(&a, reference.contraction.a.dtype, a_scale);
-        let b = Values::of(&b, reference.contraction.b.dtype, b_scale);
+        let (a, b) = reference.values(&lhs, &rhs);
         reference.sum(&a, &b, progress)?;
         progress(1.0);
         Ok(reference)
     }
 
-    /// The same for outputs of a GPU, whose tensor cores keep fewer bits of sums of fp8 products than an f32 has: the bound
-    /// says so. Of 16-bit operands it stays the same.
-    pub fn of_tensor_cores(self, on: bool) -> Self {
-        Reference { of_tensor_cores: on, ..self }
+    /// The same for outputs of a GPU, whose tensor cores cut fp8 sums off: the bound of each element has then what `arch` may
+    /// lose of its very products ([`TensorCore::lost`]). Of other operands it stays the same. The tensors are those that
+    /// it was computed from.
+    ///
+    /// # Errors
+    /// Those of [`Reference::compute`].
+    pub fn of_tensor_cores<'a>(
+        self,
+        arch: Arch,
+        lhs: impl Into<Operand<'a>>,
+        rhs: impl Into<Operand<'a>>,
+    ) -> Result<Self, Error> {
+        let Some(core) = TensorCore::new(arch, self.contraction.a.dtype, self.contraction.b.dtype) else {
+            return Ok(self);
+        };
+        let (lhs, rhs) = (lhs.into(), rhs.into());
+        check::operands(&self.problem, &Device::cpu(), &lhs, &rhs)?;
+        let mut lost = zeros(self.exact.len())?;
+        let (a, b) = self.values(&lhs, &rhs);
+        self.lose(&core, &a, &b, &mut lost);
+        Ok(Reference { lost, ..self })
+    }
+
+    /// The operands as the contraction has them.
+    fn values<'a>(&self, lhs: &Operand<'a>, rhs: &Operand<'a>) -> (Values<'a>, Values<'a>) {
+        let c = &self.contraction;
+        let (a, b) = if c.operands_exchanged { (rhs, lhs) } else { (lhs, rhs) };
+        let [a_scale, b_scale] = c.scales.map_or([None; 2], |shapes| shapes.map(Some));
+        (Values::of(a, c.a.dtype, a_scale), Values::of(b, c.b.dtype, b_scale))
+    }
+
+    /// Adds up what each element may lose, for each accumulator that its sum passes through.
+    fn lose(&self, core: &TensorCore, a: &Values<'_>, b: &Values<'_>, lost: &mut [f64]) {
+        self.of_factors(core, [a, b], lost, &|a, b, scale| {
+            let times = |lost: f64, [a, b]: [f32; 2]| lost * f64::from(a).abs() * f64::from(b).abs();
+            let promoted = blocks(a).map(|(block, part)| times(core.lost(a, b, part), scale(block))).sum();
+            match self.contraction.accumulation {
+                Accumulation::Promoted => promoted,
+                // Kernels that promote serve such a problem as well.
+                Accumulation::Fast => promoted.max(times(core.lost(a, b, 0..a.len()), scale(0))),
+            }
+        });
+    }
+
+    /// Every sum as kernels on `arch` make it of fp8 products, before what it is added to.
+    #[cfg(test)]
+    pub(crate) fn emulated(&self, arch: Arch, lhs: &Operand<'_>, rhs: &Operand<'_>) -> Option<Vec<f64>> {
+        let c = &self.contraction;
+        let core = TensorCore::new(arch, c.a.dtype, c.b.dtype)?;
+        let shares_columns = c.scales?[1].outer_block > 1;
+        let (a, b) = self.values(lhs, rhs);
+        let mut sums = vec![0.0; self.exact.len()];
+        self.of_factors(&core, [&a, &b], &mut sums, &|a, b, scale| {
+            let [of_row, of_column] = scale(0);
+            if c.accumulation == Accumulation::Fast {
+                return f64::from(core.sum(a, b, 0..a.len()) as f32 * of_row * of_column);
+            }
+            let parts = blocks(a).map(|(_, part)| core.sum(a, b, part) as f32);
+            if self.problem.scaling == Scaling::Row {
+                return f64::from(parts.sum::<f32>() * of_row * of_column);
+            }
+            f64::from(parts.enumerate().fold(0.0_f32, |sum, (block, part)| {
+                let [of_row, of_column] = scale(block);
+                if shares_columns {
+                    return part.mul_add(of_row * of_column, sum);
+                }
+                (part * of_column).mul_add(of_row, sum)
+            }))
+        });
+        Some(sums)
+    }
+
+    /// What `of` makes of each sum that is not empty, of elements without their scales.
+    fn of_factors(&self, core: &TensorCore, [a, b]: [&Values<'_>; 2], results: &mut [f64], of: &OfFactors<'_>) {
+        // Columns of B that are held in f64 at a time.
+        const COLUMNS: usize = 64;
+        let c = &self.contraction;
+        for (group, run) in self.runs.iter().enumerate() {
+            let (origin, first_block) = (c.reduction_start(run.start, group), c.first_block(run.start, group));
+            let (rows, length) = match c.ragged {
+                Ragged::Rows => (run, c.reduction),
+                Ragged::Reduction => (group * c.rows..(group + 1) * c.rows, run.len()),
+            };
+            if rows.is_empty() || length == 0 || c.cols == 0 {
+                continue;
+            }
+            let first_row = if c.ragged == Ragged::Rows { 0 } else { rows.start };
+            let along = |values: &Values<'_>, major, base: usize, outer: usize, stride: usize| -> Vec<f64> {
+                let at = |k: usize| match major {
+                    Major::K => base + outer * stride + origin + k,
+                    Major::Mn => base + (origin + k) * stride + outer,
+                };
+                (0..length).map(|k| (values.element)(at(k))).collect()
+            };
+            for first in (0..c.cols).step_by(COLUMNS) {
+                let cols = first..c.cols.min(first + COLUMNS);
+                let column = |col| core.b(along(b, c.b_major, group * c.b.group_stride, col, c.b.row_stride));
+                let columns: Vec<Factors> = cols.clone().map(column).collect();
+                let own = results[rows.start * c.cols..rows.end * c.cols].par_chunks_mut(c.cols);
+                own.enumerate().for_each(|(index, results)| {
+                    let row = rows.start - first_row + index;
+                    let a_row = core.a(along(a, c.a_major, 0, row, c.a.row_stride));
+                    for (col, column) in cols.clone().zip(&columns) {
+                        results[col] = of(&a_row, column, &|block| {
+                            let block = first_block + block;
+                            [a.scale(group, row, block), b.scale(group, col, block)]
+                        });
+                    }
+                });
+            }
+        }
     }
 
     /// Begins every sum with what the output holds.
@@ -164,6 +276,12 @@ impl Reference {
     }
 }
 
+/// Blocks of a reduction, each by its number and its part of the factors.
+fn blocks(factors: &Factors) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let length = factors.len();
+    (0..length).step_by(SCALE_BLOCK).map(move |start| start..length.min(start + SCALE_BLOCK)).enumerate()
+}
+
 /// An operand's elements as the numbers that they stand for.
 struct Values<'a> {
     element: Box<dyn Fn(usize) -> f64 + Sync + 'a>,
@@ -182,11 +300,12 @@ impl<'a> Values<'a> {
 
     /// Element `at` of the operand's memory, which is number `outer` along the output, in `block` of the reduction.
     fn get(&self, at: usize, group: usize, outer: usize, block: usize) -> f64 {
-        let value = (self.element)(at);
-        match &self.scales {
-            None => value,
-            Some((shape, scales)) => value * f64::from(scales[shape.index(group, outer, block)]),
-        }
+        (self.element)(at) * f64::from(self.scale(group, outer, block))
+    }
+
+    /// What elements are multiplied by.
+    fn scale(&self, group: usize, outer: usize, block: usize) -> f32 {
+        self.scales.as_ref().map_or(1.0, |(shape, scales)| scales[shape.index(group, outer, block)])
     }
 }
 

@@ -343,7 +343,7 @@ impl Expected {
                 }
             }
             Data::Reals => {
-                let (bound, right) = within(output, found.into(), expected, magnitude, terms);
+                let (bound, right) = within(output, found.into(), expected, magnitude, terms, 0.0);
                 if !right {
                     return Err(WrongOutput::Outside { index, group, row, col, found, expected, bound });
                 }

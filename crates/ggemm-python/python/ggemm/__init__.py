@@ -10,7 +10,8 @@ grad_x     dy [M, N], w             dx [M, K]       dx[r] = dy[r] @ w[g]
 grad_w     dy [M, N], x [M, K]      dw like w       dw[g] = dy[rows of g].T @ x[rows of g]
 =========  =======================  ==============  ==============================================
 
-Operands of float8_e4m3fn and float8_e5m2 have scales, which `quantize` makes, and describes. GPUs from sm_89 on multiply
+Operands of float8_e4m3fn and float8_e5m2 have scales, which `quantize` makes, and describes; `QuantizedWeights` keep both
+copies of a weight from product to product. GPUs from sm_89 on multiply
 them where every operand lies along its reduction.
 
 Tensors are torch's, NumPy's, CuPy's or JAX', or of anything else with ``__dlpack__``. On a GPU a call asks for the work on
@@ -24,6 +25,7 @@ from ._plan import Plan, plan
 from ._products import forward, grad_w, grad_x
 from ._quantize import quantize
 from ._tune import tune
+from ._weights import QuantizedWeights
 
 __all__ = [
     "ArgumentError",
@@ -32,6 +34,7 @@ __all__ = [
     "DeviceError",
     "Error",
     "Plan",
+    "QuantizedWeights",
     "Tuned",
     "UnsupportedError",
     "__version__",

@@ -54,6 +54,8 @@ def unknown_dtype(argument: str, name: object) -> ArgumentTypeError:
 class Torch:
     """torch, on its current stream."""
 
+    rewrites = True
+
     def __init__(self, torch: Any) -> None:
         self.torch = torch
         self.codes = {getattr(torch, name): code for code, name in enumerate(NAMES)}
@@ -127,11 +129,56 @@ class Torch:
         if self.increment_version is not None:
             self.increment_version(tensor)
 
+    def lasting(self, like: Any, shape: tuple, code: int) -> Any:
+        """An empty tensor that autograd may save, even if it is made in inference mode."""
+        with self.torch.inference_mode(False):
+            return self.empty(like, shape, code)
+
+    def is_capturing(self, tensor: Any) -> bool:
+        return tensor.is_cuda and self.torch.cuda.is_current_stream_capturing()
+
+    def fence(self, tensor: Any) -> Any:
+        """What another stream must wait for that reads what the current one was just asked to write; None on the host, and
+        in a capture, whose events nobody outside can wait for."""
+        if not tensor.is_cuda or self.is_capturing(tensor):
+            return None
+        event = self.torch.cuda.Event()
+        event.record(self.torch.cuda.current_stream(tensor.device))
+        return event
+
+    def wait(self, fence: Any, *tensors: Any) -> None:
+        """Lets the current stream wait, and the allocator know that it reads the tensors."""
+        if fence is None or self.is_capturing(tensors[0]):
+            return
+        stream = self.torch.cuda.current_stream(tensors[0].device)
+        stream.wait_event(fence)
+        for tensor in tensors:
+            tensor.record_stream(stream)
+
     def finish(self, device: int, stream: int) -> None:
         pass
 
 
-class NumPy:
+class _Untracked:
+    """What frameworks share that know neither autograd nor captures, and order streams by themselves."""
+
+    # Whether what was made may be written again.
+    rewrites = True
+
+    def lasting(self, like: Any, shape: tuple, code: int) -> Any:
+        return self.empty(like, shape, code)
+
+    def is_capturing(self, tensor: Any) -> bool:
+        return False
+
+    def fence(self, tensor: Any) -> Any:
+        return None
+
+    def wait(self, fence: Any, *tensors: Any) -> None:
+        pass
+
+
+class NumPy(_Untracked):
     """NumPy, on the host. bfloat16 and fp8 are ml_dtypes'."""
 
     def __init__(self, numpy: Any) -> None:
@@ -199,7 +246,7 @@ class NumPy:
         pass
 
 
-class DLPack:
+class DLPack(_Untracked):
     """Anything with ``__dlpack__``. The producer orders the driver's default stream behind its own work, and since nobody
     says on which stream it goes on, the call waits for the GPU."""
 
@@ -283,6 +330,8 @@ class CuPy(DLPack):
 class Jax(DLPack):
     """JAX. Its arrays do not change, so there is no out of the caller's; a new one is made and filled before anybody
     else sees it. JAX names no stream: the call waits for the GPU."""
+
+    rewrites = False
 
     def __init__(self, jax: Any) -> None:
         import jax.numpy

@@ -120,6 +120,15 @@ def quantize(
     stream: int,
 ) -> int: ...
 
+def quantize_weight(
+    kinds: tuple[_Kind, _Kind],
+    source: _Tensor,
+    powers_of_two: bool,
+    first: tuple[_Tensor, _Tensor],
+    second: tuple[_Tensor, _Tensor],
+    stream: int,
+) -> int: ...
+
 class Tuned:
     @property
     def label(self) -> str: ...

@@ -6,6 +6,7 @@ from typing import Any
 
 from . import _frameworks, _ggemm
 from ._errors import ArgumentError, ArgumentTypeError
+from ._weights import QuantizedWeights
 
 FORWARD, GRAD_X, GRAD_W = range(3)
 NAMES = (("x", "w"), ("dy", "w"), ("dy", "x"))
@@ -33,7 +34,8 @@ def forward(
 
     Args:
         x: [M, K], bfloat16, float16, float32, or fp8 (float8_e4m3fn, float8_e5m2); the rows of a group stand together.
-        w: a weight for each group, [G, N, K], or with ``w_layout="kn"`` [G, K, N]; 2-D: one for all groups.
+        w: a weight for each group, [G, N, K], or with ``w_layout="kn"`` [G, K, N]; 2-D: one for all groups. Or its
+            `QuantizedWeights`, which bring w_scale and w_layout with them.
         sizes: [G], int32 or int64, the rows of each group, where x is. Exactly one of sizes and ends is given.
         ends: [G], the row after each group's last (torch's ``offs``).
         w_layout: which of the weight's dimensions comes first, "nk" or "kn".
@@ -59,6 +61,8 @@ def forward(
             what to change.
         DeviceError: no usable GPU, or a failing one.
     """
+    if type(w) is QuantizedWeights:
+        w, w_scale, w_layout = _kept(w, "forward", w_scale)
     scales = _pair(FORWARD, x_scale, w_scale)
     how = (fast_accumulation, allow_tf32)
     return product(FORWARD, x, w, sizes, ends, w_layout, out, tail, False, False, out_dtype, None, scales, None, how)
@@ -82,8 +86,10 @@ def grad_x(
     """``dx[r] = dy[r] @ w[g]`` for every row r of every group g: what `forward` hands back to x.
 
     dy is [M, N], the result [M, K]. Scales of fp8 are dy_scale [M] and w_scale [G, K], or in blocks dy_scale
-    [M, ceil(N/128)] and w_scale as in `forward`. All else is as there.
+    [M, ceil(N/128)] and w_scale as in `forward`. All else is as there, `QuantizedWeights` too.
     """
+    if type(w) is QuantizedWeights:
+        w, w_scale, w_layout = _kept(w, "grad_x", w_scale)
     scales = _pair(GRAD_X, dy_scale, w_scale)
     how = (fast_accumulation, allow_tf32)
     return product(GRAD_X, dy, w, sizes, ends, w_layout, out, tail, False, False, out_dtype, None, scales, None, how)
@@ -125,6 +131,13 @@ def grad_w(
     scales = _pair(GRAD_W, dy_scale, x_scale)
     how = (fast_accumulation, allow_tf32)
     return product(GRAD_W, dy, x, sizes, ends, w_layout, out, "zero", accumulate, shared, out_dtype, None, scales, m, how)
+
+
+def _kept(weights: QuantizedWeights, operation: str, w_scale: Any) -> tuple[Any, Any, str]:
+    """What kept copies bring: w, w_scale and w_layout."""
+    if w_scale is not None:
+        raise ArgumentTypeError("w is QuantizedWeights and w_scale is given: the copies have their own; pass none")
+    return weights.operand(operation)
 
 
 def _pair(operation: int, first: Any, second: Any) -> tuple | None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from . import _fp8, _frameworks
 from ._errors import ArgumentError, ArgumentTypeError
 from ._products import FORWARD, GRAD_W, GRAD_X, launch
+from ._weights import QuantizedWeights
 
 __all__ = ["GroupedLinear", "grouped_mm", "grouped_mm_like_torch"]
 
@@ -213,9 +214,16 @@ def _call(operation: int, lhs: Tensor, rhs: Tensor, groups: Tensor, ends: bool, 
     return _launch(operation, lhs, rhs, groups, ends, kn, shared)
 
 
+def _keeps(x: Tensor, w: Tensor | None) -> bool:
+    """Whether copies of w may be made now and kept: nothing traces, transforms or captures."""
+    if _is_compiling() or _dispatch_modes() or _is_transformed():
+        return False
+    return (w is None or type(w) in _PLAIN) and not _TORCH.is_capturing(x)
+
+
 def grouped_mm(
     x: Tensor,
-    w: Tensor,
+    w: Tensor | QuantizedWeights,
     sizes: Tensor | None = None,
     *,
     ends: Tensor | None = None,
@@ -229,13 +237,15 @@ def grouped_mm(
         x: [M, K], bfloat16, float16 or float32; the rows of a group stand together. A GPU multiplies float32 as TF32, and
             only where ``torch.set_float32_matmul_precision`` says "high" or "medium".
         w: [G, N, K], or with ``w_layout="kn"`` [G, K, N]; 2-D: one weight for all groups. A transposed view is read as it
-            lies, without a copy, and its gradient is made in the same order.
+            lies, without a copy, and its gradient is made in the same order. Or `ggemm.QuantizedWeights`, kept from call to
+            call: the product is one of fp8 copies then, and w_layout theirs.
         sizes: [G], int32 or int64, the rows of each group, on x' device; the host never reads them on a GPU.
         ends: [G], the row after each group's last (torch's ``offs``). Exactly one of sizes and ends is given.
         w_layout: which of the weight's dimensions comes first, "nk" or "kn".
         recipe: None, or "fp8_block" or "fp8_row": each product, backward too, is one of fp8 copies, which are made before
             it, with scales as `ggemm.quantize` describes. x and w become float8_e4m3fn. Differentiable once. On a GPU it
-            takes sm_90 and N and K that are multiples of 16.
+            takes sm_90 and N and K that are multiples of 16. A weight that is a tensor is quantized by every call and once
+            more by its backward: torch does not tell of all writes. `ggemm.QuantizedWeights` are made once an update.
         gradients: what dy becomes, "float8_e5m2", which reaches further, or "float8_e4m3fn", which is finer.
 
     Returns:
@@ -253,12 +263,14 @@ def grouped_mm(
     kn = w_layout == "kn"
     if (_is_compiling() or _is_any_autocast()) and torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
-        x, w = x.to(dtype), w.to(dtype)
+        x, w = x.to(dtype), w if type(w) is QuantizedWeights else w.to(dtype)
+    by_ends = sizes is None
+    groups = ends if by_ends else sizes
+    if type(w) is QuantizedWeights:
+        return _fp8.grouped_mm_kept(x, w, groups, by_ends, recipe, gradients, _keeps(x, w.source))
     if w.dim() >= 2 and w.stride(-1) != 1 and w.stride(-2) == 1:
         # Rows in memory are the view's columns: the gradient is then made in memory's order too.
         w, kn = w.transpose(-2, -1), not kn
-    by_ends = sizes is None
-    groups = ends if by_ends else sizes
     if recipe is not None:
         return _fp8.grouped_mm(x, w, groups, by_ends, kn, recipe, gradients)
     return _call(FORWARD, x, w, groups, by_ends, kn, False)
@@ -296,7 +308,9 @@ class GroupedLinear(nn.Module):
     """A linear layer without bias for each group, on rows that are sorted by group.
 
     ``weight`` is [groups, out_features, in_features], or with ``w_layout="kn"`` [groups, in_features, out_features].
-    ``recipe`` is `grouped_mm`'s.
+    ``recipe`` is `grouped_mm`'s. With ``keep_copies`` the weight's fp8 copies are kept from call to call, by
+    `ggemm.QuantizedWeights` that follow it: made at the first call, and again after a step of any optimizer or a write that
+    torch counts. Their documentation says which writes nobody tells of; it is off unless asked for because of those.
     """
 
     def __init__(
@@ -307,14 +321,18 @@ class GroupedLinear(nn.Module):
         *,
         w_layout: str = "nk",
         recipe: str | None = None,
+        keep_copies: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = torch.bfloat16,
     ) -> None:
         super().__init__()
+        if keep_copies and recipe is None:
+            raise ArgumentError("keep_copies is set and recipe is None: without a recipe there are no copies")
         if w_layout not in ("nk", "kn"):
             raise ArgumentError(f'w_layout is "{w_layout}", expected "nk" or "kn"')
         self.groups, self.in_features, self.out_features, self.w_layout = groups, in_features, out_features, w_layout
-        self.recipe = recipe
+        self.recipe, self.keep_copies = recipe, keep_copies
+        self._kept: QuantizedWeights | None = None
         matrix = (out_features, in_features) if w_layout == "nk" else (in_features, out_features)
         self.weight = nn.Parameter(torch.empty((groups, *matrix), device=device, dtype=dtype))
         self.reset_parameters()
@@ -326,7 +344,19 @@ class GroupedLinear(nn.Module):
 
     def forward(self, x: Tensor, sizes: Tensor | None = None, *, ends: Tensor | None = None) -> Tensor:
         """x [M, in_features] to [M, out_features]; see `grouped_mm`."""
-        return grouped_mm(x, self.weight, sizes, ends=ends, w_layout=self.w_layout, recipe=self.recipe)
+        w = self.weight
+        # What stands in for the parameter, as in torch.func.functional_call, lives no longer than the call.
+        if self.keep_copies and type(w) is nn.Parameter and _keeps(x, w):
+            w = self._copies(w)
+        return grouped_mm(x, w, sizes, ends=ends, w_layout=self.w_layout, recipe=self.recipe)
+
+    def _copies(self, w: Tensor) -> QuantizedWeights:
+        kept = self._kept
+        # Another parameter may have taken the weight's name.
+        if kept is None or kept.source is not w:
+            scaling = _fp8.scaling_of(self.recipe)
+            kept = self._kept = QuantizedWeights(w, scaling=scaling, w_layout=self.w_layout, follow=True)
+        return kept
 
     def extra_repr(self) -> str:
         return (

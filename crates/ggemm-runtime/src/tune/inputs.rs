@@ -121,8 +121,9 @@ impl Inputs {
     /// Holds samples of what a run left in an output of [`Inputs::output`] against sums in f64.
     pub(super) fn check(&self, out: &Buffer) -> Result<(), Wrong> {
         let [lhs, rhs, groups] = &self.host;
+        let gpu = out.device().arch();
         let out = out.to_device(&Device::cpu())?;
-        let operands = Operands { problem: &self.problem, lhs, rhs, scales: self.host_scales.as_ref(), groups };
+        let operands = Operands { problem: &self.problem, lhs, rhs, scales: self.host_scales.as_ref(), groups, gpu };
         operands.check(&out, out.len() as u64)?.map_or(Ok(()), |found| Err(Wrong::Element(found)))
     }
 }

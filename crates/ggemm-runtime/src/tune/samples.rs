@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
-use ggemm_codegen::bound::{rounded_products, roundings, tensor_core_roundings, within};
-use ggemm_codegen::{Contraction, Dtype, Major, Problem, Ragged, SCALE_BLOCK, ScaleShape, Scaling, Tail};
+use ggemm_codegen::bound::{rounded_products, roundings, within};
+use ggemm_codegen::tensor_core::TensorCore;
+use ggemm_codegen::{
+    Accumulation, Arch, Contraction, Dtype, Major, Problem, Ragged, SCALE_BLOCK, ScaleShape, Scaling, Tail,
+};
 use rayon::prelude::*;
 
 use crate::buffer::Buffer;
@@ -24,26 +27,34 @@ pub(super) struct Operands<'a> {
     /// Of both, for fp8.
     pub(super) scales: Option<&'a [Buffer; 2]>,
     pub(super) groups: &'a Buffer,
+    /// The architecture of the GPU that multiplied, if one did.
+    pub(super) gpu: Option<Arch>,
 }
 
-/// The number that an element of an operand stands for, by its place in memory, its group, its row or column and its block
-/// of the reduction.
-type Value<'a> = Box<dyn Fn(usize, usize, usize, usize) -> f64 + Sync + 'a>;
+/// An operand as numbers.
+struct Values<'a> {
+    /// An element, by its place in memory.
+    element: Box<dyn Fn(usize) -> f64 + Sync + 'a>,
+    /// What it is multiplied by, by its group, its row or column and its block of the reduction.
+    scale: Box<dyn Fn(usize, usize, usize) -> f64 + Sync + 'a>,
+}
 
-/// The values of an operand whose elements have this type, and their scales if they have any.
-fn values<'a>(buffer: &'a Buffer, dtype: Dtype, scales: Option<(&'a Buffer, ScaleShape)>) -> Result<Value<'a>, Error> {
-    let scale: Value<'a> = match scales {
-        None => Box::new(|_, _, _, _| 1.0),
-        Some((scales, shape)) => {
-            let scales = elements::<f32>(scales)?;
-            Box::new(move |_, group, outer, block| f64::from(scales[shape.index(group, outer, block)]))
-        }
-    };
-    let value: Value<'a> = with_real!(dtype, T => {
-        let elements = elements::<T>(buffer)?;
-        Box::new(move |at, group, outer, block| elements[at].to_f64() * scale(at, group, outer, block))
-    });
-    Ok(value)
+impl<'a> Values<'a> {
+    /// Of elements of this type, and their scales if they have any.
+    fn of(buffer: &'a Buffer, dtype: Dtype, scales: Option<(&'a Buffer, ScaleShape)>) -> Result<Self, Error> {
+        let element: Box<dyn Fn(usize) -> f64 + Sync + 'a> = with_real!(dtype, T => {
+            let elements = elements::<T>(buffer)?;
+            Box::new(move |at: usize| elements[at].to_f64())
+        });
+        let scale: Box<dyn Fn(usize, usize, usize) -> f64 + Sync + 'a> = match scales {
+            None => Box::new(|_, _, _| 1.0),
+            Some((scales, shape)) => {
+                let scales = elements::<f32>(scales)?;
+                Box::new(move |group, outer, block| f64::from(scales[shape.index(group, outer, block)]))
+            }
+        };
+        Ok(Values { element, scale })
+    }
 }
 
 impl Operands<'_> {
@@ -53,15 +64,15 @@ impl Operands<'_> {
     /// # Errors
     /// [`Error::ElementType`] for a buffer that is not what the problem says.
     pub(super) fn check(&self, out: &Buffer, seed: u64) -> Result<Option<Discrepancy>, Error> {
-        let shape = Shape::new(self.problem, &groups::values(&self.groups.view()));
+        let shape = Shape::new(self.problem, &groups::values(&self.groups.view()), self.gpu);
         let (mut operands, mut scales) = ([self.lhs, self.rhs], self.scales.map(|[a, b]| [a, b]));
         if shape.c.operands_exchanged {
             operands.reverse();
             scales = scales.map(|[a, b]| [b, a]);
         }
         let scales = |which: usize| scales.zip(shape.c.scales).map(|(scales, shapes)| (scales[which], shapes[which]));
-        let a = values(operands[0], shape.c.a.dtype, scales(0))?;
-        let b = values(operands[1], shape.c.b.dtype, scales(1))?;
+        let a = Values::of(operands[0], shape.c.a.dtype, scales(0))?;
+        let b = Values::of(operands[1], shape.c.b.dtype, scales(1))?;
         with_real!(self.problem.output, O => {
             let out = elements::<O>(out)?;
             Ok(shape.unwritten(out).or_else(|| shape.wrong([&a, &b], out, seed)))
@@ -77,13 +88,15 @@ struct Shape {
     c: Contraction,
     scaling: Scaling,
     allow_tf32: bool,
+    /// The tensor cores that cut sums off, if any do.
+    core: Option<TensorCore>,
     runs: Runs,
     /// Rows of D that the problem defines, in each of its matrices.
     rows: usize,
 }
 
 impl Shape {
-    fn new(problem: &Problem, groups: &[i64]) -> Self {
+    fn new(problem: &Problem, groups: &[i64], gpu: Option<Arch>) -> Self {
         let c = problem.contraction();
         let mut runs = Runs::clamped(problem, groups.iter().copied());
         if c.weight_shared && c.ragged == Ragged::Reduction {
@@ -95,7 +108,8 @@ impl Shape {
             () if tail => c.rows,
             () => runs.total(),
         };
-        Shape { c, scaling: problem.scaling, allow_tf32: problem.allow_tf32, runs, rows }
+        let core = gpu.and_then(|arch| TensorCore::new(arch, c.a.dtype, c.b.dtype));
+        Shape { c, scaling: problem.scaling, allow_tf32: problem.allow_tf32, core, runs, rows }
     }
 
     /// The rows of all of D's matrices.
@@ -120,7 +134,7 @@ impl Shape {
         Some(Discrepancy { group, row, col, found: f64::NAN, exact: 0.0, bound: 0.0 })
     }
 
-    fn wrong<O: Real>(&self, [a, b]: [&Value<'_>; 2], out: &[O], seed: u64) -> Option<Discrepancy> {
+    fn wrong<O: Real>(&self, operands: [&Values<'_>; 2], out: &[O], seed: u64) -> Option<Discrepancy> {
         if self.all_rows() == 0 {
             return None;
         }
@@ -129,16 +143,12 @@ impl Shape {
             let (index, col) = (rng.below(self.all_rows()), rng.below(self.c.cols));
             let (matrix, row) = (index / self.rows, index % self.rows);
             let found = out[self.offset(matrix, row) + col].to_f64();
-            let terms = self.terms(matrix, row);
-            let (mut exact, mut magnitude) = (0.0, 0.0);
+            let length = self.terms(matrix, row).len();
             let group = self.group(matrix, row);
-            for k in 0..terms.len() {
-                let product = self.product([a, b], group.unwrap_or(0), (row, col), k);
-                exact += product;
-                magnitude += product.abs();
-            }
-            let (bound, right) = within(self.c.output, found, exact, magnitude, self.roundings(terms.len()) + 1);
-            (!right).then_some(Discrepancy { group, row, col, found, exact, bound })
+            let sum = self.sum(operands, group.unwrap_or(0), (row, col), length);
+            let (bound, right) =
+                within(self.c.output, found, sum.exact, sum.magnitude, self.roundings(length) + 1, sum.lost);
+            (!right).then_some(Discrepancy { group, row, col, found, exact: sum.exact, bound })
         })
     }
 
@@ -159,27 +169,52 @@ impl Shape {
         }
     }
 
-    /// Rounding errors of a sum of so many products, at most: on a GPU's tensor cores.
+    /// Rounding errors of a sum of so many products, at most.
     fn roundings(&self, length: usize) -> usize {
-        match self.c.scales {
-            None => length + rounded_products(length, self.c.operand, self.allow_tf32),
-            Some(_) => roundings(length, self.scaling) + tensor_core_roundings(length, self.c.accumulation),
-        }
+        roundings(length, self.scaling) + rounded_products(length, self.c.operand, self.allow_tf32)
     }
 
-    /// The product number `k` of a sum.
-    fn product(&self, [a, b]: [&Value<'_>; 2], group: usize, (row, col): (usize, usize), k: usize) -> f64 {
+    /// The sum of so many products.
+    fn sum(&self, operands: [&Values<'_>; 2], group: usize, (row, col): (usize, usize), length: usize) -> Sum {
         let c = &self.c;
         let start = self.runs.iter().nth(group).map_or(0, |run| run.start);
-        let (first, block) = (c.reduction_start(start, group), c.first_block(start, group) + k / SCALE_BLOCK);
-        let at = |major, side: usize, stride: usize| match major {
-            Major::K => side * stride + first + k,
-            Major::Mn => (first + k) * stride + side,
+        let (first, first_block) = (c.reduction_start(start, group), c.first_block(start, group));
+        let places = [(c.a_major, 0, row, c.a.row_stride), (c.b_major, group * c.b.group_stride, col, c.b.row_stride)];
+        let at = |(major, base, side, stride): (Major, usize, usize, usize), k: usize| match major {
+            Major::K => base + side * stride + first + k,
+            Major::Mn => base + (first + k) * stride + side,
         };
-        let of_a = at(c.a_major, row, c.a.row_stride);
-        let of_b = group * c.b.group_stride + at(c.b_major, col, c.b.row_stride);
-        a(of_a, group, row, block) * b(of_b, group, col, block)
+        let [a, b] = [0, 1].map(|which: usize| {
+            (0..length).map(|k| (operands[which].element)(at(places[which], k))).collect::<Vec<f64>>()
+        });
+        let mut sum = Sum::default();
+        let scale = |block| (operands[0].scale)(group, row, block) * (operands[1].scale)(group, col, block);
+        for (number, (a, b)) in a.chunks(SCALE_BLOCK).zip(b.chunks(SCALE_BLOCK)).enumerate() {
+            let scale = scale(first_block + number);
+            for (a, b) in a.iter().zip(b) {
+                sum.exact += a * b * scale;
+                sum.magnitude += (a * b * scale).abs();
+            }
+        }
+        let Some(core) = self.core else { return sum };
+        let (a, b) = (core.a(a), core.b(b));
+        for (number, start) in (0..length).step_by(SCALE_BLOCK).enumerate() {
+            sum.lost += core.lost(&a, &b, start..start + SCALE_BLOCK) * scale(first_block + number).abs();
+        }
+        if c.accumulation == Accumulation::Fast {
+            sum.lost = sum.lost.max(core.lost(&a, &b, 0..length) * scale(first_block).abs());
+        }
+        sum
     }
+}
+
+/// Products, added up.
+#[derive(Default)]
+struct Sum {
+    exact: f64,
+    magnitude: f64,
+    /// What tensor cores may have cut off.
+    lost: f64,
 }
 
 #[cfg(test)]
@@ -209,10 +244,10 @@ mod tests {
         for (seed, spec) in catalogue::shipped().iter().enumerate() {
             let Some((problem, tensors, out)) = samples(spec, seed as u64) else { continue };
             let Tensors { lhs, rhs, scales, groups, .. } = &tensors;
-            let operands = Operands { problem: &problem, lhs, rhs, scales: scales.as_ref(), groups };
+            let operands = Operands { problem: &problem, lhs, rhs, scales: scales.as_ref(), groups, gpu: None };
             assert_eq!(operands.check(&out, 1).unwrap(), None, "{problem}");
             right += 1;
-            if Shape::new(&problem, &groups::values(&groups.view())).all_rows() == 0 || problem.flops() == 0.0 {
+            if Shape::new(&problem, &groups::values(&groups.view()), None).all_rows() == 0 || problem.flops() == 0.0 {
                 continue;
             }
             let unwritten = operands.check(&tensors.out, 1).unwrap().unwrap();

@@ -1,7 +1,7 @@
 //! Holds an output against the f64 reference.
 
 use ggemm_codegen::Operation;
-use ggemm_runtime::{Buffer, Comparison, Device, DeviceKind, Element, Error, Mode, Reference, bf16, f16};
+use ggemm_runtime::{Buffer, Comparison, Device, Element, Error, Mode, Reference, bf16, f16};
 
 use crate::commands::run::case::Case;
 use crate::progress::Progress;
@@ -33,14 +33,22 @@ pub(crate) fn check(
     let operands = case.operands(operation, &Device::cpu())?;
     let [lhs, rhs] = operands.get();
     let progress = Progress::new(format!("{operation}: reference in f64"));
-    let reference = Reference::compute(&problem, lhs, rhs, &case.groups, before, &|part| progress.show(part))?;
+    let mut reference =
+        Reference::compute(&problem, lhs.clone(), rhs.clone(), &case.groups, before, &|part| progress.show(part))?;
+    if let Some(arch) = device.arch() {
+        reference = reference.of_tensor_cores(arch, lhs, rhs)?;
+    }
     drop(progress);
-    let by_tensor_cores = device.kind() != DeviceKind::Cpu;
-    let reference = reference.of_tensor_cores(by_tensor_cores);
     let mode = case.mode();
     let comparison = reference.compare(before, after, mode)?;
     let reference_zeros = zeros_of_reference(&reference, after)?;
-    Ok(Check { comparison, mode, by_tensor_cores, zeros: zeros(case, operation, after), reference_zeros })
+    Ok(Check {
+        comparison,
+        mode,
+        by_tensor_cores: device.arch().is_some(),
+        zeros: zeros(case, operation, after),
+        reference_zeros,
+    })
 }
 
 /// An output of zeros differs from the reference in being 0 wherever the reference is not 0; the rest is 0 there too.

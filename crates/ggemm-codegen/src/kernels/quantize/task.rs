@@ -228,3 +228,29 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of one read of a block-scaled weight come forward's copy and grad_x', first the one that lies as the weight does.
+    #[test]
+    fn both_copies_of_a_weight_are_one_task() {
+        for (from, other) in [(WeightLayout::Nk, WeightLayout::Kn), (WeightLayout::Kn, WeightLayout::Nk)] {
+            let copy = |layout, scaling| {
+                let problem = match layout {
+                    WeightLayout::Nk => Problem::forward(3, 1, 144, 160),
+                    WeightLayout::Kn => Problem::grad_x(3, 1, 144, 160),
+                };
+                let problem = problem.operand(Dtype::E4m3).scaling(scaling).weight_layout(layout);
+                Task::new(&problem, 1, Dtype::Bf16, from, false).unwrap()
+            };
+            let both = copy(from, Scaling::Block).together(&copy(other, Scaling::Block)).unwrap();
+            let transposed: Vec<bool> = both.spec().copies().map(|copy| copy.transposed).collect();
+            assert_eq!(transposed, [false, true]);
+            assert_eq!(both.copies().len(), 2);
+            // Whole rows share a scale in one copy, whole columns in the other.
+            assert!(copy(from, Scaling::Row).together(&copy(other, Scaling::Row)).is_none());
+        }
+    }
+}

@@ -333,10 +333,9 @@ fn bound(case: &Case, operation: Operation, check: &Check) -> String {
     if more > 0 {
         terms = format!("({terms} + {more})");
     }
-    // As `ggemm_codegen::bound::tensor_core_roundings` counts them.
-    if let Some(fp8) = case.fp8.filter(|_| check.by_tensor_cores) {
-        let seen = if fp8.fast { "the reduction" } else { "a block of 128" };
-        terms += &format!(" · 2⁻²⁴ · Σ|{a}||{b}| + (products of 32 in {seen}) · 2⁻¹⁰ · Σ|{a}||{b}|");
+    // `ggemm_codegen::tensor_core::TensorCore::lost`.
+    if case.fp8.is_some() && check.by_tensor_cores {
+        terms += &format!(" · 2⁻²⁴ · Σ|{a}||{b}| + what fp8 accumulators may cut off of its products");
         return format!("half an ulp of {} + {terms}", base.output);
     }
     // As `ggemm_codegen::bound::rounded_products` counts them.
