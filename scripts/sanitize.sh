@@ -38,9 +38,9 @@ export COMPUTE_SANITIZER=${COMPUTE_SANITIZER:-$(command -v compute-sanitizer || 
 
 mkdir -p "$LOGS" || refuse "the folder $LOGS cannot be made: set LOGS"
 
-# One tool on one variant: a line that begins with `clean` or `FAIL`.
+# One tool on one variant: a line that begins with `clean` or `FAIL`, and behind that what was found first.
 watch() {
-    local tool=$1 variant=$2 log code summary
+    local tool=$1 variant=$2 log code summary found
     log=$LOGS/$tool.$variant.log
     "$COMPUTE_SANITIZER" --tool "$tool" --error-exitcode 99 --log-file "$log.tool" \
         "$GGEMM" verify --extent tiles --cases "$CASES" --seed "$SEED" --variant "$variant" > "$log" 2>&1 < /dev/null
@@ -48,7 +48,10 @@ watch() {
     cat "$log.tool" >> "$log" 2> /dev/null && rm -f "$log.tool"
     summary=$(sed -n 's/^=*  *\([A-Z]* SUMMARY: .*\)/\1/p' "$log" | tail -n 1)
     if [ $code -eq 99 ] && [ -n "$summary" ]; then
-        echo "FAIL  $tool  $variant: $summary"
+        # Races name the two accesses in a line each or in one; others the access and its thread.
+        found=$(sed -n 's/^=*  *//p' "$log" | grep -v -E 'SUMMARY|COMPUTE-SANITIZER|Host Frame|Saved host' | head -n 6 |
+            tr '\n' ';')
+        echo "FAIL  $tool  $variant: $summary${found:+: ${found%;}}"
     elif [ $code -ne 0 ]; then
         echo "FAIL  $tool  $variant: exit code $code: ${summary:-see $log}"
     elif [ -z "$summary" ]; then

@@ -238,10 +238,12 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn what_a_tool_finds_fails_and_is_named() {
-        let finding = r#"[ $tool${10} != racecheckrows_b ] || { echo "========= RACECHECK SUMMARY: 3 hazards displayed" > "$log"; exit 99; }"#;
+        let finding = r#"[ $tool${10} != racecheckrows_b ] || { printf '========= %s\n' COMPUTE-SANITIZER 'Error: Race reported between Write access at a and Read access at b' 'RACECHECK SUMMARY: 3 hazards displayed' > "$log"; exit 99; }"#;
         let (code, text) = sanitize(&format!("{CLEAN}; {finding}"), &["rows_*"]);
         assert_eq!(code, 1, "{text}");
-        assert!(text.contains("FAIL  racecheck  rows_b: RACECHECK SUMMARY: 3 hazards displayed"), "{text}");
+        let line = "FAIL  racecheck  rows_b: RACECHECK SUMMARY: 3 hazards displayed: Error: Race reported between Write \
+                    access at a and Read access at b\n";
+        assert!(text.contains(line), "{text}");
         assert!(text.contains("FAIL: 1 of 8 runs"), "{text}");
     }
 

@@ -45,8 +45,8 @@ class QuantizedWeights:
             counted a write, any optimizer stepped, or w has another storage, type or place. What neither torch nor an
             optimizer's step tells of goes unseen: writes through ``w.data``, ``apply_`` and ``map_``, another alias that counts
             for itself (NumPy, DLPack), a storage, a kernel of one's own, a collective, another process or the replay of a
-            CUDA graph. After those call `update` or ``torch.autograd.graph.increment_version(w)``. While a CUDA graph is captured, each product makes copies of its
-            own, which every replay makes anew.
+            CUDA graph. After those call `update` or ``torch.autograd.graph.increment_version(w)``. While a CUDA graph is
+            captured, each product makes copies of its own, which every replay makes anew.
 
     Copies are ordered among torch's streams: a product waits for the stream that made them. Inside a capture, and in
     other frameworks, that is the caller's. Threads may share them.
