@@ -102,6 +102,10 @@ impl<'k> Machine<'k, '_> {
             return Err(FindingKind::Unaddressable { operand: operand(), reason });
         }
         let at = coordinates.iter().map(|c| self.lane_value(cta, warp, *c, lane)).collect::<Step<Vec<i64>>>()?;
+        // Strides are multiples of 16 bytes, so that the contiguous dimension alone decides it.
+        if at[0].wrapping_mul(i64::from(encoded.element_bytes)) % i64::from(PIECE) != 0 {
+            return Err(FindingKind::UnalignedBox { operand: operand(), column: at[0] });
+        }
         let (tile_rows, cols) = tile.tile.layout.shape();
         let (panel, rows) = (encoded.counts[0].max(1), encoded.counts[1]);
         let step = self.lane_value(cta, warp, first_row, lane)?;

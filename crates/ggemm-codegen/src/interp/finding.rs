@@ -93,6 +93,14 @@ pub enum FindingKind {
         /// Elements of the piece.
         elements: usize,
     },
+    /// A box of the copy engine begins in the midst of 16 bytes, which is an illegal instruction.
+    #[error("a box of {operand} begins at element {column} of its rows, which is no multiple of 16 bytes")]
+    UnalignedBox {
+        /// The parameter's name.
+        operand: String,
+        /// The coordinate along its rows.
+        column: i64,
+    },
     /// An index array is read as if its entries had another width.
     #[error("reads {operand} as {read}")]
     WrongWidth {
@@ -336,6 +344,7 @@ impl FindingKind {
             FindingKind::NoSuchRegisters { .. } => "no such registers",
             FindingKind::OutsideTile { .. } => "outside the tile",
             FindingKind::Misaligned { .. } => "misaligned",
+            FindingKind::UnalignedBox { .. } => "unaligned box",
             FindingKind::WrongWidth { .. } => "wrong width",
             FindingKind::OutOfBounds { .. } => "out of bounds",
             FindingKind::WrittenTwice { .. } => "written twice",

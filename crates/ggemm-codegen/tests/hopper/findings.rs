@@ -53,12 +53,18 @@ impl Load {
 
     /// Warp 0 loads the tile and announces `bytes`.
     fn start(&self, k: &mut KernelBuilder<'_>, bytes: u32) {
+        self.start_at(k, bytes, [0, 0]);
+    }
+
+    /// The same from a column and a row on.
+    fn start_at(&self, k: &mut KernelBuilder<'_>, bytes: u32, at: [i32; 2]) {
         let first = k.warp().equals(0);
         let zero = k.int(0);
+        let at = at.map(|coordinate| k.int(coordinate).coordinate());
         k.when(first, |k| {
             k.elect(|k| {
                 k.arrive_expect(self.full.slot(zero), bytes);
-                k.bulk_load(self.map, &[zero.coordinate(); 2], &self.tile.only(k), self.full.slot(zero));
+                k.bulk_load(self.map, &at, &self.tile.only(k), self.full.slot(zero));
             });
         });
     }
@@ -131,6 +137,25 @@ fn bytes_that_do_not_add_up() {
             load.wait(k, 0);
         });
         assert_eq!(names, [expected], "{wrong} bytes more");
+    }
+}
+
+/// Rows may begin anywhere, columns at multiples of 16 bytes: of 8 elements, before the tensor too.
+#[test]
+fn boxes_that_begin_in_the_midst_of_16_bytes() {
+    let at = |at: [i32; 2]| {
+        found(128, move |k| {
+            let load = Load::declare(k);
+            ready(k);
+            load.start_at(k, load.bytes, at);
+            load.wait(k, 0);
+        })
+    };
+    for column in [-64, -8, 0, 8, 56] {
+        assert_eq!(at([column, 3]), ["nothing"], "column {column}");
+    }
+    for column in [-1, 1, 4, 7, 9, 63] {
+        assert_eq!(at([column, 8]), ["unaligned box"], "column {column}");
     }
 }
 
