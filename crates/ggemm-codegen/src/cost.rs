@@ -117,15 +117,54 @@ pub fn balance(spec: &KernelSpec, limits: &ArchLimits) -> (f64, f64) {
     (2.0 * multiply_adds / l2_bytes, 2.0 * multiply_adds * sms * clock / limits.dram_bytes_per_s)
 }
 
-/// Tiles of `side` that a group with `mean` rows on average needs on average, where sizes spread as widely as a skewed
-/// router's do: the mean of ⌈m / side⌉ over an exponential m, and no more than the chance that the group has rows.
-fn expected_tiles(mean: f64, side: f64) -> f64 {
+/// How unlike the sizes of groups are that a router makes: the group of rank i has rows in proportion to 1 / i^0.6.
+pub const SKEW: f64 = 0.6;
+
+/// Parts into which the ranks of groups are cut, each of which counts as rows spread evenly from its smallest group's to
+/// its largest's.
+const PARTS: f64 = 8.0;
+
+/// How far a group's rows are from what its rank says, either way, in square roots of them: rows are thrown at random.
+const CHANCE: f64 = 1.7;
+
+/// Tiles of `side` that a group needs on average, of `groups` with `mean` rows on average and sizes as a router's
+/// ([`SKEW`]), each of rows that are thrown at random.
+fn expected_tiles(mean: f64, side: f64, groups: f64) -> f64 {
     if mean <= 0.0 {
         return 0.0;
     }
-    let spread = 1.0 / (1.0 - (-side / mean).exp());
-    let occupied = 1.0 - (-mean).exp();
-    spread.min(mean / side + 0.5).max(mean / side) * occupied.max(f64::MIN_POSITIVE)
+    if groups <= 1.0 {
+        return (mean / side).ceil();
+    }
+    // The rows of all groups up to a rank, but for a factor: sums over ranks as integrals.
+    let up_to = |rank: f64| rank.powf(1.0 - SKEW) / (1.0 - SKEW);
+    let parts = groups.min(PARTS).floor();
+    let groups_of_part = groups / parts;
+    let (mut rank, mut rows) = (0.5, up_to(0.5));
+    let factor = mean * groups / (up_to(groups + 0.5) - rows);
+    let mut tiles = 0.0;
+    for part in 1..=parts as u32 {
+        let next_rank = 0.5 + f64::from(part) * groups_of_part;
+        let next_rows = up_to(next_rank);
+        let size = factor * (next_rows - rows) / groups_of_part;
+        let spread = match groups_of_part > 1.0 {
+            true => factor * (1.0 - SKEW) * (rows / rank - next_rows / next_rank) / 2.0,
+            false => 0.0,
+        };
+        let reach = spread + CHANCE * size.sqrt();
+        let (least, most) = ((size - reach).max(0.0) / side, (size + reach) / side);
+        let whole = (whole_up_to(most) - whole_up_to(least)) / (most - least);
+        // No more groups have a tile than have rows, and no tile has more rows than its side.
+        tiles += (whole * (1.0 - (-size).exp())).max(size / side);
+        (rank, rows) = (next_rank, next_rows);
+    }
+    tiles / parts
+}
+
+/// The integral of ⌈x⌉ from 0.
+fn whole_up_to(x: f64) -> f64 {
+    let whole = x.floor();
+    whole * (whole + 1.0) / 2.0 + (whole + 1.0) * (x - whole)
 }
 
 /// What both models count with: the tiles that a typical routing makes, and the loop over each.
@@ -154,6 +193,13 @@ struct OnChip {
     /// How much of the shorter of DRAM's time and the multiprocessors' does not hide behind the longer: of two variants
     /// that wait for DRAM alike, the one with less to do is the better one.
     overlap_loss: f64,
+    /// The exponent of the norm by which both are one: neither waits for the other all the time, so that two that are
+    /// alike take longer than either. Infinite: the longer.
+    overlap_norm: f64,
+    /// The part of DRAM's speed that it reaches.
+    dram_speed: f64,
+    /// Bytes that L2 holds of what was written before, which go to DRAM while the launch's own come.
+    written_before: f64,
     /// A launch's own time on the device, in seconds.
     launch: f64,
     /// How much of the weights each further tile of a group reads from DRAM again.
@@ -172,8 +218,12 @@ pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, ta
     let (along_m, along_n) = (f64::from(spec.cluster.m.max(1)), f64::from(spec.cluster.n.max(1)));
     let col_tiles = (cols / (tile_n * along_n)).ceil() * along_n;
     let (row_tiles, blocks) = match problem.ragged {
-        Ragged::Rows => (expected_tiles(rows / groups, tile_m * along_m) * along_m, (reduction / tile_k).ceil()),
-        Ragged::Reduction => ((rows / (tile_m * along_m)).ceil() * along_m, expected_tiles(reduction / groups, tile_k)),
+        Ragged::Rows => {
+            (expected_tiles(rows / groups, tile_m * along_m, groups) * along_m, (reduction / tile_k).ceil())
+        }
+        Ragged::Reduction => {
+            ((rows / (tile_m * along_m)).ceil() * along_m, expected_tiles(reduction / groups, tile_k, groups))
+        }
     };
     let tiles = groups * row_tiles * col_tiles;
     let height = if spec.swapped { height_of_tiles(spec, rows / (groups * row_tiles)) } else { 1.0 };
@@ -201,13 +251,19 @@ pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, ta
         }
         Ragged::Reduction => reduction * (rows + cols) * operand_bytes,
     };
-    let dram = (operands + written) / limits.dram_bytes_per_s;
+    let moved = operands + written;
+    let dram = (moved + moved.min(chip.written_before)) / (chip.dram_speed * limits.dram_bytes_per_s);
     let bound = match () {
         () if dram > chip.seconds => Bound::Dram,
         () if chip.waves < 0.5 => Bound::Latency,
         () => chip.bound,
     };
-    let seconds = dram.max(chip.seconds) + chip.overlap_loss * dram.min(chip.seconds) + chip.launch;
+    let (longer, shorter) = (dram.max(chip.seconds), dram.min(chip.seconds));
+    let both = match longer > 0.0 {
+        true => longer * (1.0 + (shorter / longer).powf(chip.overlap_norm)).powf(1.0 / chip.overlap_norm),
+        false => 0.0,
+    };
+    let seconds = both + chip.overlap_loss * shorter + chip.launch;
     Prediction { seconds, tiles, waves: chip.waves, ctas_per_sm: chip.ctas_per_sm, bound }
 }
 
