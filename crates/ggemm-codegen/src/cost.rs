@@ -151,8 +151,9 @@ fn expected_tiles(mean: f64, side: f64, groups: f64) -> f64 {
             true => factor * (1.0 - SKEW) * (rows / rank - next_rows / next_rank) / 2.0,
             false => 0.0,
         };
-        let reach = spread + CHANCE * size.sqrt();
-        let (least, most) = ((size - reach).max(0.0) / side, (size + reach) / side);
+        // As far below as above, so that the mean stays.
+        let reach = (spread + CHANCE * size.sqrt()).min(size);
+        let (least, most) = ((size - reach) / side, (size + reach) / side);
         let whole = (whole_up_to(most) - whole_up_to(least)) / (most - least);
         // No more groups have a tile than have rows, and no tile has more rows than its side.
         tiles += (whole * (1.0 - (-size).exp())).max(size / side);
@@ -291,7 +292,7 @@ fn height_of_tiles(spec: &KernelSpec, rows: f64) -> f64 {
 }
 
 /// How often the weights are read from DRAM at most: where a group has many tiles, few of them are far apart.
-const MOST_FETCHES: f64 = 2.0;
+const MOST_FETCHES: f64 = 1.23;
 
 /// Launches whose CTAs each have a whole number of tiles take as long as the most of them: half way between even and
 /// whole, because not all tiles take equally long.
@@ -330,6 +331,25 @@ mod tests {
         // Swapped operands have as many rows as exist.
         assert!(decoding.swapped || decoding.tile.m <= 64, "{}", decoding.spec());
         assert!(best(&Problem::grad_w(8, 32768, 4096, 7168)).tile.m == 128);
+    }
+
+    /// As many as groups have whose sizes are in proportion to 1 / rank^0.6, but for chance.
+    #[test]
+    fn tiles_are_those_that_a_router_makes() {
+        for (groups, mean, side) in [8_u32, 64, 128, 512]
+            .into_iter()
+            .flat_map(|groups| [4.0, 20.0, 60.0, 300.0, 2000.0].map(|mean| (groups, mean)))
+            .flat_map(|(groups, mean)| [64.0, 128.0, 256.0].map(|side| (groups, mean, side)))
+        {
+            let shares: Vec<f64> = (1..=groups).map(|rank| f64::from(rank).powf(-SKEW)).collect();
+            let of_one = mean * f64::from(groups) / shares.iter().sum::<f64>();
+            let tiles: f64 = shares.iter().map(|share| (of_one * share / side).ceil()).sum();
+            let expected = expected_tiles(mean, side, f64::from(groups)) * f64::from(groups);
+            assert!((expected / tiles - 1.0).abs() < 0.15, "{expected} of {tiles}: {groups} groups of {mean}, {side}");
+        }
+        assert_eq!([expected_tiles(130.0, 128.0, 1.0), expected_tiles(0.0, 128.0, 8.0)], [2.0, 0.0]);
+        // Of few rows some groups have none.
+        assert!((0.3..0.5).contains(&expected_tiles(0.5, 128.0, 64.0)));
     }
 
     /// Waiting for DRAM alike, the tile with less to do beside it wins.
