@@ -5,6 +5,7 @@
 //! that DRAM needs. Only M and G are known on the host; sizes are taken to vary as a router's do.
 
 mod multistage;
+mod sizes;
 mod warp_specialized;
 
 use std::fmt;
@@ -17,6 +18,8 @@ use crate::geometry;
 use crate::ir::Contract;
 use crate::kernels::realign::{RealignTask, Which};
 use crate::spec::{KernelSpec, Ragged, Schedule};
+
+pub use sizes::{SKEW, Sizes};
 
 /// What bounds a predicted time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,57 +120,6 @@ pub fn balance(spec: &KernelSpec, limits: &ArchLimits) -> (f64, f64) {
     (2.0 * multiply_adds / l2_bytes, 2.0 * multiply_adds * sms * clock / limits.dram_bytes_per_s)
 }
 
-/// How unlike the sizes of groups are that a router makes: the group of rank i has rows in proportion to 1 / i^0.6.
-pub const SKEW: f64 = 0.6;
-
-/// Parts into which the ranks of groups are cut, each of which counts as rows spread evenly from its smallest group's to
-/// its largest's.
-const PARTS: f64 = 8.0;
-
-/// How far a group's rows are from what its rank says, either way, in square roots of them: rows are thrown at random.
-const CHANCE: f64 = 1.7;
-
-/// Tiles of `side` that a group needs on average, of `groups` with `mean` rows on average and sizes as a router's
-/// ([`SKEW`]), each of rows that are thrown at random.
-fn expected_tiles(mean: f64, side: f64, groups: f64) -> f64 {
-    if mean <= 0.0 {
-        return 0.0;
-    }
-    if groups <= 1.0 {
-        return (mean / side).ceil();
-    }
-    // The rows of all groups up to a rank, but for a factor: sums over ranks as integrals.
-    let up_to = |rank: f64| rank.powf(1.0 - SKEW) / (1.0 - SKEW);
-    let parts = groups.min(PARTS).floor();
-    let groups_of_part = groups / parts;
-    let (mut rank, mut rows) = (0.5, up_to(0.5));
-    let factor = mean * groups / (up_to(groups + 0.5) - rows);
-    let mut tiles = 0.0;
-    for part in 1..=parts as u32 {
-        let next_rank = 0.5 + f64::from(part) * groups_of_part;
-        let next_rows = up_to(next_rank);
-        let size = factor * (next_rows - rows) / groups_of_part;
-        let spread = match groups_of_part > 1.0 {
-            true => factor * (1.0 - SKEW) * (rows / rank - next_rows / next_rank) / 2.0,
-            false => 0.0,
-        };
-        // As far below as above, so that the mean stays.
-        let reach = (spread + CHANCE * size.sqrt()).min(size);
-        let (least, most) = ((size - reach) / side, (size + reach) / side);
-        let whole = (whole_up_to(most) - whole_up_to(least)) / (most - least);
-        // No more groups have a tile than have rows, and no tile has more rows than its side.
-        tiles += (whole * (1.0 - (-size).exp())).max(size / side);
-        (rank, rows) = (next_rank, next_rows);
-    }
-    tiles / parts
-}
-
-/// The integral of ⌈x⌉ from 0.
-fn whole_up_to(x: f64) -> f64 {
-    let whole = x.floor();
-    whole * (whole + 1.0) / 2.0 + (whole + 1.0) * (x - whole)
-}
-
 /// What both models count with: the tiles that a typical routing makes, and the loop over each.
 struct Work<'a> {
     spec: &'a KernelSpec,
@@ -207,24 +159,25 @@ struct OnChip {
     refetch: f64,
 }
 
-/// Predicts one launch.
-pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, target: Arch) -> Prediction {
+/// Predicts one launch; `sizes` are those of the problem.
+pub fn predict(
+    spec: &KernelSpec,
+    contract: &Contract,
+    problem: &Contraction,
+    sizes: &Sizes,
+    target: Arch,
+) -> Prediction {
     let limits = target.limits();
     let (tile_m, tile_n, tile_k) = (f64::from(spec.tile.m), f64::from(spec.tile.n), f64::from(spec.tile.k));
     let (rows, cols, reduction) = (problem.rows as f64, problem.cols as f64, problem.reduction as f64);
-    let merged = problem.ragged == Ragged::Reduction && problem.weight_shared;
-    let groups = if merged { 1.0 } else { problem.groups as f64 };
+    let groups = sizes.groups();
 
     // Tiles, those of whole clusters, and iterations of the main loop over all of them.
     let (along_m, along_n) = (f64::from(spec.cluster.m.max(1)), f64::from(spec.cluster.n.max(1)));
     let col_tiles = (cols / (tile_n * along_n)).ceil() * along_n;
     let (row_tiles, blocks) = match problem.ragged {
-        Ragged::Rows => {
-            (expected_tiles(rows / groups, tile_m * along_m, groups) * along_m, (reduction / tile_k).ceil())
-        }
-        Ragged::Reduction => {
-            ((rows / (tile_m * along_m)).ceil() * along_m, expected_tiles(reduction / groups, tile_k, groups))
-        }
+        Ragged::Rows => (sizes.tiles(tile_m * along_m) * along_m, (reduction / tile_k).ceil()),
+        Ragged::Reduction => ((rows / (tile_m * along_m)).ceil() * along_m, sizes.tiles(tile_k)),
     };
     let tiles = groups * row_tiles * col_tiles;
     let height = if spec.swapped { height_of_tiles(spec, rows / (groups * row_tiles)) } else { 1.0 };
@@ -309,6 +262,10 @@ mod tests {
     use crate::generate::generate;
     use crate::problem::Problem;
 
+    fn of(spec: &KernelSpec, contract: &Contract, problem: &Contraction, target: Arch) -> Prediction {
+        predict(spec, contract, problem, &Sizes::of(problem), target)
+    }
+
     fn best(problem: &Problem) -> ValidSpec {
         let c = problem.contraction();
         catalogue::shipped_for(Arch::Sm90a)
@@ -318,7 +275,7 @@ mod tests {
                     && (!s.even_k || c.reduction.is_multiple_of(s.tile.k as usize))
             })
             .min_by(|a, b| {
-                let t = |s: &ValidSpec| predict(s, &generate(s).contract, &c, Arch::Sm90a).seconds;
+                let t = |s: &ValidSpec| of(s, &generate(s).contract, &c, Arch::Sm90a).seconds;
                 t(a).total_cmp(&t(b))
             })
             .unwrap()
@@ -333,25 +290,6 @@ mod tests {
         assert!(best(&Problem::grad_w(8, 32768, 4096, 7168)).tile.m == 128);
     }
 
-    /// As many as groups have whose sizes are in proportion to 1 / rank^0.6, but for chance.
-    #[test]
-    fn tiles_are_those_that_a_router_makes() {
-        for (groups, mean, side) in [8_u32, 64, 128, 512]
-            .into_iter()
-            .flat_map(|groups| [4.0, 20.0, 60.0, 300.0, 2000.0].map(|mean| (groups, mean)))
-            .flat_map(|(groups, mean)| [64.0, 128.0, 256.0].map(|side| (groups, mean, side)))
-        {
-            let shares: Vec<f64> = (1..=groups).map(|rank| f64::from(rank).powf(-SKEW)).collect();
-            let of_one = mean * f64::from(groups) / shares.iter().sum::<f64>();
-            let tiles: f64 = shares.iter().map(|share| (of_one * share / side).ceil()).sum();
-            let expected = expected_tiles(mean, side, f64::from(groups)) * f64::from(groups);
-            assert!((expected / tiles - 1.0).abs() < 0.15, "{expected} of {tiles}: {groups} groups of {mean}, {side}");
-        }
-        assert_eq!([expected_tiles(130.0, 128.0, 1.0), expected_tiles(0.0, 128.0, 8.0)], [2.0, 0.0]);
-        // Of few rows some groups have none.
-        assert!((0.3..0.5).contains(&expected_tiles(0.5, 128.0, 64.0)));
-    }
-
     /// Waiting for DRAM alike, the tile with less to do beside it wins.
     #[test]
     fn variants_bound_by_dram_are_told_apart() {
@@ -361,7 +299,7 @@ mod tests {
             .filter(|s| {
                 (s.ragged, s.b_major, s.operand, s.output) == (Ragged::Rows, problem.b_major, Dtype::Bf16, Dtype::Bf16)
             })
-            .map(|s| predict(&s, &generate(&s).contract, &problem, Arch::Sm90a))
+            .map(|s| of(&s, &generate(&s).contract, &problem, Arch::Sm90a))
             .filter(|p| p.bound == Bound::Dram)
             .map(|p| p.seconds)
             .collect();
@@ -380,7 +318,7 @@ mod tests {
                     Ragged::Rows => Problem::forward(8, m, n, k),
                     Ragged::Reduction => Problem::grad_w(8, m, n, k),
                 };
-                predict(&spec, &contract, &p.contraction(), Arch::Sm90a).seconds
+                of(&spec, &contract, &p.contraction(), Arch::Sm90a).seconds
             };
             for s in [1usize, 4, 16] {
                 let base = time(512 * s, 512 * s, 512 * s);
@@ -399,7 +337,7 @@ mod tests {
         let spec = ValidSpec::new(spec.parse().unwrap(), Arch::Sm90a).unwrap();
         let contract = generate(&spec).contract;
         let time = |rows: usize| {
-            predict(&spec, &contract, &Problem::forward(64, 64 * rows, 4096, 2048).contraction(), Arch::Sm90a).seconds
+            of(&spec, &contract, &Problem::forward(64, 64 * rows, 4096, 2048).contraction(), Arch::Sm90a).seconds
         };
         assert!(time(16) < time(64) && time(64) < time(250) && time(250) < time(2000));
         assert!((0.4..0.75).contains(&(time(520) / time(1000))), "{} of {}", time(520), time(1000));
@@ -411,7 +349,7 @@ mod tests {
             let contract = generate(&spec).contract;
             for (g, m, n, k) in [(1, 0, 0, 0), (4096, 1, 1, 0), (1, 0, 7, 9)] {
                 for p in [Problem::forward(g, m, n, k), Problem::grad_w(g, m, n, k)] {
-                    let t = predict(&spec, &contract, &p.contraction(), Arch::Sm80);
+                    let t = of(&spec, &contract, &p.contraction(), Arch::Sm80);
                     assert!(t.seconds.is_finite() && t.seconds > 0.0, "{p}: {t}");
                 }
             }

@@ -9,7 +9,7 @@
 use std::fmt;
 
 use ggemm_codegen::KernelSpec;
-use ggemm_codegen::cost;
+use ggemm_codegen::cost::{self, Sizes};
 use ggemm_table::{Distance, Entry, Found};
 
 use super::demand::Demand;
@@ -104,11 +104,13 @@ impl Calibration {
 /// How far predictions for an entry's variants are from what was measured.
 fn errors(sets: &[&'static ReadSet], demand: &Demand, entry: &Entry) -> Result<Vec<(KernelSpec, f64)>, Error> {
     let contraction = entry.problem.contraction();
+    let sizes = Sizes::of(&contraction);
     let mut errors = Vec::new();
     for timing in entry.timings() {
         let baked = |v: &&'static Variant| *v.spec() == timing.variant;
         if let Some(variant) = variant::of_family(sets, demand.family())?.find(baked) {
-            let predicted = cost::predict(variant.spec(), variant.contract(), &contraction, demand.arch).seconds;
+            let predicted =
+                cost::predict(variant.spec(), variant.contract(), &contraction, &sizes, demand.arch).seconds;
             let error = (timing.microseconds * 1e-6 / predicted).ln();
             if error.is_finite() {
                 errors.push((timing.variant, error));
