@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/record.json");
 const RACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/race.json");
 
+/// What all variants took on layers that nothing was fitted to.
+const HELD_OUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../benches/results/nvidia-h100-held-out.json");
+
 /// Runs `ggemm bench` on the CPU with the words of a line and a JSON file, which it returns.
 fn measured(line: &str) -> (String, Value) {
     let folder = folder();
@@ -172,6 +175,44 @@ fn parts_of_a_record_are_one() {
     let other = changed(&folder, |record| record["driver"] = json!("9"));
     let refused = ggemm(["bench", "--from", &format!("{RECORD},{}", text(&other))]).refused();
     assert_eq!(refused, "records can be read as one where their driver is one: 1.2.3 and 9");
+}
+
+/// What `--choose` says at last, of a file: by what was chosen, and the summary.
+fn judged(file: &str, more: &[&str]) -> String {
+    let printed = ggemm(["bench", "--from", file, "--choose"].iter().chain(more)).passed();
+    let first = printed.lines().find(|line| line.starts_with("chosen anew ")).expect("it says how it chose");
+    let summary = printed.split("\n\n").last().expect("a summary");
+    format!("{first}\n{summary}")
+}
+
+/// A change of the cost model, or of how tables correct it, moves these figures: they are to be better afterwards, or to be
+/// as good with fewer reasons (docs/tuning.md, "Hopper's cost model"). Nothing may be fitted to the held-out layers.
+#[test]
+fn choices_are_as_good_as_on_record() {
+    insta::assert_snapshot!("choices_on_held_out_layers", judged(HELD_OUT, &[]));
+    let table = concat!(env!("CARGO_MANIFEST_DIR"), "/../ggemm-runtime/tables/nvidia-h100-80gb-hbm3.jsonl");
+    insta::assert_snapshot!("choices_on_the_tables_own_layers", judged(table, &["--table", table]));
+}
+
+#[test]
+fn choosing_anew_marks_the_record_and_says_what_it_cannot_tell() {
+    let folder = folder();
+    let marked = folder.path().join("marked.json");
+    ggemm(["bench", "--from", HELD_OUT, "--choose", "--json", text(&marked)]).passed();
+    let marked = json_of(&marked);
+    let count = |mark: &str| marked["rows"].as_array().unwrap().iter().filter(|row| row[mark] == true).count();
+    assert_eq!((count("chosen"), count("by_model")), (48, 48));
+    assert!(numbers(&marked, "predicted_us").all(|predicted| predicted > 0.0));
+    // A GPU of which no table has anything, and variants of which the one that would be taken is none.
+    let printed = from_record(&["--choose"]).passed();
+    assert!(printed.contains("\nchosen anew by the cost model: the table has nothing of this GPU"), "{printed}");
+    assert!(printed.contains(" was not timed\n"), "{printed}");
+    let empty = folder.path().join("empty.jsonl");
+    assert!(ggemm(["bench", "--from", text(&empty), "--choose"]).refused().contains("has measurements of 0 machines"));
+    for layer in ["--suite", "--sizes=8"] {
+        assert!(ggemm(["bench", layer, "--choose"]).refused().contains("cannot be used with"), "{layer}");
+    }
+    assert!(ggemm(["bench", "--choose"]).refused().contains("--from"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! that DRAM needs. Only M and G are known on the host; sizes are taken to vary as a router's do.
 
 mod multistage;
+mod sizes;
 mod warp_specialized;
 
 use std::fmt;
@@ -17,6 +18,8 @@ use crate::geometry;
 use crate::ir::Contract;
 use crate::kernels::realign::{RealignTask, Which};
 use crate::spec::{KernelSpec, Ragged, Schedule};
+
+pub use sizes::{SKEW, Sizes};
 
 /// What bounds a predicted time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,17 +120,6 @@ pub fn balance(spec: &KernelSpec, limits: &ArchLimits) -> (f64, f64) {
     (2.0 * multiply_adds / l2_bytes, 2.0 * multiply_adds * sms * clock / limits.dram_bytes_per_s)
 }
 
-/// Tiles of `side` that a group with `mean` rows on average needs on average, where sizes spread as widely as a skewed
-/// router's do: the mean of ⌈m / side⌉ over an exponential m, and no more than the chance that the group has rows.
-fn expected_tiles(mean: f64, side: f64) -> f64 {
-    if mean <= 0.0 {
-        return 0.0;
-    }
-    let spread = 1.0 / (1.0 - (-side / mean).exp());
-    let occupied = 1.0 - (-mean).exp();
-    spread.min(mean / side + 0.5).max(mean / side) * occupied.max(f64::MIN_POSITIVE)
-}
-
 /// What both models count with: the tiles that a typical routing makes, and the loop over each.
 struct Work<'a> {
     spec: &'a KernelSpec,
@@ -154,26 +146,38 @@ struct OnChip {
     /// How much of the shorter of DRAM's time and the multiprocessors' does not hide behind the longer: of two variants
     /// that wait for DRAM alike, the one with less to do is the better one.
     overlap_loss: f64,
+    /// The exponent of the norm by which both are one: neither waits for the other all the time, so that two that are
+    /// alike take longer than either. Infinite: the longer.
+    overlap_norm: f64,
+    /// The part of DRAM's speed that it reaches.
+    dram_speed: f64,
+    /// Bytes that L2 holds of what was written before, which go to DRAM while the launch's own come.
+    written_before: f64,
     /// A launch's own time on the device, in seconds.
     launch: f64,
     /// How much of the weights each further tile of a group reads from DRAM again.
     refetch: f64,
 }
 
-/// Predicts one launch.
-pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, target: Arch) -> Prediction {
+/// Predicts one launch; `sizes` are those of the problem.
+pub fn predict(
+    spec: &KernelSpec,
+    contract: &Contract,
+    problem: &Contraction,
+    sizes: &Sizes,
+    target: Arch,
+) -> Prediction {
     let limits = target.limits();
     let (tile_m, tile_n, tile_k) = (f64::from(spec.tile.m), f64::from(spec.tile.n), f64::from(spec.tile.k));
     let (rows, cols, reduction) = (problem.rows as f64, problem.cols as f64, problem.reduction as f64);
-    let merged = problem.ragged == Ragged::Reduction && problem.weight_shared;
-    let groups = if merged { 1.0 } else { problem.groups as f64 };
+    let groups = sizes.groups();
 
     // Tiles, those of whole clusters, and iterations of the main loop over all of them.
     let (along_m, along_n) = (f64::from(spec.cluster.m.max(1)), f64::from(spec.cluster.n.max(1)));
     let col_tiles = (cols / (tile_n * along_n)).ceil() * along_n;
     let (row_tiles, blocks) = match problem.ragged {
-        Ragged::Rows => (expected_tiles(rows / groups, tile_m * along_m) * along_m, (reduction / tile_k).ceil()),
-        Ragged::Reduction => ((rows / (tile_m * along_m)).ceil() * along_m, expected_tiles(reduction / groups, tile_k)),
+        Ragged::Rows => (sizes.tiles(tile_m * along_m) * along_m, (reduction / tile_k).ceil()),
+        Ragged::Reduction => ((rows / (tile_m * along_m)).ceil() * along_m, sizes.tiles(tile_k)),
     };
     let tiles = groups * row_tiles * col_tiles;
     let height = if spec.swapped { height_of_tiles(spec, rows / (groups * row_tiles)) } else { 1.0 };
@@ -201,13 +205,19 @@ pub fn predict(spec: &KernelSpec, contract: &Contract, problem: &Contraction, ta
         }
         Ragged::Reduction => reduction * (rows + cols) * operand_bytes,
     };
-    let dram = (operands + written) / limits.dram_bytes_per_s;
+    let moved = operands + written;
+    let dram = (moved + moved.min(chip.written_before)) / (chip.dram_speed * limits.dram_bytes_per_s);
     let bound = match () {
         () if dram > chip.seconds => Bound::Dram,
         () if chip.waves < 0.5 => Bound::Latency,
         () => chip.bound,
     };
-    let seconds = dram.max(chip.seconds) + chip.overlap_loss * dram.min(chip.seconds) + chip.launch;
+    let (longer, shorter) = (dram.max(chip.seconds), dram.min(chip.seconds));
+    let both = match longer > 0.0 {
+        true => longer * (1.0 + (shorter / longer).powf(chip.overlap_norm)).powf(1.0 / chip.overlap_norm),
+        false => 0.0,
+    };
+    let seconds = both + chip.overlap_loss * shorter + chip.launch;
     Prediction { seconds, tiles, waves: chip.waves, ctas_per_sm: chip.ctas_per_sm, bound }
 }
 
@@ -235,7 +245,7 @@ fn height_of_tiles(spec: &KernelSpec, rows: f64) -> f64 {
 }
 
 /// How often the weights are read from DRAM at most: where a group has many tiles, few of them are far apart.
-const MOST_FETCHES: f64 = 2.0;
+const MOST_FETCHES: f64 = 1.23;
 
 /// Launches whose CTAs each have a whole number of tiles take as long as the most of them: half way between even and
 /// whole, because not all tiles take equally long.
@@ -252,6 +262,10 @@ mod tests {
     use crate::generate::generate;
     use crate::problem::Problem;
 
+    fn of(spec: &KernelSpec, contract: &Contract, problem: &Contraction, target: Arch) -> Prediction {
+        predict(spec, contract, problem, &Sizes::of(problem), target)
+    }
+
     fn best(problem: &Problem) -> ValidSpec {
         let c = problem.contraction();
         catalogue::shipped_for(Arch::Sm90a)
@@ -261,7 +275,7 @@ mod tests {
                     && (!s.even_k || c.reduction.is_multiple_of(s.tile.k as usize))
             })
             .min_by(|a, b| {
-                let t = |s: &ValidSpec| predict(s, &generate(s).contract, &c, Arch::Sm90a).seconds;
+                let t = |s: &ValidSpec| of(s, &generate(s).contract, &c, Arch::Sm90a).seconds;
                 t(a).total_cmp(&t(b))
             })
             .unwrap()
@@ -285,7 +299,7 @@ mod tests {
             .filter(|s| {
                 (s.ragged, s.b_major, s.operand, s.output) == (Ragged::Rows, problem.b_major, Dtype::Bf16, Dtype::Bf16)
             })
-            .map(|s| predict(&s, &generate(&s).contract, &problem, Arch::Sm90a))
+            .map(|s| of(&s, &generate(&s).contract, &problem, Arch::Sm90a))
             .filter(|p| p.bound == Bound::Dram)
             .map(|p| p.seconds)
             .collect();
@@ -304,7 +318,7 @@ mod tests {
                     Ragged::Rows => Problem::forward(8, m, n, k),
                     Ragged::Reduction => Problem::grad_w(8, m, n, k),
                 };
-                predict(&spec, &contract, &p.contraction(), Arch::Sm90a).seconds
+                of(&spec, &contract, &p.contraction(), Arch::Sm90a).seconds
             };
             for s in [1usize, 4, 16] {
                 let base = time(512 * s, 512 * s, 512 * s);
@@ -323,7 +337,7 @@ mod tests {
         let spec = ValidSpec::new(spec.parse().unwrap(), Arch::Sm90a).unwrap();
         let contract = generate(&spec).contract;
         let time = |rows: usize| {
-            predict(&spec, &contract, &Problem::forward(64, 64 * rows, 4096, 2048).contraction(), Arch::Sm90a).seconds
+            of(&spec, &contract, &Problem::forward(64, 64 * rows, 4096, 2048).contraction(), Arch::Sm90a).seconds
         };
         assert!(time(16) < time(64) && time(64) < time(250) && time(250) < time(2000));
         assert!((0.4..0.75).contains(&(time(520) / time(1000))), "{} of {}", time(520), time(1000));
@@ -335,7 +349,7 @@ mod tests {
             let contract = generate(&spec).contract;
             for (g, m, n, k) in [(1, 0, 0, 0), (4096, 1, 1, 0), (1, 0, 7, 9)] {
                 for p in [Problem::forward(g, m, n, k), Problem::grad_w(g, m, n, k)] {
-                    let t = predict(&spec, &contract, &p.contraction(), Arch::Sm80);
+                    let t = of(&spec, &contract, &p.contraction(), Arch::Sm80);
                     assert!(t.seconds.is_finite() && t.seconds > 0.0, "{p}: {t}");
                 }
             }

@@ -93,6 +93,12 @@ impl Planner {
         self.forgetful()
     }
 
+    /// Chooses by `table` alone: neither by the user's own, nor by those that ship, nor by any that was given before.
+    pub fn only_table(mut self, table: impl Into<Arc<Table>>) -> Self {
+        (self.tuned.tables, self.tuned.only_callers) = (vec![table.into()], true);
+        self.forgetful()
+    }
+
     /// How rows are spread over groups, as far as is known before the launch: of what was measured, the entry that is
     /// so too is nearer. [`Routing::Skewed`] unless it is said.
     pub fn routing(mut self, routing: Routing) -> Self {

@@ -89,7 +89,7 @@ impl Spread {
     pub const ALL: [Spread; 4] = [Spread::Balanced, Spread::Zipf, Spread::OneHot, Spread::Ragged];
 
     /// How unlike a router's groups are where nothing else is said.
-    pub const EXPONENT: f64 = 0.6;
+    pub const EXPONENT: f64 = ggemm_codegen::cost::SKEW;
 
     /// `balanced`, `zipf`, `one-hot` or `ragged`.
     pub const fn name(self) -> &'static str {

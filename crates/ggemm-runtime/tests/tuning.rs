@@ -110,6 +110,25 @@ fn a_planner_chooses_what_was_tuned_and_says_so() {
 }
 
 #[test]
+fn what_the_model_alone_would_take_is_told_beside() {
+    let (_root, store) = store();
+    let tasks = tasks();
+    tuned(&store, &tasks);
+    let planner = on_machine(store.read().unwrap());
+    for task in &tasks {
+        let alone = self::planner().select(task.problem(), Arch::Sm90a).unwrap().preferred();
+        let explanation = planner.explain(task.problem(), Arch::Sm90a).unwrap();
+        let by_model = explanation.by_model().unwrap();
+        assert_eq!((by_model.variant.name(), by_model.correction), (alone.variant.name(), 1.0), "{task}");
+        // One table counts, and no other.
+        let only = planner.clone().only_table(Table::default()).select(task.problem(), Arch::Sm90a).unwrap();
+        assert_eq!((only.tuning(), only.calibrated()), (None, None), "{task}");
+        let only = on_machine(Table::default()).only_table(store.read().unwrap());
+        assert!(only.select(task.problem(), Arch::Sm90a).unwrap().tuning().is_some(), "{task}");
+    }
+}
+
+#[test]
 fn another_machine_or_architecture_knows_nothing_of_it() {
     let (_root, store) = store();
     let tasks = tasks();

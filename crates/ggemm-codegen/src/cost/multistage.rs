@@ -94,6 +94,9 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
         ctas_per_sm: per_sm as u32,
         bound,
         overlap_loss: OVERLAP_LOSS,
+        overlap_norm: f64::INFINITY,
+        dram_speed: 1.0,
+        written_before: 0.0,
         launch: LAUNCH_SECONDS,
         refetch: 0.0,
     }

@@ -6,8 +6,12 @@ use crate::descriptor::WGMMA_M;
 use crate::kernels::{EXCHANGE_BLOCKS, MOST_UNITS};
 use crate::spec::{Cluster, CopyPath, KernelSpec, Ragged, Schedule};
 
-// Fitted to the shipped variants' times on an H100 (docs/tuning.md, "Hopper's cost model").
+// Fitted to the shipped variants' times on an H100 (docs/tuning.md, "Hopper's cost model"), in two steps: what is counted in
+// clocks first, at the 1.75 GHz of [`ArchLimits`](crate::arch::ArchLimits), and later, to more problems, how clocks and DRAM
+// are time.
 
+/// Clocks in a second of a multiprocessor that is not yet held down by the card's limit of power.
+const CLOCKS_PER_SECOND: f64 = 1.98e9;
 /// Multiply-adds of `wgmma` of 16-bit operands in a clock of a multiprocessor. Of 8-bit ones it does twice as many.
 const MULTIPLY_ADDS: f64 = 2048.0;
 /// How many times longer than its bytes over 128 shared memory takes.
@@ -44,18 +48,25 @@ const FILL_CLOCKS: f64 = 5500.0;
 const LAST_STORE_CLOCKS: f64 = 0.08;
 /// How much waiting for the slowest CTA counts, where each has a whole number of tiles; and where a counter evens it out.
 const WHOLE_WAVES: (f64, f64) = (0.73, 0.84);
-/// How far the slowest CTA falls behind where reductions differ and nothing evens them out, for one tile a CTA.
-const UNEVEN: f64 = 1.85;
+/// How much longer all tiles take where reductions differ and CTAs go by strides, for each e-fold of groups: at every
+/// border of two groups they fall further apart, and short reductions write at the same time what others must read.
+const GROUP_BORDERS: f64 = 0.045;
 /// Clocks for a byte of sums that another CTA of the cluster sends: a guess, until splits are measured.
 const EXCHANGE_CLOCKS: f64 = 0.06;
 /// Clocks until the last wave of a stream-K is known.
 const LAST_WAVE_CLOCKS: f64 = 800.0;
 /// See [`OnChip::overlap_loss`]: going by strides, and with a counter.
 const OVERLAP_LOSS: (f64, f64) = (0.06, 0.04);
+/// See [`OnChip::overlap_norm`].
+const OVERLAP_NORM: f64 = 6.0;
+/// See [`OnChip::dram_speed`]: what a copy reaches, too.
+const DRAM_SPEED: f64 = 0.92;
+/// See [`OnChip::written_before`]: half of an H100's L2.
+const WRITTEN_BEFORE: f64 = 25e6;
 /// See [`OnChip::launch`].
-const LAUNCH_SECONDS: f64 = 1.5e-6;
+const LAUNCH_SECONDS: f64 = 2.4e-6;
 /// See [`OnChip::refetch`]: where CTAs drift apart, and where a counter keeps them together.
-const REFETCH: (f64, f64) = (0.70, 0.21);
+const REFETCH: (f64, f64) = (0.17, 0.066);
 
 /// Multiply-adds of `wgmma` in a clock of a multiprocessor.
 pub(super) fn multiply_adds(spec: &KernelSpec) -> f64 {
@@ -64,7 +75,6 @@ pub(super) fn multiply_adds(spec: &KernelSpec) -> f64 {
 
 pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let Work { spec, contract, limits, tiles, groups, blocks, height, .. } = work;
-    let clock = limits.clock_ghz * 1e9;
     // Of a tile that is not full (it is where operands are not swapped), rows that do not exist are neither loaded nor
     // read by each product of 64 columns.
     let missing = (1.0 - height) * f64::from(spec.tile.m * spec.tile.k * spec.operand.size_bytes());
@@ -104,10 +114,8 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let tile = if spec.d_by_threads { tile * THREADS_STORE_FACTOR } else { tile };
     let sms = f64::from(limits.sms) / split;
     let waves = (tiles / sms).max(f64::MIN_POSITIVE);
-    // Where each group has tiles for all CTAs, all have their share of the long ones.
-    let of_group = (sms * groups / tiles.max(1.0)).min(1.0);
-    let uneven = match spec.ragged {
-        Ragged::Reduction if !spec.dynamic && waves > 1.0 => 1.0 + UNEVEN * of_group * of_group / waves.sqrt(),
+    let apart = match spec.ragged {
+        Ragged::Reduction if !spec.dynamic => 1.0 + GROUP_BORDERS * groups.max(1.0).ln(),
         _ => 1.0,
     };
     let weight = if spec.dynamic { WHOLE_WAVES.1 } else { WHOLE_WAVES.0 };
@@ -115,13 +123,16 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
         false => (whole_waves(waves, weight), 0.0),
         true => (stream_k_waves(waves, *blocks, weight), LAST_WAVE_CLOCKS),
     };
-    let clocks = waves_taken * tile * uneven + FILL_CLOCKS + begin + tile_bytes * LAST_STORE_CLOCKS;
+    let clocks = waves_taken * tile * apart + FILL_CLOCKS + begin + tile_bytes * LAST_STORE_CLOCKS;
     OnChip {
-        seconds: clocks / clock,
+        seconds: clocks / CLOCKS_PER_SECOND,
         waves,
         ctas_per_sm: ctas_per_sm(contract, limits),
         bound,
         overlap_loss: if spec.dynamic { OVERLAP_LOSS.1 } else { OVERLAP_LOSS.0 },
+        overlap_norm: OVERLAP_NORM,
+        dram_speed: DRAM_SPEED,
+        written_before: WRITTEN_BEFORE,
         launch: LAUNCH_SECONDS,
         refetch: if spec.dynamic { REFETCH.1 } else { REFETCH.0 },
     }
@@ -130,12 +141,82 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
 /// The same as [`whole_waves`] where CTAs share the last wave as [`kernels::stream_k`](crate::kernels) does: in units of
 /// its tiles' reduction, of so many blocks.
 fn stream_k_waves(waves: f64, blocks: f64, weight: f64) -> f64 {
-    let whole = waves.floor();
-    let left = waves - whole;
-    let share = |units: u32| {
-        let (units, exchange) = (f64::from(units), f64::from(EXCHANGE_BLOCKS * units));
-        ((left * units).ceil() * (blocks / units).ceil() + exchange) / blocks.max(1.0)
-    };
-    let last = (2..=MOST_UNITS).map(share).fold(left.ceil(), f64::min);
-    waves.max(last).mul_add(1.0 - weight, (whole + last) * weight)
+    let taken = waves.floor() + shared_wave(waves - waves.floor(), blocks);
+    waves.max(taken.min(1.0)).mul_add(1.0 - weight, taken * weight)
+}
+
+/// The time of a wave that is this full, in whole tiles'.
+fn shared_wave(full: f64, blocks: f64) -> f64 {
+    if full <= 0.0 {
+        return 0.0;
+    }
+    // As `LastWave::share_out` cuts tiles: by what each CTA has to do, as if none waited.
+    let (mut least, mut share) = (blocks, None);
+    for units in 2..=MOST_UNITS {
+        let each = (full * f64::from(units)).ceil();
+        let done = each * (blocks / f64::from(units)).ceil() + f64::from(EXCHANGE_BLOCKS * units);
+        if done < least {
+            (least, share) = (done, Some((each as u32, units)));
+        }
+    }
+    let Some((each, units)) = share else { return 1.0 };
+    last_is_done(each, units, (blocks / f64::from(units)).ceil()) / blocks.max(1.0)
+}
+
+/// When the last CTA is done, in blocks of the reduction, where each has so many units in a row of tiles that have `units`
+/// of so many blocks.
+///
+/// Who ends a tile waits for those who began it before it begins the next one. Where a CTA's units are the end of one tile and
+/// the beginning of another, the next CTA waits for it, and so on through the CTAs that share tiles: with 3 units each of
+/// tiles of 4, the fourth is done after 6 units.
+fn last_is_done(each: u32, units: u32, unit_blocks: f64) -> f64 {
+    let exchange = f64::from(EXCHANGE_BLOCKS);
+    let mut ready = [0.0_f64; MOST_UNITS as usize];
+    let mut last = 0.0_f64;
+    // Thereafter places begin where a tile does, as the first did.
+    for place in 0..units as usize {
+        let mut first = place as u32 * each % units;
+        let (mut left, mut time) = (each, 0.0_f64);
+        while left > 0 {
+            let count = left.min(units - first);
+            time += f64::from(count) * unit_blocks;
+            if first + count < units {
+                time += exchange;
+                ready[place] = time;
+            } else {
+                let before = first.div_ceil(each.max(1)) as usize;
+                let begun = ready[place.saturating_sub(before)..place].iter().copied().fold(0.0, f64::max);
+                time = time.max(begun) + before as f64 * exchange;
+            }
+            left -= count;
+            first = 0;
+        }
+        last = last.max(time);
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The time that the longest share alone would take is that of one CTA's units; waiting makes it more.
+    #[test]
+    fn who_shares_two_tiles_waits_for_who_began_the_first() {
+        let units_of_time = |each, units| (last_is_done(each, units, 1e6) / 1e6).round();
+        for units in 2..=MOST_UNITS {
+            assert_eq!(units_of_time(1, units), 1.0, "{units}");
+        }
+        assert_eq!([units_of_time(2, 4), units_of_time(2, 3), units_of_time(3, 4)], [2.0, 3.0, 6.0]);
+    }
+
+    #[test]
+    fn a_wave_is_shared_where_that_is_thought_to_be_faster() {
+        assert_eq!(shared_wave(0.0, 64.0), 0.0);
+        // A short reduction is left whole, whose sums would take as long as its products.
+        assert_eq!(shared_wave(0.2, 8.0), 1.0);
+        assert!(shared_wave(0.2, 448.0) < 0.3 && (0.5..0.6).contains(&shared_wave(0.5, 448.0)));
+        assert!((1.5..1.6).contains(&shared_wave(0.7, 448.0)), "{}", shared_wave(0.7, 448.0));
+        assert_eq!(stream_k_waves(3.0, 448.0, 0.8), 3.0);
+    }
 }

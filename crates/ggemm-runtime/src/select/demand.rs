@@ -1,5 +1,6 @@
 //! What a problem demands of a variant, and which of it a variant does not meet.
 
+use ggemm_codegen::cost::Sizes;
 use ggemm_codegen::ir::Unaddressable;
 use ggemm_codegen::{
     Arch, Contract, Contraction, Dtype, KernelSpec, Major, Operation, Problem, Ragged, Scaling, TensorShape, ValidSpec,
@@ -188,6 +189,7 @@ fn strides_remedy(unmet: &Unmet) -> &'static str {
 pub(super) struct Demand {
     pub(super) arch: Arch,
     pub(super) contraction: Contraction,
+    pub(super) sizes: Sizes,
     operation: Operation,
     scaling: Scaling,
     batch_invariant: bool,
@@ -198,10 +200,11 @@ impl Demand {
         let contraction = problem.contraction();
         let batch_invariant = rule == Rule::BatchInvariant;
         let Problem { operation, scaling, .. } = *problem;
-        Demand { arch, contraction, operation, scaling, batch_invariant }
+        let sizes = Sizes::of(&contraction);
+        Demand { arch, contraction, sizes, operation, scaling, batch_invariant }
     }
 
-    /// The same of other tensors.
+    /// The same of other tensors, of as many groups with as many rows.
     pub(super) fn of(&self, contraction: Contraction) -> Self {
         Demand { contraction, ..*self }
     }

@@ -20,6 +20,7 @@ pub struct Explanation {
     arch: Arch,
     selection: Selection,
     candidates: Vec<Candidate>,
+    by_model: Option<Candidate>,
     left_out: Vec<(&'static Variant, Unmet)>,
 }
 
@@ -46,9 +47,11 @@ impl Explanation {
                 }
             }
         }
+        let uncorrected = candidates.iter().map(|candidate| candidate.corrected(None));
+        let by_model = uncorrected.min_by(Candidate::order);
         // Stable, so that ties stand as the selection decides them.
         candidates.sort_by(Candidate::order);
-        Ok(Explanation { problem: problem.clone(), arch, selection, candidates, left_out })
+        Ok(Explanation { problem: problem.clone(), arch, selection, candidates, by_model, left_out })
     }
 
     /// The problem.
@@ -71,6 +74,12 @@ impl Explanation {
         &self.candidates
     }
 
+    /// The one that would be chosen if nothing had been measured, with its time by the cost model; `None` where none can
+    /// compute the problem.
+    pub fn by_model(&self) -> Option<&Candidate> {
+        self.by_model.as_ref()
+    }
+
     /// The variants for this kind of product that cannot compute the problem or are never worth it, and why not.
     pub fn left_out(&self) -> &[(&'static Variant, Unmet)] {
         &self.left_out
@@ -79,7 +88,7 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Explanation { problem, arch, selection, candidates, left_out } = self;
+        let Explanation { problem, arch, selection, candidates, left_out, .. } = self;
         writeln!(f, "{problem} on {arch}")?;
         write!(f, "chosen: {}", selection.choice())?;
         let needed = selection.preferred().alignments().into_iter().max().unwrap_or(1);

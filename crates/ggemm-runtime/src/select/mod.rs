@@ -31,6 +31,7 @@ pub use demand::{Fp8Unmet, Unmet};
 pub use explain::Explanation;
 pub(crate) use memo::Memo;
 pub use pin::PinError;
+pub use shipped::table as shipped_table;
 pub(crate) use tuned::Tuned;
 pub use tuned::Tuning;
 pub(crate) use variant::ReadSet;

@@ -8,8 +8,8 @@ use ggemm_table::Table;
 /// (`ggemm tune --suite … --table …`) when they change.
 const FILES: &[&str] = &[include_str!("../../tables/nvidia-h100-80gb-hbm3.jsonl")];
 
-/// All of them as one.
-pub(super) fn table() -> &'static Table {
+/// The tables that ship with this version, as one.
+pub fn table() -> &'static Table {
     static TABLE: OnceLock<Table> = OnceLock::new();
     TABLE.get_or_init(|| of(FILES))
 }

@@ -20,6 +20,8 @@ pub(crate) struct Tuned {
     pub(crate) machine: Option<Machine>,
     /// The caller's tables, in the order of preference.
     pub(crate) tables: Vec<Arc<Table>>,
+    /// Neither the user's file nor what ships counts.
+    pub(crate) only_callers: bool,
     /// How rows are expected to be spread.
     pub(crate) routing: Routing,
 }
@@ -83,7 +85,8 @@ impl Tuned {
     }
 
     fn tables(&self) -> impl Iterator<Item = &Table> {
-        self.tables.iter().map(Arc::as_ref).chain(users()).chain([shipped::table()])
+        let others = || users().into_iter().chain([shipped::table()]);
+        self.tables.iter().map(Arc::as_ref).chain((!self.only_callers).then(others).into_iter().flatten())
     }
 }
 

@@ -48,8 +48,10 @@ impl Ways {
     }
 
     fn first(&self, variant: &'static Variant, meets: impl Fn(&Demand) -> bool) -> Option<Candidate> {
-        let predict =
-            |demand: &Demand| cost::predict(variant.spec(), variant.contract(), &demand.contraction, demand.arch);
+        let predict = |demand: &Demand| {
+            let Demand { contraction, sizes, arch, .. } = demand;
+            cost::predict(variant.spec(), variant.contract(), contraction, sizes, *arch)
+        };
         if meets(&self.direct) {
             let prediction = predict(&self.direct);
             return Some(Candidate { variant, prediction, correction: 1.0, realigned: Realigned::NONE });

@@ -46,6 +46,8 @@ pub use task::{Task, TaskError};
 pub use tuner::{Event, Settings, Summary, Tuner};
 pub use turns::{Turns, median, take_turns};
 
+pub use crate::select::shipped_table;
+
 pub use ggemm_table::{
     Claim, Distance, Entry, Found, Key, Machine, Routing, Store, Table, TableError, TableLocation, Timing,
 };

@@ -134,9 +134,16 @@ pub(super) struct SustainedError;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Report")]
 pub(super) struct ReportArgs {
-    /// Report what was measured before, and measure nothing: files of --json, separated by commas
+    /// Report what was measured before, and measure nothing: files of --json, or tables of `ggemm tune`, separated by commas
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     pub(super) from: Vec<PathBuf>,
+    /// Choose anew among what was timed, as this program would with a table that knows nothing of the layers that are
+    /// judged; then tell what choosing well would have saved
+    #[arg(long, requires = "from", conflicts_with_all = ["model", "suite", "groups", "sizes"])]
+    pub(super) choose: bool,
+    /// The table to choose by [default: what ships]
+    #[arg(long, value_name = "FILE", requires = "choose")]
+    pub(super) table: Option<PathBuf>,
     /// Write the results here, after each problem anew: a run that is stopped leaves what it has
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ggemm_report::ReportError;
-use ggemm_runtime::tune::TuneError;
+use ggemm_runtime::tune::{TableError, TuneError};
 
 /// Why `ggemm bench` could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,17 @@ pub(crate) enum BenchError {
     /// A file of measurements that cannot be used.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// A table that cannot be used.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A table without entries, or of several machines.
+    #[error("{} has measurements of {machines} machines, and those of one are reported: keep one machine's lines", path.display())]
+    Machines {
+        /// The table.
+        path: PathBuf,
+        /// How many it has.
+        machines: usize,
+    },
     /// A race that is built in and does not read.
     #[error("a race of peers that is built in does not read: {reason}")]
     Race {

@@ -140,7 +140,7 @@ fn contenders(planner: &Planner, arch: Arch, task: &Task, which: &Which) -> Resu
     let explanation = planner.explain(task.problem(), arch)?;
     let spec = |candidate: &Candidate| *candidate.variant.spec();
     let chosen = spec(&explanation.selection().preferred());
-    let by_model = explanation.candidates().first().map(spec);
+    let by_model = explanation.by_model().map(spec);
     let worth: Vec<KernelSpec> = match which {
         Which::All { within } => worth_timing(explanation.candidates(), *within).iter().map(spec).collect(),
         _ => Vec::new(),

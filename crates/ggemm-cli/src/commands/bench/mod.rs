@@ -2,19 +2,23 @@
 
 mod args;
 mod cases;
+mod choose;
 mod error;
 mod ground;
 mod launch;
 mod machine;
 mod measure;
 mod screen;
+mod tabled;
 mod text;
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ggemm_report::picture::picture;
 use ggemm_report::{Comparison, Race, Rates, Record, SCHEMA};
+use ggemm_runtime::tune::{Store, Table, TableLocation, shipped_table};
 use ggemm_runtime::{Device, DeviceKind};
 
 pub(crate) use args::BenchArgs;
@@ -122,13 +126,22 @@ impl BenchArgs {
 
     /// Reads and prints records of one machine as one.
     fn reread(&self, files: &[PathBuf], stdout: &mut impl Write) -> Result<Record, CliError> {
-        let mut records = files.iter().map(|path| Record::read(path).map_err(BenchError::from));
+        let mut records = files.iter().map(|path| match tabled::is_table(path) {
+            true => tabled::read(path),
+            false => Record::read(path).map_err(BenchError::from),
+        });
         // The flag takes at least one.
         let mut record = records.next().unwrap_or_else(|| Ok(self.empty(&Device::cpu())))?;
         for other in records {
             record.join(other?).map_err(BenchError::from)?;
         }
-        write!(stdout, "{}", text::rows(&record))?;
+        if self.report.choose {
+            let table = self.table()?;
+            let chosen = choose::anew(&mut record, &table)?;
+            write!(stdout, "{}{chosen}", text::head_of_machine(&record))?;
+        } else {
+            write!(stdout, "{}", text::rows(&record))?;
+        }
         for why in &record.left_out {
             writeln!(stdout, "left out: {why}")?;
         }
@@ -137,6 +150,12 @@ impl BenchArgs {
             StagedFile::create(path)?.commit(|file| file.write_all(json.as_bytes()))?;
         }
         Ok(record)
+    }
+
+    /// The table to choose by.
+    fn table(&self) -> Result<Cow<'static, Table>, BenchError> {
+        let Some(path) = &self.report.table else { return Ok(Cow::Borrowed(shipped_table())) };
+        Ok(Cow::Owned(Store::at(TableLocation::At(path.clone()))?.read()?))
     }
 
     /// The races to draw beside.

@@ -18,6 +18,12 @@ pub(super) fn rows(record: &Record) -> String {
 
 /// What stands above the lines.
 pub(super) fn head(record: &Record) -> String {
+    let head = head_of_machine(record);
+    head + "\n" + &columns(["case", "operation", "time", "±", "TFLOP/s", "GB/s", "of floor", "", "variant"])
+}
+
+/// What was measured with, and on what.
+pub(super) fn head_of_machine(record: &Record) -> String {
     let unknown = "unknown";
     let mut text = record.device.clone();
     if let Some(driver) = &record.driver {
@@ -28,7 +34,7 @@ pub(super) fn head(record: &Record) -> String {
     if let Some(card) = &record.card {
         text += &format!("{card}\n");
     }
-    text + "\n" + &columns(["case", "operation", "time", "±", "TFLOP/s", "GB/s", "of floor", "", "variant"])
+    text
 }
 
 /// One row; lines come one at a time. Of several variants the chosen one is marked.
