@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ggemm_attest::{ENOUGH_CASES, Ledger, Standing};
 
+use crate::cargo::cargo;
 use crate::check_cubins::Report;
 use crate::{Result, check_cubins, root};
 
@@ -17,7 +18,8 @@ pub(crate) fn ledger(report: &Report) -> Ledger {
     Ledger::open(&root().join(FOLDER), &report.cubins)
 }
 
-/// Compiles all that ships, and fails unless every attested target is attested completely.
+/// Compiles all that ships, and fails unless every attested target is attested completely and the tables that ship are of
+/// these kernels.
 pub(crate) fn release_check(threads: usize) -> Result<()> {
     let report = check_cubins::all(threads)?;
     println!("{report}");
@@ -25,7 +27,9 @@ pub(crate) fn release_check(threads: usize) -> Result<()> {
     print!("{}", Listing(&ledger));
     report.verdict()?;
     trusted(&ledger)?;
-    complete(&ledger)
+    complete(&ledger)?;
+    let of_tables = "tables_that_ship_are_of_these_kernels";
+    cargo(&["test", "--workspace", "--package", "ggemm-runtime", "--lib", of_tables, "--", "--ignored"], &[])
 }
 
 /// Fails on a file that cannot be believed, and on one in which a variant failed.

@@ -36,6 +36,18 @@ mod tests {
         assert!(table.len() > 1);
     }
 
+    /// Whoever changes a kernel need not have a GPU at hand: that is asked before a release.
+    #[test]
+    #[ignore = "asked by cargo xtask release-check"]
+    fn tables_that_ship_are_of_these_kernels() {
+        for (file, text) in FILES.iter().enumerate() {
+            let table = of(&[text]);
+            let kernels: Vec<&str> = table.machines().iter().map(|machine| machine.kernels.as_str()).collect();
+            let now = crate::catalogue::fingerprint();
+            assert!(kernels.contains(&now), "file {file} is of kernels {kernels:?}, and these are {now}: tune anew");
+        }
+    }
+
     #[test]
     fn every_file_of_the_folder_ships_and_is_whole() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tables");
