@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use ggemm_codegen::scenario::{Extent, Scenario};
-use ggemm_codegen::{KernelSpec, Operation, Problem, RealignSpec, WeightSharing, catalogue};
+use ggemm_codegen::{CopyPath, KernelSpec, Operation, Problem, RealignSpec, WeightSharing, catalogue};
 
 use crate::buffer::Buffer;
 use crate::error::Error;
@@ -60,6 +60,15 @@ impl Case {
             poisoned = None;
         }
         Case { spec: *spec, seed, drawn, scenario, poisoned }
+    }
+
+    /// Elements from where its tensors would be aligned to where they lie: the operands and the output. None but where a
+    /// variant takes them from anywhere.
+    pub(super) fn offsets(&self) -> [usize; 3] {
+        let mut rng = Rng::new(self.drawn ^ 0x0ff5);
+        let mut offset = |is_anywhere| if is_anywhere { rng.below(8) } else { 0 };
+        let reads = self.spec.copy == CopyPath::Plain;
+        [offset(reads), offset(reads), offset(reads || self.spec.d_by_threads)]
     }
 
     /// The variant.

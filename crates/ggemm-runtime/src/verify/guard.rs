@@ -11,7 +11,7 @@ use crate::operand::Operand;
 use crate::random::Tensors;
 
 /// Elements before and behind every tensor: a store that misses by a tile's row lands in them, and what lies between
-/// them starts as aligned as the allocation does.
+/// them starts as aligned as the allocation does, unless it is to start somewhere else.
 const GUARD: usize = 4096;
 
 /// A copy of a tensor on a device, in the middle of a larger buffer.
@@ -20,18 +20,26 @@ pub(super) struct Guarded {
     /// The whole buffer as it was, in the host's memory.
     before: Buffer,
     on_device: Buffer,
+    /// Elements before the tensor's first.
+    first: usize,
 }
 
 impl Guarded {
     /// Copies `tensor`, which lies in the host's memory. Floats are guarded by NaN, integers by what leads outside when
     /// it is read as a size or an end.
     pub(super) fn new(name: &'static str, device: &Device, tensor: &Buffer) -> Result<Self, Error> {
-        let before = with_element!(tensor.element_type(), T => surrounded::<T>(tensor, tensor.element_type()))?;
-        Ok(Guarded { name, on_device: before.to_device(device)?, before })
+        Guarded::at(0, name, device, tensor)
+    }
+
+    /// The same so many elements further on.
+    pub(super) fn at(offset: usize, name: &'static str, device: &Device, tensor: &Buffer) -> Result<Self, Error> {
+        let (ty, first) = (tensor.element_type(), GUARD + offset);
+        let before = with_element!(ty, T => surrounded::<T>(tensor, ty, first))?;
+        Ok(Guarded { name, on_device: before.to_device(device)?, before, first })
     }
 
     fn inside(&self) -> Range<usize> {
-        GUARD..self.before.len() - GUARD
+        self.first..self.before.len() - GUARD
     }
 
     /// The tensor, to be read.
@@ -86,10 +94,10 @@ pub struct Overwritten {
     pub elements: usize,
 }
 
-fn surrounded<T: Element>(tensor: &Buffer, ty: ElementType) -> Result<Buffer, Error> {
-    let guard = vec![guard_element::<T>(ty); GUARD];
+fn surrounded<T: Element>(tensor: &Buffer, ty: ElementType, before: usize) -> Result<Buffer, Error> {
+    let guard = |elements| vec![guard_element::<T>(ty); elements];
     let elements = tensor.to_vec::<T>()?;
-    Buffer::from_slice(&Device::cpu(), &[guard.as_slice(), &elements, &guard].concat())
+    Buffer::from_slice(&Device::cpu(), &[guard(before), elements, guard(GUARD)].concat())
 }
 
 /// NaN, or an integer far outside.
@@ -113,8 +121,8 @@ pub(super) struct Operands {
 }
 
 impl Operands {
-    /// Copies them to `device`.
-    pub(super) fn new(device: &Device, tensors: &Tensors) -> Result<Self, Error> {
+    /// Copies them to `device`, the elements of either so many after where they are aligned.
+    pub(super) fn new(device: &Device, tensors: &Tensors, offsets: [usize; 2]) -> Result<Self, Error> {
         let [lhs, rhs, _] = tensors.operation.tensor_names();
         let scales = match &tensors.scales {
             None => None,
@@ -124,8 +132,8 @@ impl Operands {
             ]),
         };
         let read = [
-            Guarded::new(lhs, device, &tensors.lhs)?,
-            Guarded::new(rhs, device, &tensors.rhs)?,
+            Guarded::at(offsets[0], lhs, device, &tensors.lhs)?,
+            Guarded::at(offsets[1], rhs, device, &tensors.rhs)?,
             Guarded::new("groups", device, &tensors.groups)?,
         ];
         Ok(Operands { read, scales })

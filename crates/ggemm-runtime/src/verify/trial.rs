@@ -39,11 +39,12 @@ impl Case {
     fn check_data(&self, ground: &Ground, values: Values, mode: Mode) -> Result<Passed, Fault> {
         let tensors = self.tensors(values)?;
         let device = ground.device();
-        let operands = Operands::new(&device, &tensors)?;
+        let [lhs, rhs, of_out] = self.offsets();
+        let operands = Operands::new(&device, &tensors, [lhs, rhs])?;
         let [_, _, name] = tensors.operation.tensor_names();
         let mut outputs = Vec::new();
         for plan in ground.plans(self)? {
-            let mut out = Guarded::new(name, &device, &tensors.out)?;
+            let mut out = Guarded::at(of_out, name, &device, &tensors.out)?;
             plan.run(operands.args(&tensors, &mut out)?)?;
             outputs.push(out.read()??);
         }
