@@ -1,6 +1,7 @@
 //! Faults that are none: changes after which a kernel does what it did, for every problem and schedule.
 
 mod multistage;
+mod stream_k;
 mod tiles;
 mod warp_specialized;
 
@@ -24,7 +25,9 @@ pub struct Equivalent {
 
 /// All of them.
 pub fn equivalents() -> impl Iterator<Item = &'static Equivalent> {
-    [tiles::EQUIVALENT, multistage::EQUIVALENT, warp_specialized::EQUIVALENT].into_iter().flatten()
+    [tiles::EQUIVALENT, multistage::EQUIVALENT, warp_specialized::EQUIVALENT, stream_k::EQUIVALENT]
+        .into_iter()
+        .flatten()
 }
 
 impl Equivalent {
