@@ -207,8 +207,14 @@ fn choosing_anew_marks_the_record_and_says_what_it_cannot_tell() {
     let printed = from_record(&["--choose"]).passed();
     assert!(printed.contains("\nchosen anew by the cost model: the table has nothing of this GPU"), "{printed}");
     assert!(printed.contains(" was not timed\n"), "{printed}");
+    let missing = folder.path().join("missing.jsonl");
     let empty = folder.path().join("empty.jsonl");
-    assert!(ggemm(["bench", "--from", text(&empty), "--choose"]).refused().contains("has measurements of 0 machines"));
+    fs::write(&empty, "").unwrap();
+    for (table, why) in [(&missing, "does not exist: name a table"), (&empty, "has measurements of 0 machines")] {
+        assert!(ggemm(["bench", "--from", text(table), "--choose"]).refused().contains(why));
+    }
+    let refused = ggemm(["bench", "--from", RECORD, "--choose", "--table", text(&missing)]).refused();
+    assert!(refused.contains("does not exist: name a table"), "{refused}");
     for layer in ["--suite", "--sizes=8"] {
         assert!(ggemm(["bench", layer, "--choose"]).refused().contains("cannot be used with"), "{layer}");
     }

@@ -79,6 +79,8 @@ def test_products_of_them_are_products_of_the_copies(scaling):
         assert same(product(elements, kept, SIZES, **given), expected)
         with pytest.raises(ggemm.ArgumentTypeError, match="copies have their own"):
             product(elements, kept, SIZES, w_scale=copies[1], **given)
+        with pytest.raises(ggemm.ArgumentTypeError, match=f"{argument}_scale is not given: quantize {argument} as well"):
+            product(elements, kept, SIZES)
 
 
 def test_copies_of_copies_are_made_anew():

@@ -62,7 +62,7 @@ def forward(
         DeviceError: no usable GPU, or a failing one.
     """
     if type(w) is QuantizedWeights:
-        w, w_scale, w_layout = _kept(w, "forward", w_scale)
+        w, w_scale, w_layout = _kept(w, "forward", x_scale, w_scale)
     scales = _pair(FORWARD, x_scale, w_scale)
     how = (fast_accumulation, allow_tf32)
     return product(FORWARD, x, w, sizes, ends, w_layout, out, tail, False, False, out_dtype, None, scales, None, how)
@@ -89,7 +89,7 @@ def grad_x(
     [M, ceil(N/128)] and w_scale as in `forward`. All else is as there, `QuantizedWeights` too.
     """
     if type(w) is QuantizedWeights:
-        w, w_scale, w_layout = _kept(w, "grad_x", w_scale)
+        w, w_scale, w_layout = _kept(w, "grad_x", dy_scale, w_scale)
     scales = _pair(GRAD_X, dy_scale, w_scale)
     how = (fast_accumulation, allow_tf32)
     return product(GRAD_X, dy, w, sizes, ends, w_layout, out, tail, False, False, out_dtype, None, scales, None, how)
@@ -133,10 +133,15 @@ def grad_w(
     return product(GRAD_W, dy, x, sizes, ends, w_layout, out, "zero", accumulate, shared, out_dtype, None, scales, m, how)
 
 
-def _kept(weights: QuantizedWeights, operation: str, w_scale: Any) -> tuple[Any, Any, str]:
+def _kept(weights: QuantizedWeights, operation: str, other_scale: Any, w_scale: Any) -> tuple[Any, Any, str]:
     """What kept copies bring: w, w_scale and w_layout."""
     if w_scale is not None:
         raise ArgumentTypeError("w is QuantizedWeights and w_scale is given: the copies have their own; pass none")
+    if other_scale is None:
+        other = "x" if operation == "forward" else "dy"
+        raise ArgumentTypeError(
+            f"w is QuantizedWeights and {other}_scale is not given: quantize {other} as well, and pass its scales"
+        )
     return weights.operand(operation)
 
 

@@ -53,6 +53,12 @@ pub(crate) enum BenchError {
     /// A table that cannot be used.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// No table.
+    #[error("{} does not exist: name a table that `ggemm tune` wrote", path.display())]
+    NoTable {
+        /// Where it was to be.
+        path: PathBuf,
+    },
     /// A table without entries, or of several machines.
     #[error("{} has measurements of {machines} machines, and those of one are reported: keep one machine's lines", path.display())]
     Machines {

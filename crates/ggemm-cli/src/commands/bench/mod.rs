@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use ggemm_report::picture::picture;
 use ggemm_report::{Comparison, Race, Rates, Record, SCHEMA};
-use ggemm_runtime::tune::{Store, Table, TableLocation, shipped_table};
+use ggemm_runtime::tune::{Table, shipped_table};
 use ggemm_runtime::{Device, DeviceKind};
 
 pub(crate) use args::BenchArgs;
@@ -155,7 +155,7 @@ impl BenchArgs {
     /// The table to choose by.
     fn table(&self) -> Result<Cow<'static, Table>, BenchError> {
         let Some(path) = &self.report.table else { return Ok(Cow::Borrowed(shipped_table())) };
-        Ok(Cow::Owned(Store::at(TableLocation::At(path.clone()))?.read()?))
+        Ok(Cow::Owned(tabled::table(path)?))
     }
 
     /// The races to draw beside.

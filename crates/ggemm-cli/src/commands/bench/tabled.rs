@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ggemm_report::{Rates, Record, Row, SCHEMA, Subject};
-use ggemm_runtime::tune::{Entry, Store, TableLocation};
+use ggemm_runtime::tune::{Entry, Store, Table, TableLocation};
 
 use super::error::BenchError;
 
@@ -12,9 +12,17 @@ pub(super) fn is_table(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "jsonl")
 }
 
+/// The table in a file, which must be there: no file is an empty table to those who write one.
+pub(super) fn table(path: &Path) -> Result<Table, BenchError> {
+    if !path.exists() {
+        return Err(BenchError::NoTable { path: path.to_owned() });
+    }
+    Ok(Store::at(TableLocation::At(path.to_owned()))?.read()?)
+}
+
 /// Reads a table of one machine.
 pub(super) fn read(path: &Path) -> Result<Record, BenchError> {
-    let table = Store::at(TableLocation::At(path.to_owned()))?.read()?;
+    let table = table(path)?;
     let [machine] = table.machines()[..] else {
         return Err(BenchError::Machines { path: path.to_owned(), machines: table.machines().len() });
     };
