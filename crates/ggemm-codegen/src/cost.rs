@@ -19,7 +19,7 @@ use crate::ir::Contract;
 use crate::kernels::realign::{RealignTask, Which};
 use crate::spec::{KernelSpec, Ragged, Schedule};
 
-pub use sizes::{SKEW, Sizes};
+pub use sizes::{SKEW, Sizes, Spread};
 
 /// What bounds a predicted time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,7 +263,7 @@ mod tests {
     use crate::problem::Problem;
 
     fn of(spec: &KernelSpec, contract: &Contract, problem: &Contraction, target: Arch) -> Prediction {
-        predict(spec, contract, problem, &Sizes::of(problem), target)
+        predict(spec, contract, problem, &Sizes::of(problem, Spread::Routed), target)
     }
 
     fn best(problem: &Problem) -> ValidSpec {

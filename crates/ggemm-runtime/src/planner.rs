@@ -100,7 +100,8 @@ impl Planner {
     }
 
     /// How rows are spread over groups, as far as is known before the launch: of what was measured, the entry that is
-    /// so too is nearer. [`Routing::Skewed`] unless it is said.
+    /// so too is nearer, and predictions count the tiles of such groups (of [`Routing::Single`] those of skewed ones).
+    /// [`Routing::Skewed`] unless it is said.
     pub fn routing(mut self, routing: Routing) -> Self {
         self.tuned.routing = routing;
         self.forgetful()

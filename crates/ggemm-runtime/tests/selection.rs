@@ -1,5 +1,6 @@
 //! Choosing a variant: what holds for every problem and architecture. No GPU is needed.
 
+use ggemm_runtime::tune::{Routing, Table};
 use ggemm_runtime::verify::{Extent, Scenario};
 use ggemm_runtime::{
     Arch, Candidate, CopyPath, Device, Dtype, Error, KernelSpec, Operation, Planner, Problem, Realigned, Selection,
@@ -242,6 +243,22 @@ fn message(planner: &Planner, p: &Problem, arch: Arch) -> String {
 }
 
 /// What cannot be is said with the value, the rule and the remedy.
+/// 64 groups of 256 rows are two tiles of 128 rows each, and a router makes a quarter more of them.
+#[test]
+fn even_rows_are_predicted_to_take_fewer_tiles() {
+    let p = Problem::new(Operation::Forward, 64, 64 * 256, 4096, 2048);
+    let seconds = |planner: Planner| {
+        let explanation = planner.only_table(Table::default()).explain(&p, Arch::Sm90a).unwrap();
+        let tile = |c: &&Candidate| c.variant.spec().tile.m == 128 && c.variant.spec().copy == CopyPath::Tma;
+        let times: Vec<f64> = explanation.candidates().iter().filter(tile).map(Candidate::seconds).collect();
+        times.into_iter().reduce(f64::min).unwrap()
+    };
+    let said = |routing| seconds(planner().routing(routing));
+    let [unsaid, skewed, even] = [seconds(planner()), said(Routing::Skewed), said(Routing::Even)];
+    assert_eq!(unsaid, skewed);
+    assert!(even < 0.95 * skewed, "{even} of {skewed}");
+}
+
 #[test]
 fn a_pin_that_cannot_be_says_why_and_what_could() {
     let name = |tile: &str| format!("ggemm_rows_ak_bk_bf16_f32_bf16_sm80_{tile}");

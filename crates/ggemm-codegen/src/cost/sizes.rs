@@ -13,6 +13,15 @@ const PARTS: usize = 8;
 /// How far a group's rows are from what its rank says, either way, in square roots of them: rows are thrown at random.
 const CHANCE: f64 = 1.7;
 
+/// How rows are spread over groups, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// All groups have as many rows, but for one.
+    Even,
+    /// As a router spreads them.
+    Routed,
+}
+
 /// The sizes of a problem's groups. What they say of one variant's tiles they say of all: they are counted out once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sizes {
@@ -37,18 +46,18 @@ struct Part {
 impl Sizes {
     /// Those of a problem's groups, along the dimension that groups divide. Where all share one weight, a ragged reduction is
     /// one.
-    pub fn of(problem: &Contraction) -> Self {
+    pub fn of(problem: &Contraction, spread: Spread) -> Self {
         let (ragged, merged) = match problem.ragged {
             Ragged::Rows => (problem.rows, false),
             Ragged::Reduction => (problem.reduction, problem.weight_shared),
         };
         let groups = if merged { 1.0 } else { problem.groups as f64 };
-        Sizes::new(ragged as f64 / groups, groups)
+        Sizes::new(ragged as f64 / groups, groups, spread)
     }
 
-    fn new(mean: f64, groups: f64) -> Self {
+    fn new(mean: f64, groups: f64, spread: Spread) -> Self {
         let mut sizes = Sizes { groups, mean, parts: [Part::default(); PARTS], count: 0 };
-        if mean <= 0.0 || groups <= 1.0 {
+        if mean <= 0.0 || groups <= 1.0 || spread == Spread::Even {
             return sizes;
         }
         // The rows of all groups up to a rank, but for a factor: sums over ranks as integrals.
@@ -81,7 +90,9 @@ impl Sizes {
     /// Tiles of `side` that a group needs on average.
     pub fn tiles(&self, side: f64) -> f64 {
         if self.count == 0 {
-            return (self.mean / side).ceil();
+            // Rows come whole: some groups have one more than the others.
+            let (least, more) = (self.mean.floor(), self.mean.fract());
+            return (least / side).ceil() * (1.0 - more) + ((least + 1.0) / side).ceil() * more;
         }
         let of_part = |part: &Part| {
             let (least, most) = ((part.size - part.reach) / side, (part.size + part.reach) / side);
@@ -114,11 +125,18 @@ mod tests {
             let shares: Vec<f64> = (1..=groups).map(|rank| f64::from(rank).powf(-SKEW)).collect();
             let of_one = mean * f64::from(groups) / shares.iter().sum::<f64>();
             let tiles: f64 = shares.iter().map(|share| (of_one * share / side).ceil()).sum();
-            let expected = Sizes::new(mean, f64::from(groups)).tiles(side) * f64::from(groups);
+            let expected = Sizes::new(mean, f64::from(groups), Spread::Routed).tiles(side) * f64::from(groups);
             assert!((expected / tiles - 1.0).abs() < 0.15, "{expected} of {tiles}: {groups} groups of {mean}, {side}");
         }
-        assert_eq!([Sizes::new(130.0, 1.0).tiles(128.0), Sizes::new(0.0, 8.0).tiles(128.0)], [2.0, 0.0]);
+        let routed = |mean, groups| Sizes::new(mean, groups, Spread::Routed).tiles(128.0);
+        assert_eq!([routed(130.0, 1.0), routed(0.0, 8.0)], [2.0, 0.0]);
         // Of few rows some groups have none.
-        assert!((0.3..0.5).contains(&Sizes::new(0.5, 64.0).tiles(128.0)));
+        assert!((0.3..0.5).contains(&routed(0.5, 64.0)));
+    }
+
+    #[test]
+    fn even_groups_have_as_many_tiles_but_for_a_row() {
+        let even = |mean| Sizes::new(mean, 8.0, Spread::Even).tiles(128.0);
+        assert_eq!([0.0, 0.25, 1.0, 128.0, 128.5, 129.0, 300.75].map(even), [0.0, 0.25, 1.0, 1.0, 1.5, 2.0, 3.0]);
     }
 }

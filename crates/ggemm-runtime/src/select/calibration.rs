@@ -12,7 +12,7 @@ use ggemm_codegen::KernelSpec;
 use ggemm_codegen::cost::{self, Sizes};
 use ggemm_table::{Distance, Entry, Found};
 
-use super::demand::Demand;
+use super::demand::{Demand, spread};
 use super::variant::{self, ReadSet, Variant};
 use crate::error::Error;
 
@@ -104,7 +104,7 @@ impl Calibration {
 /// How far predictions for an entry's variants are from what was measured.
 fn errors(sets: &[&'static ReadSet], demand: &Demand, entry: &Entry) -> Result<Vec<(KernelSpec, f64)>, Error> {
     let contraction = entry.problem.contraction();
-    let sizes = Sizes::of(&contraction);
+    let sizes = Sizes::of(&contraction, spread(entry.routing));
     let mut errors = Vec::new();
     for timing in entry.timings() {
         let baked = |v: &&'static Variant| *v.spec() == timing.variant;

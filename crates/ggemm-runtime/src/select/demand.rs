@@ -1,11 +1,13 @@
 //! What a problem demands of a variant, and which of it a variant does not meet.
 
-use ggemm_codegen::cost::Sizes;
+use ggemm_codegen::cost::{Sizes, Spread};
 use ggemm_codegen::ir::Unaddressable;
 use ggemm_codegen::{
     Arch, Contract, Contraction, Dtype, KernelSpec, Major, Operation, Problem, Ragged, Scaling, TensorShape, ValidSpec,
     Violation,
 };
+
+use ggemm_table::Routing;
 
 use super::Rule;
 use super::variant::{Family, Variant};
@@ -185,6 +187,14 @@ fn strides_remedy(unmet: &Unmet) -> &'static str {
     }
 }
 
+/// What the cost model makes of a routing. Of one group that has nearly all rows it knows nothing.
+pub(super) fn spread(routing: Routing) -> Spread {
+    match routing {
+        Routing::Even => Spread::Even,
+        Routing::Skewed | Routing::Single => Spread::Routed,
+    }
+}
+
 /// A problem on an architecture, as far as variants differ in it.
 pub(super) struct Demand {
     pub(super) arch: Arch,
@@ -196,11 +206,11 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    pub(super) fn new(problem: &Problem, arch: Arch, rule: Rule) -> Self {
+    pub(super) fn new(problem: &Problem, arch: Arch, rule: Rule, routing: Routing) -> Self {
         let contraction = problem.contraction();
         let batch_invariant = rule == Rule::BatchInvariant;
         let Problem { operation, scaling, .. } = *problem;
-        let sizes = Sizes::of(&contraction);
+        let sizes = Sizes::of(&contraction, spread(routing));
         Demand { arch, contraction, sizes, operation, scaling, batch_invariant }
     }
 

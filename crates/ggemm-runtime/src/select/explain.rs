@@ -35,7 +35,7 @@ impl Explanation {
     ) -> Result<Self, Error> {
         let selection = Selection::new(sets, tuned, problem, arch, rule, copy_limit)?;
         let weighed = rule.weighed(problem);
-        let ways = Ways::new(&weighed, arch, rule, copy_limit);
+        let ways = Ways::new(&weighed, arch, rule, copy_limit, tuned.routing);
         let calibration = tuned.calibration(sets, &weighed, &ways.direct)?;
         let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
         for variant in variant::of_family(sets, ways.direct.family())? {

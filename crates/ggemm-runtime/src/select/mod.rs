@@ -161,7 +161,7 @@ impl Selection {
             return Err(Error::NeedsTf32 { problem: problem.to_string(), arch });
         }
         let weighed = rule.weighed(problem);
-        let ways = Ways::new(&weighed, arch, rule, copy_limit);
+        let ways = Ways::new(&weighed, arch, rule, copy_limit, tuned.routing);
         let demand = &ways.direct;
         if let Rule::Pinned(spec) = rule {
             let preferred = pin::find(sets, spec, problem, &ways)?;

@@ -2,6 +2,7 @@
 
 use ggemm_codegen::kernels::realign::Realigned;
 use ggemm_codegen::{Arch, Contract, CopyPath, KernelSpec, Problem, cost};
+use ggemm_table::Routing;
 
 use super::demand::{Demand, Unmet};
 use super::variant::Variant;
@@ -24,8 +25,8 @@ struct Copying {
 impl Ways {
     /// Copies are made where the copy engine cannot address operands as they lie, for products that it moves, and take no
     /// more than so many bytes.
-    pub(super) fn new(problem: &Problem, arch: Arch, rule: Rule, copy_limit: usize) -> Self {
-        let direct = Demand::new(problem, arch, rule);
+    pub(super) fn new(problem: &Problem, arch: Arch, rule: Rule, copy_limit: usize, routing: Routing) -> Self {
+        let direct = Demand::new(problem, arch, rule, routing);
         let contraction = &direct.contraction;
         let realigned = Realigned::needed(contraction);
         let is_possible = |r: &Realigned| arch == Arch::Sm90a && r.bytes(contraction) <= copy_limit;

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use ggemm_codegen::{Arch, KernelSpec};
 use ggemm_report::{Record, Row, Subject};
-use ggemm_runtime::tune::{Machine, Table};
+use ggemm_runtime::random::Spread;
+use ggemm_runtime::tune::{Machine, Routing, Table};
 use ggemm_runtime::{Device, Error, Planner, catalogue};
 
 use super::cases::label;
@@ -34,7 +35,7 @@ pub(super) fn anew(record: &mut Record, table: &Table) -> Result<String, Error> 
         }
     }
     for subject in subjects {
-        let mut planner = Planner::new(Device::cpu());
+        let mut planner = Planner::new(Device::cpu()).routing(routing(&subject.spread));
         if let Some(machine) = machine {
             planner = planner.only_table(others(table, machine, &subject)).assume(machine.clone());
         }
@@ -60,6 +61,12 @@ fn machine<'a>(record: &Record, table: &'a Table) -> Option<&'a Machine> {
     let is_same = |machine: &&Machine| machine.gpu == record.device && Some(&machine.driver) == record.driver.as_ref();
     let same = table.machines().into_iter().filter(is_same);
     same.max_by_key(|machine| machine.kernels == catalogue::fingerprint())
+}
+
+/// What a caller may say of rows that are spread so.
+fn routing(spread: &str) -> Routing {
+    let named = || spread.parse().unwrap_or(Routing::Skewed);
+    if spread == Spread::Balanced.name() { Routing::Even } else { named() }
 }
 
 /// What a table knows of other layers than a subject's.

@@ -135,8 +135,9 @@ impl Ground {
     }
 }
 
-/// Best predicted first.
+/// Best predicted first, by a caller who says how rows are spread.
 fn contenders(planner: &Planner, arch: Arch, task: &Task, which: &Which) -> Result<Vec<Contender>, Error> {
+    let planner = planner.clone().routing(task.routing());
     let explanation = planner.explain(task.problem(), arch)?;
     let spec = |candidate: &Candidate| *candidate.variant.spec();
     let chosen = spec(&explanation.selection().preferred());
