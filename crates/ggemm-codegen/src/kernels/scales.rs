@@ -36,6 +36,8 @@ struct Array<'k> {
     reduction_stride: Option<Expr<'k, I64, Grid>>,
     /// Neighbours that share a scale.
     outer_block: u32,
+    /// A tile of a cluster may begin where there are none.
+    may_be_past_the_end: bool,
 }
 
 impl<'k> ScaleParameters<'k> {
@@ -63,6 +65,7 @@ impl<'k> ScaleParameters<'k> {
                 outer_stride: a_outer_stride,
                 reduction_stride: a_reduction_stride,
                 outer_block: 1,
+                may_be_past_the_end: s.cluster.m > 1,
             },
             b: Array {
                 pointer: b,
@@ -70,6 +73,7 @@ impl<'k> ScaleParameters<'k> {
                 outer_stride: b_outer_stride,
                 reduction_stride: b_reduction_stride,
                 outer_block: if rows && in_blocks { SCALE_BLOCK as u32 } else { 1 },
+                may_be_past_the_end: s.cluster.n > 1,
             },
             extents,
             ragged: s.ragged,
@@ -156,9 +160,14 @@ impl<'k> Line<'k> {
         let block_stride = self.array.reduction_stride.unwrap_or(k.long(0));
         let origin = self.origin + block.cast::<I64>() * block_stride;
         // Past the end, division rounds up: of what does not exist nothing does.
+        let scales =
+            |count| (count + self.before + (self.array.outer_block as i32 - 1)) / self.array.outer_block as i32;
         let count = match self.array.outer_block {
             1 => self.count,
-            shared => (self.count + self.before + (shared as i32 - 1)) / shared as i32,
+            _ if self.array.may_be_past_the_end => {
+                self.count.le(0).select::<I32, _, _, _>(0, scales(self.count.max(0)))
+            }
+            _ => scales(self.count),
         };
         (GlobalScales { pointer: self.array.pointer, origin, stride, count }, block_stride)
     }
