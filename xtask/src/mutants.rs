@@ -120,7 +120,7 @@ fn hunt_subject(subject: &Subject, options: &Options, bar: &ProgressBar) -> Resu
     }
     bar.inc_length(faults.len() as u64);
     let hunt = |fault| {
-        let verdict = hunt(fault, &ground, Effort::AllSchedules);
+        let verdict = hunt(fault, &ground, Effort::Often);
         bar.inc(1);
         verdict
     };

@@ -37,10 +37,10 @@ pub struct Ground {
 /// How hard to look for a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// Every problem under one schedule, which shows most faults.
-    OneSchedule,
-    /// Every problem under every schedule.
-    AllSchedules,
+    /// Every problem under each policy once.
+    Once,
+    /// As often as each problem needs.
+    Often,
 }
 
 /// A problem with all that runs share.
@@ -97,6 +97,9 @@ pub enum Unsound {
 /// Statements that a mutant may execute for each of the right kernel's: only endless loops take more.
 const PATIENCE: u64 = 4;
 
+/// Those of every round, in their order.
+const POLICIES: [Policy; 4] = [Policy::Random, Policy::Late, Policy::Starve, Policy::Eager];
+
 impl Ground {
     /// The ground for mutants of `spec`.
     ///
@@ -106,9 +109,8 @@ impl Ground {
         let problems = problems(spec)?;
         let mut trials = Vec::new();
         // All problems under one schedule first: most faults show in any.
-        let policies = [Policy::Random, Policy::Late, Policy::Starve, Policy::Eager];
         let most = problems.iter().map(|p| p.rounds).max().unwrap_or(0);
-        for (round, policy) in (0..most).flat_map(|round| policies.map(|policy| (round, policy))) {
+        for (round, policy) in (0..most).flat_map(|round| POLICIES.map(|policy| (round, policy))) {
             for (problem, ready) in problems.iter().enumerate().filter(|(_, p)| p.rounds > round) {
                 let seed = 1 + problem as u64 + 100 * round;
                 let settings = Settings { policy, seed, ctas: ready.ctas, ..Settings::default() };
@@ -145,8 +147,8 @@ pub fn hunt(mutant: &Mutant, ground: &Ground, effort: Effort) -> Result<Verdict,
         return Ok(Verdict::Caught { by: "not well-formed" });
     }
     let trials = match effort {
-        Effort::OneSchedule => &ground.trials[..ground.problems.len()],
-        Effort::AllSchedules => &ground.trials[..],
+        Effort::Once => &ground.trials[..POLICIES.len() * ground.problems.len()],
+        Effort::Often => &ground.trials[..],
     };
     for trial in trials {
         let settings = Settings { limit: ground.limit(trial)?, ..trial.settings };
