@@ -17,6 +17,8 @@ use std::ops::Range;
 
 use crate::arch::Arch;
 use crate::dtype::Dtype;
+use crate::scaling::SCALE_BLOCK;
+use crate::spec::Accumulation;
 
 /// Bits of an accumulator's fraction.
 const FRACTION_BITS: i32 = 13;
@@ -98,6 +100,24 @@ impl TensorCore {
             };
         }
         lost
+    }
+
+    /// How far a kernel's sum of all these products may be from the exact one, where `scale` is what a block of
+    /// [`SCALE_BLOCK`] of them is multiplied by: of each accumulator that the sum passes through. Kernels that promote serve a
+    /// problem that allows fast accumulation as well.
+    pub fn lost_by_kernels(
+        &self,
+        accumulation: Accumulation,
+        a: &Factors,
+        b: &Factors,
+        scale: impl Fn(usize) -> f64,
+    ) -> f64 {
+        let parts = (0..a.len()).step_by(SCALE_BLOCK).map(|start| start..start + SCALE_BLOCK);
+        let promoted = parts.enumerate().map(|(block, part)| self.lost(a, b, part) * scale(block).abs()).sum();
+        match accumulation {
+            Accumulation::Promoted => promoted,
+            Accumulation::Fast => promoted.max(self.lost(a, b, 0..a.len()) * scale(0).abs()),
+        }
     }
 
     fn steps<'a>(&self, a: &'a Factors, b: &'a Factors, part: Range<usize>) -> impl Iterator<Item = Step<'a>> {
@@ -352,6 +372,19 @@ mod tests {
         let three = [1.5, small / 2.0, 2.0_f64.powi(-7)];
         assert_eq!(core.sum_of(&three, &[1.5, small, 2.0_f64.powi(-6)]), 2.25 + 2.0_f64.powi(-12));
         assert_eq!(core.sum_of(&[-3.0, small], &[1.0, small]), -(3.0 - 2.0_f64.powi(-12)));
+    }
+
+    /// Promoted, each block is an accumulator of its own with its own scale; fast, there is one, or blocks as well.
+    #[test]
+    fn kernels_lose_what_each_accumulator_does() {
+        let core = TensorCore::new(Arch::Sm90a, Dtype::E4m3, Dtype::E4m3).unwrap();
+        let [a, b] = operands(Kind::Bits, [Dtype::E4m3; 2], 200, &mut Dice::new(3));
+        let (a, b) = (core.a(a), core.b(b));
+        let [first, second, all] = [0..128, 128..200, 0..200].map(|part| core.lost(&a, &b, part));
+        assert!(first > 0.0 && second > 0.0 && all > first.max(second));
+        let lost = |accumulation, scale: [f64; 2]| core.lost_by_kernels(accumulation, &a, &b, |block| scale[block]);
+        assert_eq!(lost(Accumulation::Promoted, [2.0, -3.0]), first * 2.0 + second * 3.0);
+        assert_eq!(lost(Accumulation::Fast, [2.0, 2.0]), 2.0 * all.max(first + second));
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! What an output should be, in f64, by loops as plain as the definitions. It shares nothing with the backends but the
 //! reading of a problem's shapes, and nothing at all of their arithmetic.
 
-#[cfg(test)]
-use ggemm_codegen::Scaling;
-use std::ops::Range;
-
 use ggemm_codegen::tensor_core::{Factors, TensorCore};
-use ggemm_codegen::{Accumulation, Arch, Contraction, Dtype, Major, Problem, Ragged, SCALE_BLOCK, ScaleShape};
+#[cfg(test)]
+use ggemm_codegen::{Accumulation, Scaling};
+use ggemm_codegen::{Arch, Contraction, Dtype, Major, Problem, Ragged, SCALE_BLOCK, ScaleShape};
 use rayon::prelude::*;
 
 use crate::buffer::View;
@@ -124,13 +122,8 @@ impl Reference {
     /// Adds up what each element may lose, for each accumulator that its sum passes through.
     fn lose(&self, core: &TensorCore, a: &Values<'_>, b: &Values<'_>, lost: &mut [f64]) {
         self.of_factors(core, [a, b], lost, &|a, b, scale| {
-            let times = |lost: f64, [a, b]: [f32; 2]| lost * f64::from(a).abs() * f64::from(b).abs();
-            let promoted = blocks(a).map(|(block, part)| times(core.lost(a, b, part), scale(block))).sum();
-            match self.contraction.accumulation {
-                Accumulation::Promoted => promoted,
-                // Kernels that promote serve such a problem as well.
-                Accumulation::Fast => promoted.max(times(core.lost(a, b, 0..a.len()), scale(0))),
-            }
+            let both = |block| scale(block).map(f64::from).into_iter().product();
+            core.lost_by_kernels(self.contraction.accumulation, a, b, both)
         });
     }
 
@@ -147,7 +140,8 @@ impl Reference {
             if c.accumulation == Accumulation::Fast {
                 return f64::from(core.sum(a, b, 0..a.len()) as f32 * of_row * of_column);
             }
-            let parts = blocks(a).map(|(_, part)| core.sum(a, b, part) as f32);
+            let starts = (0..a.len()).step_by(SCALE_BLOCK);
+            let parts = starts.map(|start| core.sum(a, b, start..start + SCALE_BLOCK) as f32);
             if self.problem.scaling == Scaling::Row {
                 return f64::from(parts.sum::<f32>() * of_row * of_column);
             }
@@ -274,12 +268,6 @@ impl Reference {
         }
         Ok(())
     }
-}
-
-/// Blocks of a reduction, each by its number and its part of the factors.
-fn blocks(factors: &Factors) -> impl Iterator<Item = (usize, Range<usize>)> {
-    let length = factors.len();
-    (0..length).step_by(SCALE_BLOCK).map(move |start| start..length.min(start + SCALE_BLOCK)).enumerate()
 }
 
 /// An operand's elements as the numbers that they stand for.

@@ -4,9 +4,7 @@ use std::ops::Range;
 
 use ggemm_codegen::bound::{rounded_products, roundings, within};
 use ggemm_codegen::tensor_core::TensorCore;
-use ggemm_codegen::{
-    Accumulation, Arch, Contraction, Dtype, Major, Problem, Ragged, SCALE_BLOCK, ScaleShape, Scaling, Tail,
-};
+use ggemm_codegen::{Arch, Contraction, Dtype, Major, Problem, Ragged, SCALE_BLOCK, ScaleShape, Scaling, Tail};
 use rayon::prelude::*;
 
 use crate::buffer::Buffer;
@@ -198,12 +196,7 @@ impl Shape {
         }
         let Some(core) = self.core else { return sum };
         let (a, b) = (core.a(a), core.b(b));
-        for (number, start) in (0..length).step_by(SCALE_BLOCK).enumerate() {
-            sum.lost += core.lost(&a, &b, start..start + SCALE_BLOCK) * scale(first_block + number).abs();
-        }
-        if c.accumulation == Accumulation::Fast {
-            sum.lost = sum.lost.max(core.lost(&a, &b, 0..length) * scale(first_block).abs());
-        }
+        sum.lost = core.lost_by_kernels(c.accumulation, &a, &b, |block| scale(first_block + block));
         sum
     }
 }
