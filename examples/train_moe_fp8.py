@@ -2,9 +2,9 @@
 
     python examples/train_moe_fp8.py [--device cuda] [--steps 500]
 
-All runs see the same data from the same start. A teacher of the same shape makes the targets. The weights' fp8 copies are kept
-for as long as the weights are: one making a step for forward, backward and however many batches there were. Exit code 1 where the losses
-at the end, means over the last tenth of the steps, are more than 2 % apart.
+Both runs see the same data from the same start. A teacher of the same shape makes the targets. The weights' fp8 copies are
+kept for as long as the weights are: made once a step, for forward, backward and however many batches there are. Exit code 1
+where the losses at the end, means over the last tenth of the steps, are more than 2 % apart.
 """
 
 import argparse

@@ -39,7 +39,8 @@ enum Chore {
     },
     /// Plant faults into every family's kernels; fail on one that nothing notices
     Mutants(mutants::Options),
-    /// Fail unless every kernel that ships has run on a GPU as it is, on every target that was ever attested
+    /// Fail unless every kernel that ships has run on a GPU as it is, on every target that was ever attested, and the tables
+    /// that ship are of these kernels
     ReleaseCheck {
         /// How many compilers run at once
         #[arg(long, default_value_t = 2)]

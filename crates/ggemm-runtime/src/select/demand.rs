@@ -6,7 +6,6 @@ use ggemm_codegen::{
     Arch, Contract, Contraction, Dtype, KernelSpec, Major, Operation, Problem, Ragged, Scaling, TensorShape, ValidSpec,
     Violation,
 };
-
 use ggemm_table::Routing;
 
 use super::Rule;

@@ -65,8 +65,12 @@ fn machine<'a>(record: &Record, table: &'a Table) -> Option<&'a Machine> {
 
 /// What a caller may say of rows that are spread so.
 fn routing(spread: &str) -> Routing {
-    let named = || spread.parse().unwrap_or(Routing::Skewed);
-    if spread == Spread::Balanced.name() { Routing::Even } else { named() }
+    match spread.parse::<Spread>() {
+        Ok(Spread::Balanced) => Routing::Even,
+        Ok(Spread::OneHot) => Routing::Single,
+        // A table's entry has a routing's name.
+        _ => spread.parse().unwrap_or(Routing::Skewed),
+    }
 }
 
 /// What a table knows of other layers than a subject's.
