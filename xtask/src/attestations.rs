@@ -29,7 +29,7 @@ pub(crate) fn release_check(threads: usize) -> Result<()> {
     trusted(&ledger)?;
     complete(&ledger)?;
     let of_tables = "tables_that_ship_are_of_these_kernels";
-    cargo(&["test", "--workspace", "--package", "ggemm-runtime", "--lib", of_tables, "--", "--ignored"], &[])
+    cargo(&["test", "--package", "ggemm-runtime", "--lib", of_tables, "--", "--ignored"], &[])
 }
 
 /// Fails on a file that cannot be believed, and on one in which a variant failed.
