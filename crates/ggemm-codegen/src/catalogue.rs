@@ -132,12 +132,14 @@ type ScaledConfig = (TileConfig, Scaling, Accumulation);
 
 /// Hopper's ragged rows of fp8 operands: those of few rows, and of many.
 /// Promoted sums serve whoever asks for fast ones as well.
-const FP8_ROWS: [ScaledConfig; 5] = [
+const FP8_ROWS: [ScaledConfig; 7] = [
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Block, Accumulation::Promoted),
     (fp8(cooperative(128, 256, 4)), Scaling::Block, Accumulation::Promoted),
+    (fp8(stream_k(cooperative(128, 256, 4))), Scaling::Block, Accumulation::Promoted),
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Row, Accumulation::Promoted),
     (fp8(cooperative(128, 192, 5)), Scaling::Row, Accumulation::Promoted),
     (fp8(cooperative(128, 256, 4)), Scaling::Row, Accumulation::Fast),
+    (fp8(stream_k(cooperative(128, 256, 4))), Scaling::Row, Accumulation::Fast),
 ];
 
 /// Its ragged reductions.

@@ -105,7 +105,7 @@ rules! {
     DynamicWalk "dynamic-walk" "A copying role takes tiles from a counter; the CTAs of a cluster, which must agree, and multistage kernels go by strides."
     Swapped "swapped" "Only ragged rows of 16-bit operands that TMA copies, outside clusters, have their operands swapped."
     Split "split" "The reduction of a tile of 16-bit operands is divided among 2 or 4 CTAs, outside other clusters, by TMA; sums are sent by pairs of parts of 32 columns."
-    StreamK "stream-k" "The reductions of the last tiles of 16-bit operands are divided among all CTAs where TMA copies, outside clusters, with operands as they are."
+    StreamK "stream-k" "The reductions of the last tiles are divided among all CTAs where TMA copies, outside clusters, with operands as they are, and of fp8 where rows are ragged."
     DByThreads "d-by-threads" "Threads write D where TMA copies operands of 16 bits, outside clusters, not swapped and not divided."
     OperandType "operand-type" "Tensor cores multiply bf16 or f16, both operands of one type, or e4m3 and e5m2, mixed or not, which TMA or cp.async copies; f32 as TF32 in the multistage schedule."
     Scaling "scaling" "Operands of e4m3 and e5m2 have scales, one for a row or one for a block; others have none."
@@ -252,12 +252,13 @@ fn instructions(spec: &KernelSpec, target: Arch, found: &mut Findings) {
         );
         found.add(Rule::Swapped, Field::Swapped, message, Some("false".into()));
     }
-    let can_stream = specialized && may_split && whole && !spec.swapped;
+    let by_itself = spec.copy == CopyPath::Tma && spec.cluster_ctas() == 1 && !spec.swapped;
+    let can_stream = specialized && by_itself && (spec.ragged == Ragged::Rows || !is_fp8);
     if spec.stream_k && !can_stream {
-        let KernelSpec { operand, copy, swapped, .. } = spec;
+        let KernelSpec { ragged, operand, copy, swapped, .. } = spec;
         let ctas = spec.cluster_ctas();
         let message = format!(
-            "stream-K of {operand} with {copy:?} copies in clusters of {ctas} CTAs, operands swapped: {swapped}"
+            "stream-K of {ragged:?} of {operand} with {copy:?} copies in clusters of {ctas} CTAs, operands swapped: {swapped}"
         );
         found.add(Rule::StreamK, Field::StreamK, message, Some("false".into()));
     }
@@ -542,7 +543,7 @@ mod tests {
             (Rule::DynamicWalk, KernelSpec { dynamic: true, split: 2, stages: 3, ..hopper }, Arch::Sm90a),
             (Rule::StreamK, KernelSpec { stream_k: true, ..s }, Arch::Sm80),
             (Rule::StreamK, KernelSpec { stream_k: true, ..swapped }, Arch::Sm90a),
-            (Rule::StreamK, KernelSpec { stream_k: true, ..fp8 }, Arch::Sm90a),
+            (Rule::StreamK, KernelSpec { stream_k: true, ragged: Ragged::Reduction, ..fp8 }, Arch::Sm90a),
             (Rule::StreamK, KernelSpec { stream_k: true, split: 2, stages: 3, ..hopper }, Arch::Sm90a),
             (Rule::StreamK, KernelSpec { stream_k: true, cluster: Cluster { m: 1, n: 2 }, ..hopper }, Arch::Sm90a),
             (Rule::EvenK, KernelSpec { even_k: true, ..hopper }, Arch::Sm90a),

@@ -182,7 +182,9 @@ impl Scenario {
         } else if dice.below(8) == 0 {
             k = 0;
         }
-        if spec.stream_k && spec.ragged == Ragged::Rows && dice.below(2) == 0 {
+        // Many groups' weights would be too many.
+        let may_be_long = spec.stream_k && spec.ragged == Ragged::Rows && groups.len() <= 128;
+        if may_be_long && dice.below(2) == 0 {
             k = long_reduction(&mut dice, spec);
         }
         if extent == Extent::Hundreds || spec.stream_k {

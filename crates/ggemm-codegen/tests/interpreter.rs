@@ -3,6 +3,7 @@
 
 use ggemm_codegen::interp::cases::{self, Case, Data};
 use ggemm_codegen::interp::{Policy, Settings, run};
+use ggemm_codegen::scenario::with_operands;
 use ggemm_codegen::{Arch, Major, Problem, Ragged, Tail, ValidSpec, WeightLayout, catalogue, kernels};
 
 /// All that ships for any target runs on Hopper.
@@ -67,16 +68,16 @@ fn a_last_wave_is_shared_by_any_number_of_ctas() {
     for spec in [
         "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_64x64x64_w4x1_s2_pingpong_tma_streamk",
         "ggemm_rows_ak_bn_bf16_f32_f32_sm90a_128x64x64_w8x1_s2_cooperative_tma_dynamic_streamk",
+        "ggemm_rows_ak_bk_e4m3_f32_bf16_sm90a_64x64x128_w4x1_s2_pingpong_tma_block_promoted_streamk",
+        "ggemm_rows_ak_bk_e4m3_f32_f32_sm90a_128x64x128_w8x1_s2_cooperative_tma_row_streamk",
     ] {
         let spec = ValidSpec::new(spec.parse().unwrap(), Arch::Sm90a).unwrap();
         let kernel = kernels::build(&spec);
         let layout = if spec.b_major == Major::K { WeightLayout::Nk } else { WeightLayout::Kn };
         for (n, (tiles, ctas)) in (1..=6).flat_map(|tiles| [3, 5].map(|ctas| (tiles, ctas))).enumerate() {
             let rows = tiles * spec.tile.m as usize - 9;
-            let problem = Problem::forward(1, rows + 5, 8, 51 * 64 - 8)
-                .weight_layout(layout)
-                .output(spec.output)
-                .tail(Tail::Zero);
+            let problem = Problem::forward(1, rows + 5, 8, 51 * spec.tile.k as usize - 16).weight_layout(layout);
+            let problem = with_operands(problem, &spec).output(spec.output).tail(Tail::Zero);
             let case = Case::new(problem, &[rows as i64], n as u64, Data::Integers).unwrap();
             let settings = Settings { policy: Policy::ALL[n % 4], seed: n as u64, ctas, ..Settings::default() };
             let mut memory = case.memory();

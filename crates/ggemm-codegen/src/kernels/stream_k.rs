@@ -2,9 +2,12 @@
 //!
 //! CTAs take tiles in waves, a number each; a wave with fewer tiles than CTAs is the last. Each of its tiles has its
 //! reduction cut into a few equal *units*, and each CTA takes as many consecutive units as all others: a *piece* of one
-//! tile, or the end of one and the start of the next. Whoever has the last units of a tile adds up the sums of those
-//! before, in their order, so that the bits are the same on every run on as many CTAs. Those have lower numbers, and
-//! nobody waits for a higher one: all come to an end, whichever CTAs begin late.
+//! tile, or the end of one and the start of the next. Whoever has a tile's first units adds up the sums of all others, in
+//! their order, so that the bits are the same on every run on as many CTAs.
+//!
+//! Units are dealt out from the last on, so that the others of a tile have lower numbers: nobody waits for a higher one,
+//! and all come to an end, whichever CTAs begin late. And who has parts of two tiles first does the one that another CTA
+//! waits for: none waits for one that is waiting.
 //!
 //! Which numbers are of whole waves is known as far as tiles are counted. That is done by a second window of groups, which
 //! runs ahead of the first by no more than a wave and a window.
@@ -38,8 +41,6 @@ struct Range<'k> {
     first: Var<'k, I32, Cta>,
     /// How many there are.
     left: Var<'k, I32, Cta>,
-    /// CTAs that have the units before the first.
-    before: Var<'k, I32, Cta>,
 }
 
 impl<'k> Walk<'k> {
@@ -74,20 +75,19 @@ impl<'k> Walk<'k> {
             k.loop_(|k| {
                 let tile = self.find(k, p, &at, range.tile.get());
                 let all = reduction(k, &tile);
-                let count = k.let_("unit_count", range.left.get().min(last.units.get() - range.first.get()));
-                let is_last = (range.first.get() + count).equals(last.units.get());
+                let behind = k.let_("units_behind", last.units.get() - range.first.get());
+                let count = k.let_("unit_count", range.left.get().min(behind));
                 let (start, length) = last.part_of(k, (all, depth), &range, count);
-                k.comment(
-                    "Sums go to this place's slot, or to those of the places before the tile's last units are added.",
-                );
-                let added = k.let_("added", is_last.select::<I32, _, _, _>(range.before.get(), -1));
-                let slot = k.let_("slot", is_last.select::<I32, _, _, _>(place - range.before.get(), place));
-                body(k, &tile, &Piece { start, length, slot, added });
+                k.comment("To a tile's first units the sums of its others are added, which are in the slots of the");
+                k.comment("places before this one. Those go to this place's slot.");
+                let others = (behind - count).ceil_div(last.each.get());
+                let has_first = range.first.get().equals(0);
+                let added = k.let_("added", has_first.select::<I32, _, _, _>(others, -1));
+                body(k, &tile, &Piece { start, length, place, added });
                 k.set(range.left, range.left.get() - count);
                 k.break_if(range.left.get().equals(0));
                 k.set(range.tile, range.tile.get() + 1);
                 k.set(range.first, 0);
-                k.set(range.before, 0);
                 numbers.pace(k);
             });
             let next = numbers.next(k, number.get());
@@ -113,7 +113,7 @@ impl<'k> Walk<'k> {
         let counted = k.let_("counted", counted);
         let beyond = k.let_("beyond", counted % ctas);
         k.set(last.start, counted - beyond);
-        k.when(last.start.get().le(number.get()) & !beyond.equals(0), |k| {
+        k.when(last.start.get().le(number.get()), |k| {
             k.set(last.tiles, beyond);
             last.share_out(k, usual);
         });
@@ -139,20 +139,16 @@ impl<'k> LastWave<'k> {
 
     /// The units of a number: all of a tile, or in the last wave its share.
     fn range_of(&self, k: &mut KernelBuilder<'k>, number: Var<'k, I32, Cta>, place: Expr<'k, I32, Cta>) -> Range<'k> {
-        let range = Range {
-            tile: k.var("tile", number.get()),
-            first: k.var("first_unit", 0),
-            left: k.var("units_left", 1),
-            before: k.var("places_before", 0),
-        };
+        let range =
+            Range { tile: k.var("tile", number.get()), first: k.var("first_unit", 0), left: k.var("units_left", 1) };
         let (units, each) = (self.units.get(), self.each.get());
         k.when(self.start.get().le(number.get()), |k| {
-            let unit = k.let_("unit", place * each);
+            let end = k.let_("unit_end", self.tiles.get() * units - place * each);
+            let unit = k.let_("unit", (end - each).max(0));
             let tile = k.let_("tile_in_wave", unit / units);
             k.set(range.tile, self.start.get() + tile);
             k.set(range.first, unit - tile * units);
-            k.set(range.left, each.min(self.tiles.get() * units - unit));
-            k.set(range.before, range.first.get().ceil_div(each));
+            k.set(range.left, end - unit);
         });
         range
     }

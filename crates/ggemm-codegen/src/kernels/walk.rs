@@ -44,9 +44,9 @@ pub(super) struct Piece<'k> {
     pub(super) start: Expr<'k, I32, Cta>,
     /// Its elements.
     pub(super) length: Expr<'k, I32, Cta>,
-    /// The slot for its sums; where it is a tile's last piece, the first slot whose sums are added to its own.
-    pub(super) slot: Expr<'k, I32, Cta>,
-    /// How many slots' sums are; -1 where it is not a tile's last.
+    /// The place of its CTA among those that share tiles, and the slot for its sums where others add them.
+    pub(super) place: Expr<'k, I32, Cta>,
+    /// How many places' sums are added to its own, those before this one; -1 where it is not a tile's first.
     pub(super) added: Expr<'k, I32, Cta>,
 }
 

@@ -298,6 +298,12 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             let is_shared_by_two = (tiles, ctas) == (5, 9);
             plans.push(if is_shared_by_two { plan.on(ctas).often() } else { plan.on(ctas) });
         }
+        // An element more than as many blocks as units divide among them.
+        let (rows, cols, more) = ((2 * m - 55) as i64, m + narrow, 28 * k + 1);
+        plans.push(match spec.ragged {
+            Ragged::Rows => Plan::sizes(&[rows], 0).widths(narrow, more).on(4),
+            Ragged::Reduction => Plan::sizes(&[more as i64], 0).widths(cols, narrow).on(4),
+        });
         plans.push(match spec.ragged {
             // A tail, whose sums of nothing are divided too.
             Ragged::Rows => Plan::sizes(&[step, 3], 5).widths(narrow, 27 * k).tail(Tail::Zero).on(8),

@@ -464,7 +464,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             const int tile_col = read_word(tile_words + (slot * 9 + 4) * 16);
             const int piece_start = read_word(tile_words + (slot * 9 + 5) * 16);
             const int piece_length = read_word(tile_words + (slot * 9 + 6) * 16);
-            const int slot_2 = read_word(tile_words + (slot * 9 + 7) * 16);
+            const int place = read_word(tile_words + (slot * 9 + 7) * 16);
             const int added = read_word(tile_words + (slot * 9 + 8) * 16);
             __syncwarp();
             if (elect_one()) {
@@ -483,16 +483,16 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             const int blocks = ceil_div(piece_length, 64);
             #pragma unroll 1
             for (int block = 0; block < blocks; ++block) {
-                const int slot_3 = read_slot;
-                mbarrier_wait(stage_full + slot_3 * 8, read_parity);
+                const int slot_2 = read_slot;
+                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
                 read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
                 read_slot = read_slot == 3 ? 0 : read_slot + 1;
                 wgmma_fence();
                 #pragma unroll
                 for (int step = 0; step < 4; ++step) {
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 32, 0x4000004000010000);
+                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
                         wgmma_m64n256k16_ak_bk(sums[0], from_a, from_b, true);
                     }
                 }
@@ -519,7 +519,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             }
             if (added < 0) {
                 {
-                    float* const of_thread = partial_sums + int64((slot_2 * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
+                    float* const of_thread = partial_sums + int64((place * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
@@ -533,25 +533,25 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                 if (warp % 4 == 0) {
                     __syncwarp();
                     if (elect_one()) {
-                        const int ready_before = fetch_add_ordered_gpu(partial_sums_ready + slot_2 * 2, 1);
+                        const int ready_before = fetch_add_ordered_gpu(partial_sums_ready + place * 2, 1);
                     }
                     __syncwarp();
                 }
             } else {
                 #pragma unroll 1
-                for (int before = 0; before < added; ++before) {
-                    const int slot_before = slot_2 + before;
+                for (int other = 0; other < added; ++other) {
+                    const int slot_of_other = place - 1 - other;
                     if (warp % 4 == 0) {
                         __syncwarp();
                         if (elect_one()) {
-                            await_word(partial_sums_ready + slot_before * 2, 1);
-                            const int ready = fetch_add_relaxed_gpu(partial_sums_ready + slot_before * 2, -1);
+                            await_word(partial_sums_ready + slot_of_other * 2, 1);
+                            const int ready = fetch_add_relaxed_gpu(partial_sums_ready + slot_of_other * 2, -1);
                         }
                         __syncwarp();
                     }
                     named_barrier_meet(1, 128);
                     {
-                        const float* const of_thread = partial_sums + int64((slot_before * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
+                        const float* const of_thread = partial_sums + int64((slot_of_other * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
                         #pragma unroll
                         for (int i = 0; i < 1; ++i) {
                             #pragma unroll
@@ -712,7 +712,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             const int tile_col = read_word(tile_words + (slot * 9 + 4) * 16);
             const int piece_start = read_word(tile_words + (slot * 9 + 5) * 16);
             const int piece_length = read_word(tile_words + (slot * 9 + 6) * 16);
-            const int slot_2 = read_word(tile_words + (slot * 9 + 7) * 16);
+            const int place = read_word(tile_words + (slot * 9 + 7) * 16);
             const int added = read_word(tile_words + (slot * 9 + 8) * 16);
             __syncwarp();
             if (elect_one()) {
@@ -731,16 +731,16 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             const int blocks = ceil_div(piece_length, 64);
             #pragma unroll 1
             for (int block = 0; block < blocks; ++block) {
-                const int slot_3 = read_slot;
-                mbarrier_wait(stage_full + slot_3 * 8, read_parity);
+                const int slot_2 = read_slot;
+                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
                 read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
                 read_slot = read_slot == 3 ? 0 : read_slot + 1;
                 wgmma_fence();
                 #pragma unroll
                 for (int step = 0; step < 4; ++step) {
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 32, 0x4000004000010000);
+                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
                         wgmma_m64n256k16_ak_bk(sums[0], from_a, from_b, true);
                     }
                 }
@@ -767,7 +767,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             }
             if (added < 0) {
                 {
-                    float* const of_thread = partial_sums + int64((slot_2 * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
+                    float* const of_thread = partial_sums + int64((place * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
@@ -781,25 +781,25 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                 if (warp % 4 == 0) {
                     __syncwarp();
                     if (elect_one()) {
-                        const int ready_before = fetch_add_ordered_gpu(partial_sums_ready + slot_2 * 2 + 1, 1);
+                        const int ready_before = fetch_add_ordered_gpu(partial_sums_ready + place * 2 + 1, 1);
                     }
                     __syncwarp();
                 }
             } else {
                 #pragma unroll 1
-                for (int before = 0; before < added; ++before) {
-                    const int slot_before = slot_2 + before;
+                for (int other = 0; other < added; ++other) {
+                    const int slot_of_other = place - 1 - other;
                     if (warp % 4 == 0) {
                         __syncwarp();
                         if (elect_one()) {
-                            await_word(partial_sums_ready + slot_before * 2 + 1, 1);
-                            const int ready = fetch_add_relaxed_gpu(partial_sums_ready + slot_before * 2 + 1, -1);
+                            await_word(partial_sums_ready + slot_of_other * 2 + 1, 1);
+                            const int ready = fetch_add_relaxed_gpu(partial_sums_ready + slot_of_other * 2 + 1, -1);
                         }
                         __syncwarp();
                     }
                     named_barrier_meet(2, 128);
                     {
-                        const float* const of_thread = partial_sums + int64((slot_before * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
+                        const float* const of_thread = partial_sums + int64((slot_of_other * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
                         #pragma unroll
                         for (int i = 0; i < 1; ++i) {
                             #pragma unroll
@@ -1018,7 +1018,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     const int counted = tiles_counted;
                     const int beyond = counted % int(gridDim.x);
                     last_wave = counted - beyond;
-                    if (last_wave <= number && beyond != 0) {
+                    if (last_wave <= number) {
                         last_tiles = beyond;
                         const int each = ceil_div(last_tiles * 2, int(gridDim.x));
                         const int blocks = each * ceil_div(usual_blocks, 2) + 8;
@@ -1044,14 +1044,13 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                 int tile = number;
                 int first_unit = 0;
                 int units_left = 1;
-                int places_before = 0;
                 if (last_wave <= number) {
-                    const int unit = place * units_of_cta;
+                    const int unit_end = last_tiles * units - place * units_of_cta;
+                    const int unit = max_of(unit_end - units_of_cta, 0);
                     const int tile_in_wave = unit / units;
                     tile = last_wave + tile_in_wave;
                     first_unit = unit - tile_in_wave * units;
-                    units_left = min_of(units_of_cta, last_tiles * units - unit);
-                    places_before = ceil_div(first_unit, units_of_cta);
+                    units_left = unit_end - unit;
                 }
                 if (units_left <= 0) break;
                 while (true) {
@@ -1117,7 +1116,8 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     const int tile_col = tile_in_band / band_rows * 256;
                     // The tail has no weight: its rows are sums of nothing.
                     const int reduction_of_tile = group == group_count ? 0 : reduction;
-                    const int unit_count = min_of(units_left, units - first_unit);
+                    const int units_behind = units - first_unit;
+                    const int unit_count = min_of(units_left, units_behind);
                     int piece_start = 0;
                     int piece_length = reduction_of_tile;
                     if (units != 1) {
@@ -1125,9 +1125,9 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                         piece_start = first_unit * unit_length;
                         piece_length = max_of(min_of(reduction_of_tile - piece_start, unit_count * unit_length), 0);
                     }
-                    // Sums go to this place's slot, or to those of the places before the tile's last units are added.
-                    const int added = first_unit + unit_count == units ? places_before : -1;
-                    const int slot = first_unit + unit_count == units ? place - places_before : place;
+                    // To a tile's first units the sums of its others are added, which are in the slots of the
+                    // places before this one. Those go to this place's slot.
+                    const int added = first_unit == 0 ? ceil_div(units_behind - unit_count, units_of_cta) : -1;
                     mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
                     __syncwarp();
                     if (elect_one()) {
@@ -1138,7 +1138,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                         write_word(tile_words + (fill_slot * 9 + 4) * 16, tile_col);
                         write_word(tile_words + (fill_slot * 9 + 5) * 16, piece_start);
                         write_word(tile_words + (fill_slot * 9 + 6) * 16, piece_length);
-                        write_word(tile_words + (fill_slot * 9 + 7) * 16, slot);
+                        write_word(tile_words + (fill_slot * 9 + 7) * 16, place);
                         write_word(tile_words + (fill_slot * 9 + 8) * 16, added);
                         mbarrier_arrive(tile_full + fill_slot * 8);
                     }
@@ -1149,7 +1149,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     if (units_left == 0) break;
                     tile = tile + 1;
                     first_unit = 0;
-                    places_before = 0;
                     mbarrier_wait(tile_wanted, wanted_parity);
                     wanted_parity = 1 - wanted_parity;
                 }
@@ -1209,7 +1208,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                 const int tile_col = read_word(tile_words + (slot * 9 + 4) * 16);
                 const int piece_start = read_word(tile_words + (slot * 9 + 5) * 16);
                 const int piece_length = read_word(tile_words + (slot * 9 + 6) * 16);
-                const int slot_2 = read_word(tile_words + (slot * 9 + 7) * 16);
+                const int place = read_word(tile_words + (slot * 9 + 7) * 16);
                 const int added = read_word(tile_words + (slot * 9 + 8) * 16);
                 __syncwarp();
                 if (elect_one()) {

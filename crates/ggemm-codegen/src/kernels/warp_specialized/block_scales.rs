@@ -40,10 +40,12 @@ impl BlockScales {
             let part = part_of(k, s, family, tile);
             let Some(scales) = family.scales().map(|scales| scales.of(k, tile, part.length)) else { return };
             let blocks = k.let_("blocks", part.length.ceil_div(s.tile.k));
+            let before = part.start.map(|start| k.let_("blocks_before", start / s.tile.k));
             k.for_("batch", blocks.ceil_div(SCALES_TOGETHER), |k, batch| {
                 let first = k.let_("first", batch * SCALES_TOGETHER);
                 let slot = ring.acquire(k);
-                for (tiles, (from, block_stride)) in [&self.a, &self.b].into_iter().zip(scales.beginning_at(k, first)) {
+                let from = before.map_or(first, |before| before + first);
+                for (tiles, (from, block_stride)) in [&self.a, &self.b].into_iter().zip(scales.beginning_at(k, from)) {
                     k.copy_scales(&from, (block_stride, blocks - first), &tiles.slot(slot.index), slot.full);
                 }
                 ring.go_on(k);

@@ -80,9 +80,9 @@ impl Feed {
             let usual = family.usual_reduction();
             let reduction = |k: &mut KernelBuilder<'k>, tile: &Tile<'k>| family.reduction(k, tile);
             walk.each_piece(k, groups, &numbers, (s.tile.k, usual), reduction, |k, tile, piece| {
-                let Piece { start, length, slot, added } = *piece;
+                let Piece { start, length, place: cta, added } = *piece;
                 let place = [tile.group, tile.group_start, tile.group_rows, tile.row, tile.col];
-                self.tell(k, &ring, &[&place[..], &[start, length, slot, added]].concat());
+                self.tell(k, &ring, &[&place[..], &[start, length, cta, added]].concat());
             });
         } else {
             walk.each(k, groups, &numbers, |k, tile| {
@@ -111,7 +111,7 @@ impl Feed {
                 piece: has_pieces.then(|| Piece {
                     start: word(5, "piece_start"),
                     length: word(6, "piece_length"),
-                    slot: word(7, "slot"),
+                    place: word(7, "place"),
                     added: word(8, "added"),
                 }),
             };

@@ -1,4 +1,4 @@
-//! Where a tile's reduction is divided among CTAs of the grid: the way of their sums to the one that has the last piece
+//! Where a tile's reduction is divided among CTAs of the grid: the way of their sums to the one that has the first piece
 //! of it, which adds them up in the order of pieces and writes them out.
 //!
 //! Sums travel as they lie in registers, through a slot of device memory that each CTA has. A word beside it says that
@@ -23,7 +23,7 @@ impl PartialSums {
         s.stream_k.then(|| PartialSums { slots: k.sum_slots(sums), sharing: geometry::sharing_warpgroups(s) })
     }
 
-    /// Leaves a warpgroup's sums of a piece in its slot, or where it is the tile's last adds those of the pieces before
+    /// Leaves a warpgroup's sums of a piece in its place's slot, or where it is the tile's first adds those of the others
     /// and does `write_out`.
     pub(super) fn combine<'k>(
         &self,
@@ -36,18 +36,18 @@ impl PartialSums {
         let PartialSums { slots, sharing } = *self;
         let barrier = FIRST_BARRIER + warpgroup as i32;
         let leader = (k.warp() % WARPS_OF_WARPGROUP).equals(0);
-        let (slot, share) = (piece.slot, warpgroup % sharing);
+        let (place, share) = (piece.place, warpgroup % sharing);
         k.when_else(
             piece.added.lt(0),
             |k| {
-                k.save_sums(sums, slots, slot);
+                k.save_sums(sums, slots, place);
                 k.comment("One thread says so for all, whose sums it has met.");
                 k.meet(barrier, THREADS_OF_WARPGROUP);
-                k.when(leader, |k| k.elect(|k| k.set_ready(slots, slot * sharing + share)));
+                k.when(leader, |k| k.elect(|k| k.set_ready(slots, place * sharing + share)));
             },
             |k| {
-                k.for_("before", piece.added, |k, before| {
-                    let slot = k.let_("slot_before", slot + before);
+                k.for_("other", piece.added, |k, other| {
+                    let slot = k.let_("slot_of_other", place - 1 - other);
                     k.when(leader, |k| k.elect(|k| k.await_ready(slots, slot * sharing + share)));
                     k.meet(barrier, THREADS_OF_WARPGROUP);
                     k.add_saved_sums(sums, slots, slot);

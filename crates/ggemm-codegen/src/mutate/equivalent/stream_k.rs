@@ -21,17 +21,23 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: STREAM_K,
-        sites: &["feed: role * > role loader > loop > read_word slot"],
+        sites: &[
+            "feed: role * > role loader > loop > read_word place",
+            "feed: role * > role scales > loop > read_word place",
+        ],
         kinds: &[Slot],
         changes: &["slot: ((slot * 9) + 7) + 1", "slot: ((slot * 9) + 7) - 1", "slot: ((slot * 9) + 7) becomes 0"],
-        reason: "whose sums are added is the affair of those who multiply: the loader does not look at it",
+        reason: "whose sums are added is the affair of those who multiply: those who load do not look at it",
     },
     Equivalent {
         of: STREAM_K,
-        sites: &["feed: role * > role loader > loop > read_word added"],
+        sites: &[
+            "feed: role * > role loader > loop > read_word added",
+            "feed: role * > role scales > loop > read_word added",
+        ],
         kinds: &[Slot],
         changes: &["slot: ((slot * 9) + 8) - 1", "slot: ((slot * 9) + 8) becomes 0"],
-        reason: "whose sums are added is the affair of those who multiply: the loader does not look at it",
+        reason: "whose sums are added is the affair of those who multiply: those who load do not look at it",
     },
     Equivalent {
         of: STREAM_K,
@@ -128,13 +134,6 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: STREAM_K,
-        sites: &["stream_k: role * > role finder > loop > loop > assign places_before"],
-        kinds: &[Drop, Constant],
-        changes: &[""],
-        reason: "a share that has one tile's rest and all of the next would take as long as a whole tile: none is so long",
-    },
-    Equivalent {
-        of: STREAM_K,
         sites: &["stream_k: role * > role finder > loop > loop > if"],
         kinds: &[ForceBranch, Constant],
         changes: &["the condition is always true", "condition: 1 becomes 0 in (units == 1)"],
@@ -144,7 +143,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: STREAM_K,
         sites: &["stream_k: role * > role finder > loop > loop > if > let unit_length"],
         kinds: &[Constant],
-        changes: &["value: 64 becomes 63 in ceil_div("],
+        changes: &["value: 64 becomes 63 in ceil_div(", "value: 128 becomes 127 in ceil_div("],
         reason: "longer units leave less to the last one, and nothing out",
     },
     Equivalent {
@@ -198,8 +197,8 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     Equivalent {
         of: |s| STREAM_K(s) && !PINGPONG(s),
         sites: &[
-            "output: role consumer ? > loop > if #4 else > if",
-            "output: role consumer ? > loop > if #4 else > if > elect",
+            "output: role consumer ? > loop > if* else > if",
+            "output: role consumer ? > loop > if* else > if > elect",
         ],
         kinds: &[ForceBranch, EveryLane],
         changes: &["the condition is always true", "all lanes"],
@@ -207,10 +206,17 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: |s| STREAM_K(s) && !PINGPONG(s),
-        sites: &["output: role consumer 0 > loop > if #4 else > if"],
+        sites: &["output: role consumer 0 > loop > if* else > if"],
         kinds: &[Constant],
         changes: &["condition: 4 becomes 3"],
         reason: "warp 3 stored nothing, and has no reads to wait for",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["block_scales: role * > role scales > loop > let blocks_before"],
+        kinds: &[Constant, Division],
+        changes: &["value: 128 becomes 127", "value: (piece_start / 128) becomes ceil_div"],
+        reason: "pieces start at multiples of 128: only past 16,000 elements is one in another block of 127",
     },
     // Groups of a reduction have as many tiles each, whatever their rows. Of the window ahead only the first one's rows are
     // used, and it begins at row 0.
@@ -302,8 +308,8 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: STREAM_K,
         sites: &["stream_k: role * > role finder > let last_tiles"],
         kinds: &[Constant],
-        changes: &["value: 0 becomes -1"],
-        reason: "without a last wave nobody has units, be there none of them or fewer",
+        changes: &["value: 0 becomes"],
+        reason: "tiles of the last wave are counted before any are shared out",
     },
     Equivalent {
         of: STREAM_K,

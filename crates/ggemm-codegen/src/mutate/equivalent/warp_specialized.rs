@@ -235,6 +235,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         sites: &[
             "scales: role producers > role scales > loop > let first_of_b_scales",
             "block_scales: role consumer ? > loop > if > let cols_before",
+            "block_scales: role consumer ? > loop > let cols_before",
         ],
         kinds: &[Constant],
         changes: &["value: 128 becomes 127"],
@@ -242,7 +243,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: |s| SPECIALIZED(s) && matches!(s.scaling, Scaling::Block),
-        sites: &["main_loop: role consumer ? > loop > if > for batch > for block > await_products"],
+        sites: &["main_loop: role consumer ? > loop > *for batch > for block > await_products"],
         kinds: &[Reorder],
         changes: &[""],
         reason: "reading scales touches no sums",
