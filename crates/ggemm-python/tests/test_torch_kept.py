@@ -146,13 +146,18 @@ WRITES = {
 def test_copies_follow_every_write(makings, how, mode):
     x, w, dy, sizes = tensors()
     layer = layer_of(w)
-    before = layer(x, sizes).detach()
+    before, weights = layer(x, sizes).detach(), w.detach().clone()
     if mode is torch.inference_mode and how in ("set", "data", "data at the same address", "vector", "swap"):
         pytest.skip("makes an inference tensor of a parameter")
     with mode():
         WRITES[how](w)
     after = layer(x, sizes)
-    assert not torch.equal(after, before) and len(makings) == 2
+    assert len(makings) == 2
+    if torch.equal(w, weights):
+        # torch 2.11's fused SGD leaves bfloat16 on the CPU as it is.
+        assert how == "sgd, fused"
+    else:
+        assert not torch.equal(after, before)
     after.backward(dy)
     gradient = w.grad
     assert same([after.detach(), gradient], step(lambda x: layer_of(w, keep_copies=False)(x, sizes), x, w, dy)[::2])

@@ -3,7 +3,7 @@
 
 use super::{Bound, OnChip, Work, ctas_per_sm, whole_waves};
 use crate::descriptor::WGMMA_M;
-use crate::kernels::{EXCHANGE_BLOCKS, MOST_UNITS};
+use crate::kernels::{CUTS, EXCHANGE_BLOCKS};
 use crate::spec::{Cluster, CopyPath, KernelSpec, Ragged, Schedule};
 
 // Fitted to the shipped variants' times on an H100 (docs/tuning.md, "Hopper's cost model"), in two steps: what is counted in
@@ -152,10 +152,12 @@ fn shared_wave(full: f64, blocks: f64) -> f64 {
     }
     // As `LastWave::share_out` cuts tiles: by what each CTA has to do.
     let mut least = blocks;
-    for units in 2..=MOST_UNITS {
-        let each = (full * f64::from(units)).ceil();
-        let done = each * (blocks / f64::from(units)).ceil() + f64::from(EXCHANGE_BLOCKS * units);
-        least = least.min(done);
+    for (units, kept) in CUTS.map(|(units, kept)| (f64::from(units), f64::from(kept))) {
+        let ctas = full * (1.0 + (units - kept) / kept);
+        let done = kept * (blocks / units).ceil() + f64::from(EXCHANGE_BLOCKS) * units;
+        if ctas <= 1.0 && done < least {
+            least = done;
+        }
     }
     least / blocks.max(1.0)
 }

@@ -16,7 +16,7 @@ mod warp_specialized;
 
 pub use quantize::QuantizeSpec;
 pub use realign::RealignSpec;
-pub(crate) use stream_k::{EXCHANGE_BLOCKS, MOST_UNITS};
+pub(crate) use stream_k::{CUTS, EXCHANGE_BLOCKS, MOST_UNITS};
 pub(crate) use walk::band;
 
 use crate::constraints::ValidSpec;

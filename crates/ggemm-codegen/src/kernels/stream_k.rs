@@ -1,13 +1,12 @@
 //! Stream-K for the last wave alone: where the tiles that are left are too few for all CTAs, CTAs share them.
 //!
 //! CTAs take tiles in waves, a number each; a wave with fewer tiles than CTAs is the last. Each of its tiles has its
-//! reduction cut into a few equal *units*, and each CTA takes as many consecutive units as all others: a *piece* of one
-//! tile, or the end of one and the start of the next. Whoever has a tile's first units adds up the sums of all others, in
-//! their order, so that the bits are the same on every run on as many CTAs.
+//! reduction cut into a few equal *units*. The first of them are its *owner*'s, all at once; the others are *items*, which
+//! *helpers* sum up, as many in a row as an owner has units. An owner adds up the sums of its tile's items, in their order,
+//! so that the bits are the same on every run on as many CTAs.
 //!
-//! Units are dealt out from the last on, so that the others of a tile have lower numbers: nobody waits for a higher one,
-//! and all come to an end, whichever CTAs begin late. And who has parts of two tiles first does the one that another CTA
-//! waits for: none waits for one that is waiting.
+//! Helpers wait for nobody and have the lower numbers: all come to an end, whichever CTAs begin late. Owners of neighbours
+//! are at the same part of the reduction at one time, and so are the helpers of items: what tiles share is read from L2.
 //!
 //! Which numbers are of whole waves is known as far as tiles are counted. That is done by a second window of groups, which
 //! runs ahead of the first by no more than a wave and a window.
@@ -16,31 +15,38 @@ use super::groups::Groups;
 use super::walk::{Piece, Tile, TileNumbers, WINDOW, Walk, Window};
 use crate::dsl::{Cta, Expr, Grid, I32, KernelBuilder, Var};
 
+/// How tiles may be cut: into so many units, of which the owner has so many.
+///
+/// A helper has as many items as an owner has units, so that both take the same time.
+pub(crate) const CUTS: [(u32, u32); 5] = [(2, 1), (3, 1), (4, 1), (3, 2), (4, 3)];
 /// Units of a tile's reduction at most.
 pub(crate) const MOST_UNITS: u32 = 4;
 /// Blocks of the reduction in whose time a CTA writes its sums, or adds another's.
 pub(crate) const EXCHANGE_BLOCKS: u32 = 4;
 
-/// The last wave, once it is known.
+/// The wave that was counted last. Its tiles are cut where it is the last of all.
 struct LastWave<'k> {
     /// Its first tile: those before are of whole waves. No more are known yet.
     start: Var<'k, I32, Cta>,
-    /// Its tiles.
+    /// Tiles from there on.
     tiles: Var<'k, I32, Cta>,
     /// Units of each tile; 1 in whole waves.
     units: Var<'k, I32, Cta>,
-    /// Units of each CTA.
-    each: Var<'k, I32, Cta>,
+    /// Units that an owner has, and items that a helper has.
+    kept: Var<'k, I32, Cta>,
+    /// CTAs that help; the wave's first numbers are theirs.
+    helpers: Var<'k, I32, Cta>,
 }
 
-/// The units of a CTA's number that are still to be summed up.
-struct Range<'k> {
-    /// The tile of the first.
-    tile: Var<'k, I32, Cta>,
-    /// Which of the tile's units it is.
-    first: Var<'k, I32, Cta>,
-    /// How many there are.
-    left: Var<'k, I32, Cta>,
+/// What a CTA does of a tile: an item, or what its owner has.
+struct Share<'k> {
+    tile: Expr<'k, I32, Cta>,
+    /// Its first unit, and how many it has.
+    first: Expr<'k, I32, Cta>,
+    count: Expr<'k, I32, Cta>,
+    /// As [`Piece`] says.
+    slot: Expr<'k, I32, Cta>,
+    added: Expr<'k, I32, Cta>,
 }
 
 impl<'k> Walk<'k> {
@@ -63,31 +69,31 @@ impl<'k> Walk<'k> {
             start: k.var("last_wave", 0),
             tiles: k.var("last_tiles", 0),
             units: k.var("units", 1),
-            each: k.var("units_of_cta", 1),
+            kept: k.var("units_kept", 1),
+            helpers: k.var("helpers", 0),
         };
         let first = k.cta();
         let number = k.var::<I32, Cta, _>("number", first);
+        // Tiles ascend but where a CTA that helped has an owner's number as well.
+        let found = numbers.may_share_a_wave().then(|| k.var::<I32, Cta, _>("tile_before", 0));
         k.loop_(|k| {
             k.when(last.start.get().le(number.get()), |k| self.look_ahead(k, p, (&ahead, &at), &last, (number, usual)));
-            let place = k.let_("place", number.get() - last.start.get());
-            let range = last.range_of(k, number, place);
-            k.break_if(range.left.get().le(0));
+            let tile = k.let_("tile_of_owner", number.get() - last.helpers.get());
+            k.break_if((last.start.get() + last.tiles.get()).le(tile));
+            let (item, left) = last.items_of(k, number);
             k.loop_(|k| {
-                let tile = self.find(k, p, &at, range.tile.get());
+                let share = last.share_of(k, tile, (item, left));
+                if let Some(found) = found {
+                    k.when(share.tile.lt(found.get()), |k| at.restart(k));
+                    k.set(found, share.tile);
+                }
+                let tile = self.find(k, p, &at, share.tile);
                 let all = reduction(k, &tile);
-                let behind = k.let_("units_behind", last.units.get() - range.first.get());
-                let count = k.let_("unit_count", range.left.get().min(behind));
-                let (start, length) = last.part_of(k, (all, depth), &range, count);
-                k.comment("To a tile's first units the sums of its others are added, which are in the slots of the");
-                k.comment("places before this one. Those go to this place's slot.");
-                let others = (behind - count).ceil_div(last.each.get());
-                let has_first = range.first.get().equals(0);
-                let added = k.let_("added", has_first.select::<I32, _, _, _>(others, -1));
-                body(k, &tile, &Piece { start, length, place, added });
-                k.set(range.left, range.left.get() - count);
-                k.break_if(range.left.get().equals(0));
-                k.set(range.tile, range.tile.get() + 1);
-                k.set(range.first, 0);
+                let (start, length) = last.part_of(k, (all, depth), &share);
+                body(k, &tile, &Piece { start, length, slot: share.slot, added: share.added });
+                k.break_if(left.get().le(1));
+                k.set(left, left.get() - 1);
+                k.set(item, item.get() + 1);
                 numbers.pace(k);
             });
             let next = numbers.next(k, number.get());
@@ -113,61 +119,81 @@ impl<'k> Walk<'k> {
         let counted = k.let_("counted", counted);
         let beyond = k.let_("beyond", counted % ctas);
         k.set(last.start, counted - beyond);
-        k.when(last.start.get().le(number.get()), |k| {
-            k.set(last.tiles, beyond);
-            last.share_out(k, usual);
-        });
+        k.set(last.tiles, beyond);
+        k.when(last.start.get().le(number.get()), |k| last.share_out(k, usual));
     }
 }
 
 impl<'k> LastWave<'k> {
-    /// Cuts each of the last tiles into as many units as have CTAs done the earliest: blocks of the reduction that a CTA
-    /// has of them, and the exchange of sums.
+    /// Cuts each of the last tiles in the way in which CTAs are done the earliest, of those for which there are enough:
+    /// blocks of the reduction that a CTA has of them, and the exchange of sums.
     fn share_out(&self, k: &mut KernelBuilder<'k>, usual: Expr<'k, I32, Grid>) {
         let ctas = k.cta_count();
-        let mut best = usual.within::<Cta>();
-        for units in 2..=MOST_UNITS {
-            let each = k.let_("each", (self.tiles.get() * units).ceil_div(ctas));
-            let blocks = k.let_("blocks", each * usual.ceil_div(units) + (EXCHANGE_BLOCKS * units));
-            k.when(blocks.lt(best), |k| {
+        let least = k.var::<I32, Cta, _>("least_blocks", usual);
+        for (units, kept) in CUTS {
+            let helpers = k.let_("helpers_needed", (self.tiles.get() * (units - kept)).ceil_div(kept));
+            let blocks = k.let_("blocks", usual.ceil_div(units) * kept + EXCHANGE_BLOCKS * units);
+            k.when((self.tiles.get() + helpers).le(ctas) & blocks.lt(least.get()), |k| {
+                k.set(least, blocks);
                 k.set(self.units, units);
-                k.set(self.each, each);
+                k.set(self.kept, kept);
+                k.set(self.helpers, helpers);
             });
-            best = best.min(blocks);
         }
     }
 
-    /// The units of a number: all of a tile, or in the last wave its share.
-    fn range_of(&self, k: &mut KernelBuilder<'k>, number: Var<'k, I32, Cta>, place: Expr<'k, I32, Cta>) -> Range<'k> {
-        let range =
-            Range { tile: k.var("tile", number.get()), first: k.var("first_unit", 0), left: k.var("units_left", 1) };
-        let (units, each) = (self.units.get(), self.each.get());
-        k.when(self.start.get().le(number.get()), |k| {
-            let end = k.let_("unit_end", self.tiles.get() * units - place * each);
-            let unit = k.let_("unit", (end - each).max(0));
-            let tile = k.let_("tile_in_wave", unit / units);
-            k.set(range.tile, self.start.get() + tile);
-            k.set(range.first, unit - tile * units);
-            k.set(range.left, end - unit);
+    /// The first item of a number, and how many it has: none where it is an owner's, or of a whole wave.
+    fn items_of(&self, k: &mut KernelBuilder<'k>, number: Var<'k, I32, Cta>) -> (Var<'k, I32, Cta>, Var<'k, I32, Cta>) {
+        let (item, left) = (k.var::<I32, Cta, _>("item", 0), k.var::<I32, Cta, _>("items_left", 0));
+        let place = k.let_("place", number.get() - self.start.get());
+        k.when(!place.lt(0) & place.lt(self.helpers.get()), |k| {
+            let all = self.tiles.get() * (self.units.get() - self.kept.get());
+            k.set(item, place * self.kept.get());
+            k.set(left, self.kept.get().min(all - item.get()));
         });
-        range
+        (item, left)
     }
 
-    /// Elements of a tile's reduction before `count` units from the range's first on, and their own.
+    /// What is done of which tile: an item, or where none is left what the owner of `tile` has.
+    fn share_of(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        tile: Expr<'k, I32, Cta>,
+        (item, left): (Var<'k, I32, Cta>, Var<'k, I32, Cta>),
+    ) -> Share<'k> {
+        let others = k.let_("others", self.units.get() - self.kept.get());
+        let tile = k.var::<I32, Cta, _>("tile", tile);
+        let first = k.var::<I32, Cta, _>("first_unit", 0);
+        let count = k.var::<I32, Cta, _>("unit_count", self.kept.get());
+        let slot = k.var::<I32, Cta, _>("slot", (tile.get() - self.start.get()) * others);
+        let added = k.var::<I32, Cta, _>("added", others);
+        k.comment("Items are tile after tile, unit after unit. The slots of a tile lie next to each other.");
+        k.when(!left.get().equals(0), |k| {
+            let unit = k.let_("unit_of_item", item.get() / self.tiles.get());
+            let of_item = k.let_("tile_of_item", item.get() - unit * self.tiles.get());
+            k.set(tile, self.start.get() + of_item);
+            k.set(first, self.kept.get() + unit);
+            k.set(count, 1);
+            k.set(slot, of_item * others + unit);
+            k.set(added, -1);
+        });
+        Share { tile: tile.get(), first: first.get(), count: count.get(), slot: slot.get(), added: added.get() }
+    }
+
+    /// Elements of a tile's reduction before a share of its units, and their own.
     fn part_of(
         &self,
         k: &mut KernelBuilder<'k>,
         (all, depth): (Expr<'k, I32, Cta>, u32),
-        range: &Range<'k>,
-        count: Expr<'k, I32, Cta>,
+        share: &Share<'k>,
     ) -> (Expr<'k, I32, Cta>, Expr<'k, I32, Cta>) {
         let start = k.var::<I32, Cta, _>("piece_start", 0);
         let length = k.var::<I32, Cta, _>("piece_length", all);
         let units = self.units.get();
         k.when(!units.equals(1), |k| {
             let of_unit = k.let_("unit_length", all.ceil_div(depth).ceil_div(units) * depth);
-            k.set(start, range.first.get() * of_unit);
-            k.set(length, (all - start.get()).min(count * of_unit).max(0));
+            k.set(start, share.first * of_unit);
+            k.set(length, (all - start.get()).min(share.count * of_unit).max(0));
         });
         (start.get(), length.get())
     }

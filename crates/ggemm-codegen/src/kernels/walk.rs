@@ -44,9 +44,9 @@ pub(super) struct Piece<'k> {
     pub(super) start: Expr<'k, I32, Cta>,
     /// Its elements.
     pub(super) length: Expr<'k, I32, Cta>,
-    /// The place of its CTA among those that share tiles, and the slot for its sums where others add them.
-    pub(super) place: Expr<'k, I32, Cta>,
-    /// How many places' sums are added to its own, those before this one; -1 where it is not a tile's first.
+    /// The slot for its sums; where it is a tile's first piece, the first slot whose sums are added to its own.
+    pub(super) slot: Expr<'k, I32, Cta>,
+    /// How many slots' sums are; -1 where it is not a tile's first.
     pub(super) added: Expr<'k, I32, Cta>,
 }
 
@@ -100,6 +100,11 @@ pub(super) trait TileNumbers<'k> {
 
     /// The number after `number`, once another tile is wanted.
     fn next(&self, k: &mut KernelBuilder<'k>, number: Expr<'k, I32, Cta>) -> Expr<'k, I32, Cta>;
+
+    /// Whether a CTA may have two of as many numbers in a row as there are CTAs.
+    fn may_share_a_wave(&self) -> bool {
+        false
+    }
 }
 
 /// Every CTA (or cluster) visits each so manieth tile, as many as there are of them.
@@ -158,6 +163,13 @@ impl<'k> Window<'k> {
             end: k.var(&name("end"), 0),
             tiles_end: k.var(&name("tiles_end"), 0),
         }
+    }
+
+    /// Goes back before the first group.
+    pub(super) fn restart(&self, k: &mut KernelBuilder<'k>) {
+        k.set(self.first_group, -WINDOW);
+        k.set(self.end, 0);
+        k.set(self.tiles_end, 0);
     }
 
     /// Begins with the groups of a window that has not gone past the first: they need not be read again.

@@ -310,6 +310,11 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             // Groups of which one is shorter than its units are.
             Ragged::Reduction => Plan::sizes(&[9, 70 * k as i64, 0], 0).widths(narrow, narrow).on(8),
         });
+        if spec.dynamic && spec.ragged == Ragged::Rows {
+            // Behind a whole wave tiles of two windows: a CTA that helps with one of the second may own one of the first.
+            let sizes: Vec<i64> = [6 * m as i64, 1].into_iter().chain([0; 30]).chain([1, 1]).collect();
+            plans.push(Plan::sizes(&sizes, 0).widths(narrow, 20 * k).on(6).often());
+        }
         // Rows and nonsense in the second window: the first is known ahead, and the others are counted as without stream-K.
         let second = [m as i64 + 1, m as i64, -5, 3, i64::MAX, 2];
         let sizes: Vec<i64> = [0; 33].into_iter().chain(second).collect();

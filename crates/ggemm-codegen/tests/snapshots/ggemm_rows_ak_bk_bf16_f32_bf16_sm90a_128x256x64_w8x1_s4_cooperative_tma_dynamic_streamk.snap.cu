@@ -464,7 +464,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             const int tile_col = read_word(tile_words + (slot * 9 + 4) * 16);
             const int piece_start = read_word(tile_words + (slot * 9 + 5) * 16);
             const int piece_length = read_word(tile_words + (slot * 9 + 6) * 16);
-            const int place = read_word(tile_words + (slot * 9 + 7) * 16);
+            const int slot_2 = read_word(tile_words + (slot * 9 + 7) * 16);
             const int added = read_word(tile_words + (slot * 9 + 8) * 16);
             __syncwarp();
             if (elect_one()) {
@@ -483,16 +483,16 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             const int blocks = ceil_div(piece_length, 64);
             #pragma unroll 1
             for (int block = 0; block < blocks; ++block) {
-                const int slot_2 = read_slot;
-                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
+                const int slot_3 = read_slot;
+                mbarrier_wait(stage_full + slot_3 * 8, read_parity);
                 read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
                 read_slot = read_slot == 3 ? 0 : read_slot + 1;
                 wgmma_fence();
                 #pragma unroll
                 for (int step = 0; step < 4; ++step) {
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
+                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
                         wgmma_m64n256k16_ak_bk(sums[0], from_a, from_b, true);
                     }
                 }
@@ -519,7 +519,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             }
             if (added < 0) {
                 {
-                    float* const of_thread = partial_sums + int64((place * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
+                    float* const of_thread = partial_sums + int64((slot_2 * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
@@ -533,14 +533,14 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                 if (warp % 4 == 0) {
                     __syncwarp();
                     if (elect_one()) {
-                        const int ready_before = fetch_add_ordered_gpu(partial_sums_ready + place * 2, 1);
+                        const int ready_before = fetch_add_ordered_gpu(partial_sums_ready + slot_2 * 2, 1);
                     }
                     __syncwarp();
                 }
             } else {
                 #pragma unroll 1
                 for (int other = 0; other < added; ++other) {
-                    const int slot_of_other = place - 1 - other;
+                    const int slot_of_other = slot_2 + other;
                     if (warp % 4 == 0) {
                         __syncwarp();
                         if (elect_one()) {
@@ -712,7 +712,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             const int tile_col = read_word(tile_words + (slot * 9 + 4) * 16);
             const int piece_start = read_word(tile_words + (slot * 9 + 5) * 16);
             const int piece_length = read_word(tile_words + (slot * 9 + 6) * 16);
-            const int place = read_word(tile_words + (slot * 9 + 7) * 16);
+            const int slot_2 = read_word(tile_words + (slot * 9 + 7) * 16);
             const int added = read_word(tile_words + (slot * 9 + 8) * 16);
             __syncwarp();
             if (elect_one()) {
@@ -731,16 +731,16 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             const int blocks = ceil_div(piece_length, 64);
             #pragma unroll 1
             for (int block = 0; block < blocks; ++block) {
-                const int slot_2 = read_slot;
-                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
+                const int slot_3 = read_slot;
+                mbarrier_wait(stage_full + slot_3 * 8, read_parity);
                 read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
                 read_slot = read_slot == 3 ? 0 : read_slot + 1;
                 wgmma_fence();
                 #pragma unroll
                 for (int step = 0; step < 4; ++step) {
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
+                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
                         wgmma_m64n256k16_ak_bk(sums[0], from_a, from_b, true);
                     }
                 }
@@ -767,7 +767,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             }
             if (added < 0) {
                 {
-                    float* const of_thread = partial_sums + int64((place * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
+                    float* const of_thread = partial_sums + int64((slot_2 * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
@@ -781,14 +781,14 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                 if (warp % 4 == 0) {
                     __syncwarp();
                     if (elect_one()) {
-                        const int ready_before = fetch_add_ordered_gpu(partial_sums_ready + place * 2 + 1, 1);
+                        const int ready_before = fetch_add_ordered_gpu(partial_sums_ready + slot_2 * 2 + 1, 1);
                     }
                     __syncwarp();
                 }
             } else {
                 #pragma unroll 1
                 for (int other = 0; other < added; ++other) {
-                    const int slot_of_other = place - 1 - other;
+                    const int slot_of_other = slot_2 + other;
                     if (warp % 4 == 0) {
                         __syncwarp();
                         if (elect_one()) {
@@ -960,8 +960,10 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             int last_wave = 0;
             int last_tiles = 0;
             int units = 1;
-            int units_of_cta = 1;
+            int units_kept = 1;
+            int helpers = 0;
             int number = int(blockIdx.x);
+            int tile_before = 0;
             while (true) {
                 if (last_wave <= number) {
                     const int wave_end = number - number % int(gridDim.x) + int(gridDim.x);
@@ -1018,42 +1020,83 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     const int counted = tiles_counted;
                     const int beyond = counted % int(gridDim.x);
                     last_wave = counted - beyond;
+                    last_tiles = beyond;
                     if (last_wave <= number) {
-                        last_tiles = beyond;
-                        const int each = ceil_div(last_tiles * 2, int(gridDim.x));
-                        const int blocks = each * ceil_div(usual_blocks, 2) + 8;
-                        if (blocks < usual_blocks) {
+                        int least_blocks = usual_blocks;
+                        const int helpers_needed = last_tiles;
+                        const int blocks = ceil_div(usual_blocks, 2) + 8;
+                        if (last_tiles + helpers_needed <= int(gridDim.x) && blocks < least_blocks) {
+                            least_blocks = blocks;
                             units = 2;
-                            units_of_cta = each;
+                            units_kept = 1;
+                            helpers = helpers_needed;
                         }
-                        const int each_2 = ceil_div(last_tiles * 3, int(gridDim.x));
-                        const int blocks_2 = each_2 * ceil_div(usual_blocks, 3) + 12;
-                        if (blocks_2 < min_of(usual_blocks, blocks)) {
+                        const int helpers_needed_2 = last_tiles * 2;
+                        const int blocks_2 = ceil_div(usual_blocks, 3) + 12;
+                        if (last_tiles + helpers_needed_2 <= int(gridDim.x) && blocks_2 < least_blocks) {
+                            least_blocks = blocks_2;
                             units = 3;
-                            units_of_cta = each_2;
+                            units_kept = 1;
+                            helpers = helpers_needed_2;
                         }
-                        const int each_3 = ceil_div(last_tiles * 4, int(gridDim.x));
-                        const int blocks_3 = each_3 * ceil_div(usual_blocks, 4) + 16;
-                        if (blocks_3 < min_of(min_of(usual_blocks, blocks), blocks_2)) {
+                        const int helpers_needed_3 = last_tiles * 3;
+                        const int blocks_3 = ceil_div(usual_blocks, 4) + 16;
+                        if (last_tiles + helpers_needed_3 <= int(gridDim.x) && blocks_3 < least_blocks) {
+                            least_blocks = blocks_3;
                             units = 4;
-                            units_of_cta = each_3;
+                            units_kept = 1;
+                            helpers = helpers_needed_3;
+                        }
+                        const int helpers_needed_4 = ceil_div(last_tiles, 2);
+                        const int blocks_4 = ceil_div(usual_blocks, 3) * 2 + 12;
+                        if (last_tiles + helpers_needed_4 <= int(gridDim.x) && blocks_4 < least_blocks) {
+                            least_blocks = blocks_4;
+                            units = 3;
+                            units_kept = 2;
+                            helpers = helpers_needed_4;
+                        }
+                        const int helpers_needed_5 = ceil_div(last_tiles, 3);
+                        const int blocks_5 = ceil_div(usual_blocks, 4) * 3 + 16;
+                        if (last_tiles + helpers_needed_5 <= int(gridDim.x) && blocks_5 < least_blocks) {
+                            least_blocks = blocks_5;
+                            units = 4;
+                            units_kept = 3;
+                            helpers = helpers_needed_5;
                         }
                     }
                 }
+                const int tile_of_owner = number - helpers;
+                if (last_wave + last_tiles <= tile_of_owner) break;
+                int item = 0;
+                int items_left = 0;
                 const int place = number - last_wave;
-                int tile = number;
-                int first_unit = 0;
-                int units_left = 1;
-                if (last_wave <= number) {
-                    const int unit_end = last_tiles * units - place * units_of_cta;
-                    const int unit = max_of(unit_end - units_of_cta, 0);
-                    const int tile_in_wave = unit / units;
-                    tile = last_wave + tile_in_wave;
-                    first_unit = unit - tile_in_wave * units;
-                    units_left = unit_end - unit;
+                if (place >= 0 && place < helpers) {
+                    item = place * units_kept;
+                    items_left = min_of(units_kept, last_tiles * (units - units_kept) - item);
                 }
-                if (units_left <= 0) break;
                 while (true) {
+                    const int others = units - units_kept;
+                    int tile = tile_of_owner;
+                    int first_unit = 0;
+                    int unit_count = units_kept;
+                    int slot = (tile - last_wave) * others;
+                    int added = others;
+                    // Items are tile after tile, unit after unit. The slots of a tile lie next to each other.
+                    if (items_left != 0) {
+                        const int unit_of_item = item / last_tiles;
+                        const int tile_of_item = item - unit_of_item * last_tiles;
+                        tile = last_wave + tile_of_item;
+                        first_unit = units_kept + unit_of_item;
+                        unit_count = 1;
+                        slot = tile_of_item * others + unit_of_item;
+                        added = -1;
+                    }
+                    if (tile < tile_before) {
+                        first_group = -32;
+                        end = 0;
+                        tiles_end = 0;
+                    }
+                    tile_before = tile;
                     while (true) {
                         const uint32 past = __ballot_sync(ALL_LANES, tile < tiles_end);
                         if (past != 0u || group_count < first_group + 32) break;
@@ -1116,8 +1159,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     const int tile_col = tile_in_band / band_rows * 256;
                     // The tail has no weight: its rows are sums of nothing.
                     const int reduction_of_tile = group == group_count ? 0 : reduction;
-                    const int units_behind = units - first_unit;
-                    const int unit_count = min_of(units_left, units_behind);
                     int piece_start = 0;
                     int piece_length = reduction_of_tile;
                     if (units != 1) {
@@ -1125,9 +1166,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                         piece_start = first_unit * unit_length;
                         piece_length = max_of(min_of(reduction_of_tile - piece_start, unit_count * unit_length), 0);
                     }
-                    // To a tile's first units the sums of its others are added, which are in the slots of the
-                    // places before this one. Those go to this place's slot.
-                    const int added = first_unit == 0 ? ceil_div(units_behind - unit_count, units_of_cta) : -1;
                     mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
                     __syncwarp();
                     if (elect_one()) {
@@ -1138,17 +1176,16 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                         write_word(tile_words + (fill_slot * 9 + 4) * 16, tile_col);
                         write_word(tile_words + (fill_slot * 9 + 5) * 16, piece_start);
                         write_word(tile_words + (fill_slot * 9 + 6) * 16, piece_length);
-                        write_word(tile_words + (fill_slot * 9 + 7) * 16, place);
+                        write_word(tile_words + (fill_slot * 9 + 7) * 16, slot);
                         write_word(tile_words + (fill_slot * 9 + 8) * 16, added);
                         mbarrier_arrive(tile_full + fill_slot * 8);
                     }
                     __syncwarp();
                     fill_parity = fill_slot == 3 ? 1 - fill_parity : fill_parity;
                     fill_slot = fill_slot == 3 ? 0 : fill_slot + 1;
-                    units_left = units_left - unit_count;
-                    if (units_left == 0) break;
-                    tile = tile + 1;
-                    first_unit = 0;
+                    if (items_left <= 1) break;
+                    items_left = items_left - 1;
+                    item = item + 1;
                     mbarrier_wait(tile_wanted, wanted_parity);
                     wanted_parity = 1 - wanted_parity;
                 }
@@ -1208,7 +1245,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                 const int tile_col = read_word(tile_words + (slot * 9 + 4) * 16);
                 const int piece_start = read_word(tile_words + (slot * 9 + 5) * 16);
                 const int piece_length = read_word(tile_words + (slot * 9 + 6) * 16);
-                const int place = read_word(tile_words + (slot * 9 + 7) * 16);
+                const int slot_2 = read_word(tile_words + (slot * 9 + 7) * 16);
                 const int added = read_word(tile_words + (slot * 9 + 8) * 16);
                 __syncwarp();
                 if (elect_one()) {

@@ -155,8 +155,7 @@ impl QuantizeSpec {
         let of_256_threads = match (is_wide, is_of_blocks && makes_two) {
             (true, true) => 1,
             (true, false) => 2,
-            (false, false) if walks_for_columns => 2,
-            (false, false) if self.warps() == 16 => 4,
+            (false, false) if walks_for_columns || self.warps() == 16 => 4,
             (false, _) => 3,
         };
         of_256_threads * 256 / (32 * self.warps())

@@ -80,9 +80,9 @@ impl Feed {
             let usual = family.usual_reduction();
             let reduction = |k: &mut KernelBuilder<'k>, tile: &Tile<'k>| family.reduction(k, tile);
             walk.each_piece(k, groups, &numbers, (s.tile.k, usual), reduction, |k, tile, piece| {
-                let Piece { start, length, place: cta, added } = *piece;
+                let Piece { start, length, slot, added } = *piece;
                 let place = [tile.group, tile.group_start, tile.group_rows, tile.row, tile.col];
-                self.tell(k, &ring, &[&place[..], &[start, length, cta, added]].concat());
+                self.tell(k, &ring, &[&place[..], &[start, length, slot, added]].concat());
             });
         } else {
             walk.each(k, groups, &numbers, |k, tile| {
@@ -111,7 +111,7 @@ impl Feed {
                 piece: has_pieces.then(|| Piece {
                     start: word(5, "piece_start"),
                     length: word(6, "piece_length"),
-                    place: word(7, "place"),
+                    slot: word(7, "slot"),
                     added: word(8, "added"),
                 }),
             };
@@ -186,5 +186,9 @@ impl<'k> TileNumbers<'k> for Numbers<'k> {
                 k.let_("next_tile", number + k.cta_count())
             }
         }
+    }
+
+    fn may_share_a_wave(&self) -> bool {
+        matches!(self, Numbers::Counted { .. })
     }
 }

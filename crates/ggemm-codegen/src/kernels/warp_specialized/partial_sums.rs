@@ -23,7 +23,7 @@ impl PartialSums {
         s.stream_k.then(|| PartialSums { slots: k.sum_slots(sums), sharing: geometry::sharing_warpgroups(s) })
     }
 
-    /// Leaves a warpgroup's sums of a piece in its place's slot, or where it is the tile's first adds those of the others
+    /// Leaves a warpgroup's sums of a piece in its slot, or where it is the tile's first adds those of the others
     /// and does `write_out`.
     pub(super) fn combine<'k>(
         &self,
@@ -36,18 +36,18 @@ impl PartialSums {
         let PartialSums { slots, sharing } = *self;
         let barrier = FIRST_BARRIER + warpgroup as i32;
         let leader = (k.warp() % WARPS_OF_WARPGROUP).equals(0);
-        let (place, share) = (piece.place, warpgroup % sharing);
+        let (slot, share) = (piece.slot, warpgroup % sharing);
         k.when_else(
             piece.added.lt(0),
             |k| {
-                k.save_sums(sums, slots, place);
+                k.save_sums(sums, slots, slot);
                 k.comment("One thread says so for all, whose sums it has met.");
                 k.meet(barrier, THREADS_OF_WARPGROUP);
-                k.when(leader, |k| k.elect(|k| k.set_ready(slots, place * sharing + share)));
+                k.when(leader, |k| k.elect(|k| k.set_ready(slots, slot * sharing + share)));
             },
             |k| {
                 k.for_("other", piece.added, |k, other| {
-                    let slot = k.let_("slot_of_other", place - 1 - other);
+                    let slot = k.let_("slot_of_other", slot + other);
                     k.when(leader, |k| k.elect(|k| k.await_ready(slots, slot * sharing + share)));
                     k.meet(barrier, THREADS_OF_WARPGROUP);
                     k.add_saved_sums(sums, slots, slot);

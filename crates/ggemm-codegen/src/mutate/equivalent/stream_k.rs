@@ -22,8 +22,8 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     Equivalent {
         of: STREAM_K,
         sites: &[
-            "feed: role * > role loader > loop > read_word place",
-            "feed: role * > role scales > loop > read_word place",
+            "feed: role * > role loader > loop > read_word slot",
+            "feed: role * > role scales > loop > read_word slot",
         ],
         kinds: &[Slot],
         changes: &["slot: ((slot * 9) + 7) + 1", "slot: ((slot * 9) + 7) - 1", "slot: ((slot * 9) + 7) becomes 0"],
