@@ -100,8 +100,8 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<DeviceAc
                 let (instruction, request) = scales(&fragment(load.to).map, dense);
                 (load.pointer, Direction::Read, instruction, request)
             }
-            Op::SaveSums(SaveSums { pointer, .. }) => (*pointer, Direction::Write, "st.global 16", sums_of_threads()),
-            Op::AddSaved(AddSaved { pointer, .. }) => (*pointer, Direction::Read, "ld.global 16", sums_of_threads()),
+            Op::SaveSums(SaveSums { pointer, .. }) => (*pointer, Direction::Write, "st.global 4", sums_of_threads()),
+            Op::AddSaved(AddSaved { pointer, .. }) => (*pointer, Direction::Read, "ld.global 4", sums_of_threads()),
             Op::AwaitWord(AwaitWord { pointer, .. }) => {
                 let word = Touch { row: 0, byte: 0, width: 4 };
                 (*pointer, Direction::Read, "ld.acquire 4", vec![word])
@@ -124,9 +124,9 @@ pub(super) fn accesses(kernel: &Kernel, sites: &[(Site, &Stmt)]) -> Vec<DeviceAc
     found
 }
 
-/// Four sums of each lane, side by side.
+/// A sum of each lane, side by side.
 fn sums_of_threads() -> Vec<Touch> {
-    (0..32).map(|lane| Touch { row: 0, byte: lane * CHUNK_BYTES, width: CHUNK_BYTES }).collect()
+    (0..32).map(|lane| Touch { row: 0, byte: 4 * lane, width: 4 }).collect()
 }
 
 /// The first scales that the lanes of a warp read; `dense`: those of neighbours are neighbours. A lane's columns come in

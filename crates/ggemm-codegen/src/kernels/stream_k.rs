@@ -41,9 +41,8 @@ struct LastWave<'k> {
 /// What a CTA does of a tile: an item, or what its owner has.
 struct Share<'k> {
     tile: Expr<'k, I32, Cta>,
-    /// Its first unit, and how many it has.
+    /// Its first unit.
     first: Expr<'k, I32, Cta>,
-    count: Expr<'k, I32, Cta>,
     /// As [`Piece`] says.
     slot: Expr<'k, I32, Cta>,
     added: Expr<'k, I32, Cta>,
@@ -136,7 +135,9 @@ impl<'k> LastWave<'k> {
             k.when((self.tiles.get() + helpers).le(ctas) & blocks.lt(least.get()), |k| {
                 k.set(least, blocks);
                 k.set(self.units, units);
-                k.set(self.kept, kept);
+                if kept > 1 {
+                    k.set(self.kept, kept);
+                }
                 k.set(self.helpers, helpers);
             });
         }
@@ -164,7 +165,6 @@ impl<'k> LastWave<'k> {
         let others = k.let_("others", self.units.get() - self.kept.get());
         let tile = k.var::<I32, Cta, _>("tile", tile);
         let first = k.var::<I32, Cta, _>("first_unit", 0);
-        let count = k.var::<I32, Cta, _>("unit_count", self.kept.get());
         let slot = k.var::<I32, Cta, _>("slot", (tile.get() - self.start.get()) * others);
         let added = k.var::<I32, Cta, _>("added", others);
         k.comment("Items are tile after tile, unit after unit. The slots of a tile lie next to each other.");
@@ -173,11 +173,10 @@ impl<'k> LastWave<'k> {
             let of_item = k.let_("tile_of_item", item.get() - unit * self.tiles.get());
             k.set(tile, self.start.get() + of_item);
             k.set(first, self.kept.get() + unit);
-            k.set(count, 1);
             k.set(slot, of_item * others + unit);
             k.set(added, -1);
         });
-        Share { tile: tile.get(), first: first.get(), count: count.get(), slot: slot.get(), added: added.get() }
+        Share { tile: tile.get(), first: first.get(), slot: slot.get(), added: added.get() }
     }
 
     /// Elements of a tile's reduction before a share of its units, and their own.
@@ -193,7 +192,8 @@ impl<'k> LastWave<'k> {
         k.when(!units.equals(1), |k| {
             let of_unit = k.let_("unit_length", all.ceil_div(depth).ceil_div(units) * depth);
             k.set(start, share.first * of_unit);
-            k.set(length, (all - start.get()).min(share.count * of_unit).max(0));
+            // As many as an owner has: where that is more than one, items are the last units.
+            k.set(length, (all - start.get()).min(self.kept.get() * of_unit).max(0));
         });
         (start.get(), length.get())
     }

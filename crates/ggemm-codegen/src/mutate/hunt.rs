@@ -267,13 +267,14 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         }
     }
     if spec.stream_k {
-        // (tiles, CTAs, blocks of the reduction) of which the last wave's are divided: one for each CTA, for some and for
-        // fewer than there are units; behind a whole wave; by units of which a CTA has the end of one tile and the start of
-        // the next.
+        // (tiles, CTAs, blocks of the reduction) of which the last wave's are cut: in each way, with as many CTAs as that needs
+        // and with one more; behind a whole wave; of helpers with as many items as they may have, and with one.
         let waves = [
             (2, 6, 27),
             (1, 3, 20),
+            (1, 4, 39),
             (2, 6, 52),
+            (1, 5, 75),
             (2, 4, 27),
             (2, 8, 52),
             (2, 5, 27),
@@ -284,7 +285,7 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             (3, 3, 27),
             (3, 4, 75),
             (3, 4, 81),
-            (5, 7, 69),
+            (7, 10, 81),
             (5, 9, 39),
         ];
         for (tiles, ctas, blocks) in waves {
@@ -312,8 +313,8 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         });
         if spec.dynamic && spec.ragged == Ragged::Rows {
             // Behind a whole wave tiles of two windows: a CTA that helps with one of the second may own one of the first.
-            let sizes: Vec<i64> = [6 * m as i64, 1].into_iter().chain([0; 30]).chain([1, 1]).collect();
-            plans.push(Plan::sizes(&sizes, 0).widths(narrow, 20 * k).on(6).often());
+            let sizes: Vec<i64> = [4 * m as i64, 1].into_iter().chain([0; 30]).chain([1]).collect();
+            plans.push(Plan::sizes(&sizes, 0).widths(narrow, 20 * k).on(4).often());
         }
         // Rows and nonsense in the second window: the first is known ahead, and the others are counted as without stream-K.
         let second = [m as i64 + 1, m as i64, -5, 3, i64::MAX, 2];

@@ -259,19 +259,22 @@ __device__ __forceinline__ int read_word(uint32 from) {
     return value;
 }
 
-// ---- sums between the CTAs of the grid, four at a time: past L1, where no CTA sees what another wrote ----
+// ---- sums between the CTAs of the grid: past L1, where no CTA sees what another wrote ----
+// Each beside those of the warpgroup's other threads. Four of a thread at a time would need neighbouring registers, whose
+// banks are then those of the products that promotion adds to them.
 __device__ __forceinline__ void save_sums(float* to, const float (&sums)[4]) {
-    asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(sums[0]), "f"(sums[1]), "f"(sums[2]),
-                 "f"(sums[3])
-                 : "memory");
+    #pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        asm volatile("st.global.cg.f32 [%0], %1;" ::"l"(to + i * 128), "f"(sums[i]) : "memory");
+    }
 }
 
 __device__ __forceinline__ void add_saved_sums(const float* from, float (&sums)[4]) {
     float saved[4];
-    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(saved[0]), "=f"(saved[1]), "=f"(saved[2]), "=f"(saved[3])
-                 : "l"(from)
-                 : "memory");
+    #pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(saved[i]) : "l"(from + i * 128) : "memory");
+    }
     #pragma unroll
     for (int i = 0; i < 4; ++i) {
         sums[i] += saved[i];
@@ -519,7 +522,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             }
             if (added < 0) {
                 {
-                    float* const of_thread = partial_sums + int64((slot_2 * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
+                    float* const of_thread = partial_sums + int64((slot_2 * 2 + warpgroup % 2)) * 16384 + thread % 128;
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
@@ -551,7 +554,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     }
                     named_barrier_meet(1, 128);
                     {
-                        const float* const of_thread = partial_sums + int64((slot_of_other * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
+                        const float* const of_thread = partial_sums + int64((slot_of_other * 2 + warpgroup % 2)) * 16384 + thread % 128;
                         #pragma unroll
                         for (int i = 0; i < 1; ++i) {
                             #pragma unroll
@@ -767,7 +770,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
             }
             if (added < 0) {
                 {
-                    float* const of_thread = partial_sums + int64((slot_2 * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
+                    float* const of_thread = partial_sums + int64((slot_2 * 2 + warpgroup % 2)) * 16384 + thread % 128;
                     #pragma unroll
                     for (int i = 0; i < 1; ++i) {
                         #pragma unroll
@@ -799,7 +802,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     }
                     named_barrier_meet(2, 128);
                     {
-                        const float* const of_thread = partial_sums + int64((slot_of_other * 2 + warpgroup % 2)) * 16384 + thread % 128 * 4;
+                        const float* const of_thread = partial_sums + int64((slot_of_other * 2 + warpgroup % 2)) * 16384 + thread % 128;
                         #pragma unroll
                         for (int i = 0; i < 1; ++i) {
                             #pragma unroll
@@ -1028,7 +1031,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                         if (last_tiles + helpers_needed <= int(gridDim.x) && blocks < least_blocks) {
                             least_blocks = blocks;
                             units = 2;
-                            units_kept = 1;
                             helpers = helpers_needed;
                         }
                         const int helpers_needed_2 = last_tiles * 2;
@@ -1036,7 +1038,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                         if (last_tiles + helpers_needed_2 <= int(gridDim.x) && blocks_2 < least_blocks) {
                             least_blocks = blocks_2;
                             units = 3;
-                            units_kept = 1;
                             helpers = helpers_needed_2;
                         }
                         const int helpers_needed_3 = last_tiles * 3;
@@ -1044,7 +1045,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                         if (last_tiles + helpers_needed_3 <= int(gridDim.x) && blocks_3 < least_blocks) {
                             least_blocks = blocks_3;
                             units = 4;
-                            units_kept = 1;
                             helpers = helpers_needed_3;
                         }
                         const int helpers_needed_4 = ceil_div(last_tiles, 2);
@@ -1078,7 +1078,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     const int others = units - units_kept;
                     int tile = tile_of_owner;
                     int first_unit = 0;
-                    int unit_count = units_kept;
                     int slot = (tile - last_wave) * others;
                     int added = others;
                     // Items are tile after tile, unit after unit. The slots of a tile lie next to each other.
@@ -1087,7 +1086,6 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                         const int tile_of_item = item - unit_of_item * last_tiles;
                         tile = last_wave + tile_of_item;
                         first_unit = units_kept + unit_of_item;
-                        unit_count = 1;
                         slot = tile_of_item * others + unit_of_item;
                         added = -1;
                     }
@@ -1164,7 +1162,7 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     if (units != 1) {
                         const int unit_length = ceil_div(ceil_div(reduction_of_tile, 64), units) * 64;
                         piece_start = first_unit * unit_length;
-                        piece_length = max_of(min_of(reduction_of_tile - piece_start, unit_count * unit_length), 0);
+                        piece_length = max_of(min_of(reduction_of_tile - piece_start, units_kept * unit_length), 0);
                     }
                     mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
                     __syncwarp();

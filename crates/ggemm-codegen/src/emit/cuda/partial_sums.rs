@@ -14,7 +14,7 @@ pub(super) fn write_add(w: &mut Writer<'_>, to: FragmentId, place: (ParamId, Exp
     each_four(w, to, place, "const float*", "add_saved_sums");
 }
 
-/// The four sums that a thread has of 8 columns, for all of a warpgroup's sums; those of its threads lie side by side.
+/// The four sums that a thread has of 8 columns, for all of a warpgroup's sums; each lies beside those of other threads.
 fn each_four(
     w: &mut Writer<'_>,
     sums: FragmentId,
@@ -35,7 +35,7 @@ fn each_four(
     let (i, j) = (w.locals.i, w.locals.j);
     w.block("", |w| {
         w.line(&format!(
-            "{pointer_type} const of_thread = {pointer} + int64({index}) * {all} + thread % {THREADS_OF_WARPGROUP} * 4;"
+            "{pointer_type} const of_thread = {pointer} + int64({index}) * {all} + thread % {THREADS_OF_WARPGROUP};"
         ));
         let four = 4 * THREADS_OF_WARPGROUP;
         w.unrolled(i, blocks, |w| {

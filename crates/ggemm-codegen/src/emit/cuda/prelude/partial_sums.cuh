@@ -1,16 +1,19 @@
-// ---- sums between the CTAs of the grid, four at a time: past L1, where no CTA sees what another wrote ----
+// ---- sums between the CTAs of the grid: past L1, where no CTA sees what another wrote ----
+// Each beside those of the warpgroup's other threads. Four of a thread at a time would need neighbouring registers, whose
+// banks are then those of the products that promotion adds to them.
 __device__ __forceinline__ void save_sums(float* to, const float (&sums)[4]) {
-    asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(sums[0]), "f"(sums[1]), "f"(sums[2]),
-                 "f"(sums[3])
-                 : "memory");
+    #pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        asm volatile("st.global.cg.f32 [%0], %1;" ::"l"(to + i * 128), "f"(sums[i]) : "memory");
+    }
 }
 
 __device__ __forceinline__ void add_saved_sums(const float* from, float (&sums)[4]) {
     float saved[4];
-    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(saved[0]), "=f"(saved[1]), "=f"(saved[2]), "=f"(saved[3])
-                 : "l"(from)
-                 : "memory");
+    #pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(saved[i]) : "l"(from + i * 128) : "memory");
+    }
     #pragma unroll
     for (int i = 0; i < 4; ++i) {
         sums[i] += saved[i];
