@@ -12,6 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_buffer_is_ordered_across_streams", chain),
     ("a_launch_that_begins_early_waits_for_the_one_before", overlapping),
     ("threads_share_a_plan_and_its_inputs", threads),
+    ("threads_share_the_memory_for_copies", copies),
     ("a_foreign_stream_is_ordered_with_buffers", foreign),
     ("events_time_and_order", events),
     ("another_gpu_is_refused_by_number", numbers),
@@ -107,6 +108,41 @@ fn threads(device: &Device) {
                 let mut own = OnGpu::new(device, &problem, &sizes, Values::SmallIntegers, 32);
                 own.run(&Planner::new(device.clone()).plan(&problem).unwrap());
                 own.check();
+            });
+        }
+    });
+}
+
+/// Plans that copy operands first, which share memory for that: asked for by threads at one time, on streams of their own, on
+/// one that all have, and as graphs.
+fn copies(device: &Device) {
+    let variant = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s4_pingpong_tma_dynamic_dthreads";
+    if !device.arch().is_some_and(|arch| arch.executes(ggemm::Arch::Sm90a)) {
+        return;
+    }
+    thread::scope(|scope| {
+        for number in 0..12 {
+            scope.spawn(move || {
+                let problem = Problem::forward(3, 500, 255 + 16 * number, 1021);
+                // Its copy engine addresses no row of these, so that both operands are copied.
+                let plan = Planner::new(device.clone()).pin(variant.parse().unwrap()).plan(&problem).unwrap();
+                let mut case = OnGpu::new(device, &problem, &[200, 0, 300], Values::SmallIntegers, number as u64);
+                case.run(&plan);
+                case.check();
+                let expected = bytes(&case.out);
+                let stream = (number % 3 > 0).then(|| Stream::new(device).unwrap());
+                let mut graph = stream
+                    .as_ref()
+                    .filter(|_| number % 3 == 2)
+                    .map(|stream| stream.capture(|stream| plan.run_on(stream, case.args())).unwrap());
+                for round in 0..100 {
+                    match (&stream, &mut graph) {
+                        (Some(stream), Some(graph)) => graph.launch(stream).unwrap(),
+                        (Some(stream), None) => case.run_on(&plan, stream),
+                        (None, _) => case.run(&plan),
+                    }
+                    assert!(bytes(&case.out) == expected, "thread {number}, round {round}");
+                }
             });
         }
     });

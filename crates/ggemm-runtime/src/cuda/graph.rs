@@ -39,6 +39,8 @@ impl Graph {
     /// [`Error::Cuda`] where the driver refuses, [`Error::ForeignCapture`] on a stream that is itself being captured.
     pub fn launch(&mut self, stream: &Stream) -> Result<(), Error> {
         let _current = self.gpu.enter()?;
+        // It may use the memory that plans share for copies.
+        let _turn = self.gpu.copy_memory().turn();
         memory::ordered(stream, self.used.iter().cloned(), || {
             // SAFETY: both handles are live, and what the graph uses is kept alive by `used`.
             let launched = unsafe { result::graph::launch(self.executable, stream.raw()) };

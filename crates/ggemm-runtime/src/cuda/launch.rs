@@ -157,6 +157,7 @@ impl CudaPlan {
                 // SAFETY: the caller's promise, and the variant takes these addresses.
                 return unsafe { self.preferred.enqueue(self.gpu, stream, |operand| pointers.of(operand)) };
             };
+            let _turn = self.gpu.copy_memory().turn();
             return memory::ordered(stream, [copies.used()], || {
                 // SAFETY: the caller's promise, and the stream is ordered with all that use the copies' memory.
                 let pointers = unsafe { copies.enqueue(self.gpu, stream, pointers)? };

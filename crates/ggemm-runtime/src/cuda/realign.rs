@@ -2,9 +2,10 @@
 //!
 //! All plans of a GPU share the memory for them, which is as large as the largest need: what one holds is no longer wanted
 //! when the next begins. Runs on several streams wait for each other as they do for buffers that they share, and so do
-//! graphs, which keep the memory alive.
+//! graphs, which keep the memory alive. Threads take turns: copies and the product that reads them are asked for together,
+//! with nobody's copies between, and are known to whoever asks next.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use ggemm_codegen::Contraction;
 use ggemm_codegen::kernels::realign::{RealignTask, Realigned, Which};
@@ -22,12 +23,21 @@ const ALIGNMENT: usize = 256;
 
 /// The memory that a GPU's plans share for copies, as long as one of them has it.
 #[derive(Debug, Default)]
-pub(super) struct CopyMemory(Mutex<Weak<DeviceMemory>>);
+pub(super) struct CopyMemory {
+    shared: Mutex<Weak<DeviceMemory>>,
+    turn: Mutex<()>,
+}
 
 impl CopyMemory {
+    /// Held by whoever asks for work that makes copies and reads them, from when it looks at their memory's earlier uses
+    /// until its own is noted.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Memory of at least so many bytes: what others have, where it is large enough.
     fn reserve(&self, gpu: &'static Gpu, bytes: usize) -> Result<Arc<DeviceMemory>, Error> {
-        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(memory) = shared.upgrade().filter(|memory| memory.bytes() >= bytes) {
             return Ok(memory);
         }
