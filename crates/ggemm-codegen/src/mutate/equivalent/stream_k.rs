@@ -1,7 +1,7 @@
 //! Where CTAs share the last wave of tiles.
 
 use super::super::MutationKind::{
-    AddSub, Comparison, Constant, Division, Drop, EveryLane, ForceBranch, MinMax, Phase, Reorder, Shuffle, Slot,
+    AddSub, Comparison, Constant, Division, Drop, EveryLane, ForceBranch, Logic, MinMax, Phase, Reorder, Shuffle, Slot,
     SwapArms,
 };
 use super::Equivalent;
@@ -348,5 +348,59 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         kinds: &[AddSub, Constant],
         changes: &["value: (group_rows - piece_start) becomes", "value: 0 becomes 1 in max("],
         reason: "past a group's rows the copy engine brings zeros",
+    },
+    // Of the ways to cut tiles, any for which there are slots is right.
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if > if #2"],
+        kinds: &[ForceBranch],
+        changes: &["the condition is always false"],
+        reason: "tiles that are not cut cost time alone",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &[
+            "stream_k: role * > role finder > loop > if > if #2 > if",
+            "stream_k: role * > role finder > loop > if > if #2 > if #?",
+        ],
+        kinds: &[ForceBranch, Comparison],
+        changes: &[
+            "the condition is always false",
+            "condition: (blocks < least_blocks) becomes",
+            "condition: ((last_tiles + helpers_needed) <= ctacount) becomes",
+        ],
+        reason: "into how many units tiles are cut decides nothing but the time",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &["stream_k: role * > role finder > loop > if > if #2 > if* > assign least_blocks"],
+        kinds: &[Drop],
+        changes: &[""],
+        reason: "into how many units tiles are cut decides nothing but the time",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &[
+            "stream_k: role * > role finder > loop > if > if #2 > if",
+            "stream_k: role * > role finder > loop > if > if #2 > if #4",
+            "stream_k: role * > role finder > loop > if > if #2 > if #5",
+        ],
+        kinds: &[ForceBranch, AddSub, Logic],
+        changes: &[
+            "the condition is always true",
+            "condition: (last_tiles + helpers_needed) becomes (last_tiles - helpers_needed)",
+            "condition: (((last_tiles + helpers_needed) <= ctacount) & ",
+        ],
+        reason: "one item of each tile has a slot however many CTAs there are: helpers that come late cost time alone",
+    },
+    Equivalent {
+        of: STREAM_K,
+        sites: &[
+            "stream_k: role * > role finder > loop > if > if #2 > let helpers_needed #4",
+            "stream_k: role * > role finder > loop > if > if #2 > let helpers_needed #5",
+        ],
+        kinds: &[Constant],
+        changes: &["value: 2 becomes 1 in ceil_div(last_tiles, 2)", "value: 3 becomes 2 in ceil_div(last_tiles, 3)"],
+        reason: "where there are CTAs for so many helpers, fewer units are faster",
     },
 ];
