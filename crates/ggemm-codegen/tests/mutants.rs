@@ -8,7 +8,7 @@ use ggemm_codegen::{Arch, ValidSpec, kernels};
 use rayon::prelude::*;
 
 /// Faults of each variant on each run; `cargo xtask mutants` hunts all.
-const SAMPLE: usize = 24;
+const SAMPLE: usize = 16;
 
 fn seed() -> u64 {
     std::env::var("GGEMM_MUTANTS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
@@ -16,7 +16,7 @@ fn seed() -> u64 {
 
 /// A sample of the faults that can be caught is.
 ///
-/// Of listed ones, which nothing ends early, one of each entry survives every policy once: no entry is left behind when the
+/// Of listed ones, which nothing ends early, one of each entry survives two policies once: no entry is left behind when the
 /// kernels change. The hunt of all faults runs them as often as all others.
 #[test]
 fn faults_of_a_sample_are_caught_and_listed_ones_survive() {

@@ -37,7 +37,7 @@ pub struct Ground {
 /// How hard to look for a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// Every problem under each policy once.
+    /// Every problem under two policies once.
     Once,
     /// As often as each problem needs.
     Often,
@@ -147,7 +147,7 @@ pub fn hunt(mutant: &Mutant, ground: &Ground, effort: Effort) -> Result<Verdict,
         return Ok(Verdict::Caught { by: "not well-formed" });
     }
     let trials = match effort {
-        Effort::Once => &ground.trials[..POLICIES.len() * ground.problems.len()],
+        Effort::Once => &ground.trials[..2 * ground.problems.len()],
         Effort::Often => &ground.trials[..],
     };
     for trial in trials {
@@ -274,7 +274,7 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             (1, 3, 20),
             (1, 4, 39),
             (2, 6, 52),
-            (1, 5, 75),
+            (1, 5, 52),
             (2, 4, 27),
             (2, 8, 52),
             (2, 5, 27),
@@ -283,9 +283,8 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             (8, 3, 39),
             (3, 5, 39),
             (3, 3, 27),
-            (3, 4, 75),
-            (3, 4, 81),
-            (7, 10, 81),
+            (3, 4, 68),
+            (7, 10, 68),
             (5, 9, 39),
         ];
         for (tiles, ctas, blocks) in waves {
