@@ -1,7 +1,7 @@
 //! Where a tile's reduction is divided among CTAs of the grid: the way of their sums to the one that has the first piece
 //! of it, which adds them up in the order of pieces and writes them out.
 //!
-//! Sums travel as they lie in registers, through a slot of device memory that each CTA has. A word beside it says that
+//! Sums travel through slots of device memory, of which there are as many as CTAs. A word beside each says that
 //! they are there; who adds them sets it back for the next launch.
 
 use super::super::walk::Piece;
