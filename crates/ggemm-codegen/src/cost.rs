@@ -129,6 +129,8 @@ struct Work<'a> {
     tiles: f64,
     /// Groups that have tiles of their own.
     groups: f64,
+    /// Whether they differ in size.
+    groups_differ: bool,
     /// Iterations of the main loop of each.
     blocks: f64,
     /// How much of a tile's rows is worked on: less than all where operands are swapped, and a tile has what rows exist.
@@ -188,7 +190,8 @@ pub fn predict(
         Ragged::Rows => rows * cols * output_bytes,
         Ragged::Reduction => groups * rows * cols * output_bytes * if problem.accumulate { 2.0 } else { 1.0 },
     };
-    let work = Work { spec, contract, limits, tiles, groups, blocks, height, written };
+    let groups_differ = sizes.differ();
+    let work = Work { spec, contract, limits, tiles, groups, groups_differ, blocks, height, written };
     let chip = match spec.schedule {
         Schedule::Multistage => multistage::on_chip(&work),
         Schedule::Cooperative | Schedule::Pingpong => warp_specialized::on_chip(&work),
@@ -307,6 +310,22 @@ mod tests {
         times.sort_by(f64::total_cmp);
         times.dedup();
         assert!(count > 4 && times.len() == count, "{times:?}");
+    }
+
+    /// CTAs that go by strides fall apart at borders of groups whose reductions differ. Where all are alike, none does.
+    #[test]
+    fn borders_of_groups_cost_where_groups_differ() {
+        let spec = "ggemm_reduction_am_bn_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma";
+        let spec = ValidSpec::new(spec.parse().unwrap(), Arch::Sm90a).unwrap();
+        let contract = generate(&spec).contract;
+        let of_each = |groups: usize, spread| {
+            let problem = Problem::grad_w(groups, 1024 * groups, 4096, 4096).contraction();
+            let sizes = Sizes::of(&problem, spread);
+            predict(&spec, &contract, &problem, &sizes, Arch::Sm90a).seconds / groups as f64
+        };
+        let eightfold = |spread| of_each(64, spread) / of_each(8, spread);
+        assert!(eightfold(Spread::Even) <= 1.0, "{}", eightfold(Spread::Even));
+        assert!(eightfold(Spread::Routed) > 1.05, "{}", eightfold(Spread::Routed));
     }
 
     #[test]

@@ -87,6 +87,11 @@ impl Sizes {
         self.groups
     }
 
+    /// Whether some groups have more rows than others.
+    pub fn differ(&self) -> bool {
+        self.count > 0
+    }
+
     /// Tiles of `side` that a group needs on average.
     pub fn tiles(&self, side: f64) -> f64 {
         if self.count == 0 {

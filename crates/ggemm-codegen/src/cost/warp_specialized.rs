@@ -74,7 +74,7 @@ pub(super) fn multiply_adds(spec: &KernelSpec) -> f64 {
 }
 
 pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
-    let Work { spec, contract, limits, tiles, groups, blocks, height, .. } = work;
+    let Work { spec, contract, limits, tiles, groups, groups_differ, blocks, height, .. } = work;
     // Of a tile that is not full (it is where operands are not swapped), rows that do not exist are neither loaded nor
     // read by each product of 64 columns.
     let missing = (1.0 - height) * f64::from(spec.tile.m * spec.tile.k * spec.operand.size_bytes());
@@ -115,7 +115,7 @@ pub(super) fn on_chip(work: &Work<'_>) -> OnChip {
     let sms = f64::from(limits.sms) / split;
     let waves = (tiles / sms).max(f64::MIN_POSITIVE);
     let apart = match spec.ragged {
-        Ragged::Reduction if !spec.dynamic => 1.0 + GROUP_BORDERS * groups.max(1.0).ln(),
+        Ragged::Reduction if !spec.dynamic && *groups_differ => 1.0 + GROUP_BORDERS * groups.max(1.0).ln(),
         _ => 1.0,
     };
     let weight = if spec.dynamic { WHOLE_WAVES.1 } else { WHOLE_WAVES.0 };
