@@ -231,6 +231,21 @@ impl<'k> Consumer<'k> {
         slot
     }
 
+    /// Waits until the next slot is full.
+    #[track_caller]
+    pub fn await_next(&self, k: &mut KernelBuilder<'k>) {
+        let slot = self.ring.slot(self.at.slot.get());
+        k.await_phase(slot.full, self.at.parity.get());
+    }
+
+    /// The next slot, which was waited for, and goes on to the one after it.
+    #[track_caller]
+    pub fn take(&self, k: &mut KernelBuilder<'k>) -> RingSlot<'k> {
+        let index = k.let_("slot", self.at.slot.get());
+        self.at.step(k, self.ring.slots);
+        self.ring.slot(index)
+    }
+
     /// Passes over `count` slots that someone else reads and frees.
     #[track_caller]
     pub fn skip(&self, k: &mut KernelBuilder<'k>, count: Expr<'k, I32, Cta>) {

@@ -6,7 +6,7 @@ use super::builder::KernelBuilder;
 use super::scalar::{Bool, Cta, Expr, Grid, I32, I64, Operand, ScopeTag, Warp, Within};
 use crate::dtype::Dtype;
 use crate::geometry;
-use crate::ir::{ExprId, FragmentId, FragmentRole, GlobalTile, Op, ParamId, SharedId, TileRef};
+use crate::ir::{ExprId, FragmentId, FragmentRole, GlobalTile, Op, ParamId, SharedId, TileRef, Type};
 use crate::layout::{CHUNK_BYTES, Layout, SWIZZLE_ATOM_BYTES, ThreadValueMap};
 
 /// A pointer parameter.
@@ -34,18 +34,7 @@ pub struct GlobalBlock<'k> {
     pub cols: Option<Expr<'k, I32, Cta>>,
 }
 
-impl GlobalBlock<'_> {
-    /// The block from a row and a column of it on.
-    pub fn from(&self, row: u32, col: u32) -> Self {
-        let origin = if row == 0 { self.origin } else { self.origin + self.row_stride * i64::from(row) };
-        GlobalBlock {
-            origin: if col == 0 { origin } else { origin + i64::from(col) },
-            rows: self.rows.map(|rows| if row == 0 { rows } else { rows - row as i32 }),
-            cols: self.cols.map(|cols| if col == 0 { cols } else { cols - col as i32 }),
-            ..*self
-        }
-    }
-
+impl<'k> GlobalBlock<'k> {
     pub(super) fn lower(&self) -> GlobalTile {
         GlobalTile {
             pointer: self.pointer.0,
@@ -53,6 +42,24 @@ impl GlobalBlock<'_> {
             row_stride: self.row_stride.id,
             rows: self.rows.map(|e| e.id),
             cols: self.cols.map(|e| e.id),
+        }
+    }
+
+    /// The same from a row and a column of it on.
+    pub(super) fn lower_from<S: ScopeTag>(&self, row: Expr<'k, I32, S>, col: u32) -> GlobalTile {
+        use crate::ir::BinaryOp::{Add, Mul, Sub};
+        let tile = self.lower();
+        let mut exprs = self.origin.arena.borrow_mut();
+        let before = exprs.constant(Type::I32, col.into());
+        let rows_before = exprs.cast(Type::I64, row.id);
+        let elements = exprs.binary(Mul, tile.row_stride, rows_before);
+        let origin = exprs.binary(Add, tile.origin, elements);
+        let cols_before = exprs.constant(Type::I64, col.into());
+        GlobalTile {
+            origin: exprs.binary(Add, origin, cols_before),
+            rows: tile.rows.map(|rows| exprs.binary(Sub, rows, row.id)),
+            cols: tile.cols.map(|cols| exprs.binary(Sub, cols, before)),
+            ..tile
         }
     }
 }

@@ -6,12 +6,13 @@ use super::partial_sums;
 use super::scales;
 use super::statements::{fragment, tile_address, write_block};
 use super::writer::Writer;
-use crate::descriptor::{self, WGMMA_M, wgmma_k};
+use crate::descriptor::{self, Descriptor, WGMMA_M, wgmma_k};
 use crate::dtype::Dtype;
 use crate::geometry::{MMA_M, MMA_N, THREADS_OF_WARPGROUP};
 use crate::ir::{
     AddSaved, AddSums, Arrive, AtomicScope, AwaitWord, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId,
-    FetchAdd, Fragment, FragmentId, MemoryOrder, Op, OuterScales, RegisterBudget, Role, SaveSums, SendSums, SumsPart,
+    FetchAdd, Fragment, FragmentId, Kernel, MemoryOrder, Op, OuterScales, RegisterBudget, Role, SaveSums, SendSums, SharedId,
+    SumsPart,
     TileRef, WarpgroupMultiply,
 };
 use crate::layout::CHUNK_BYTES;
@@ -367,45 +368,91 @@ fn write_product(w: &mut Writer<'_>, p: &WarpgroupMultiply) {
     let shape = Shape::of(w, p);
     let f = fragment(w, p.accumulator);
     let blocks = f.map.values[3].extent;
-    let warpgroups = f.map.threads[3].extent;
     let keep = w.text(p.keep);
-    let operand = |w: &Writer<'_>, tile: &TileRef, is_mn_major| {
-        let layout = &w.kernel.body.shared[tile.tile.0 as usize].layout;
-        let d = match descriptor::of(layout, is_mn_major) {
-            Ok(d) => d,
-            Err(why) => unreachable!("a finished kernel has descriptors: {why}"),
-        };
-        let step = match w.exprs.as_constant(p.step) {
-            Some(0) => String::new(),
-            _ => format!(" + {} * {}", w.factor(p.step), d.step),
-        };
-        (format!("{}{step}", tile_address(w, tile)), d)
+    let operand = |w: &Writer<'_>, operand: &Operand, tile: &TileRef, more: u32| {
+        let t = &w.kernel.body.shared[tile.tile.0 as usize];
+        let mut pieces = Vec::new();
+        if w.exprs.as_constant(tile.slot) != Some(0) {
+            pieces.push(format!("{} * {}", w.factor(tile.slot), t.layout.bytes() / CHUNK_BYTES));
+        }
+        if w.exprs.as_constant(p.step) != Some(0) {
+            pieces.push(format!("{} * {}", w.factor(p.step), operand.descriptor.step / CHUNK_BYTES));
+        }
+        if more > 0 {
+            pieces.push((more / CHUNK_BYTES).to_string());
+        }
+        (operand.name(w.kernel), pieces)
     };
-    let (a, of_a) = operand(w, &p.a, p.a_is_mn_major);
-    let (b, of_b) = operand(w, &p.b, p.b_is_mn_major);
-    let b = match p.first / WGMMA_M {
-        0 => b,
-        blocks => format!("{b} + {}", blocks * of_b.side_block),
+    let at = |(name, pieces): (String, Vec<String>)| match pieces.is_empty() {
+        true => name,
+        false => format!("wgmma_advance({name}, {})", pieces.join(" + ")),
     };
-    let share = if warpgroups > 1 {
-        format!(" + warpgroup % {warpgroups} * {}", blocks * of_a.side_block)
-    } else {
-        String::new()
-    };
+    let [of_a, of_b] = Operand::of(w.kernel, p);
+    let a = operand(w, &of_a, &p.a, 0);
+    let b = at(operand(w, &of_b, &p.b, p.first / WGMMA_M * of_b.descriptor.side_block));
     let i = w.locals.i;
     w.block("", |w| {
-        w.line(&format!("const uint64 from_b = wgmma_descriptor({b}, {:#x});", of_b.bits()));
+        w.line(&format!("const uint64 from_b = {b};"));
         if blocks == 1 {
-            w.line(&format!("const uint64 from_a = wgmma_descriptor({a}{share}, {:#x});", of_a.bits()));
+            w.line(&format!("const uint64 from_a = {};", at(a)));
             w.line(&format!("{}({}[0], from_a, from_b, {keep});", shape.name(), f.name));
         } else {
             w.unrolled(i, blocks, |w| {
-                let (on, bits) = (of_a.side_block, of_a.bits());
-                w.line(&format!("const uint64 from_a = wgmma_descriptor({a}{share} + i * {on}, {bits:#x});"));
+                let (name, mut pieces) = a;
+                pieces.push(format!("i * {}", of_a.descriptor.side_block / CHUNK_BYTES));
+                w.line(&format!("const uint64 from_a = {};", at((name, pieces))));
                 w.line(&format!("{}({}[i], from_a, from_b, {keep});", shape.name(), f.name));
             });
         }
     });
+}
+
+/// An operand of products in shared memory: what is the same of its descriptor for all of them, which is found once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Operand {
+    tile: SharedId,
+    descriptor: Descriptor,
+    /// Blocks of 64 along its side that each of so many warpgroups has, where they share it.
+    share: Option<(u32, u32)>,
+}
+
+impl Operand {
+    /// A and B of a product.
+    fn of(kernel: &Kernel, p: &WarpgroupMultiply) -> [Operand; 2] {
+        let (blocks, warpgroups) = blocks_and_warpgroups(&kernel.body.fragments[p.accumulator.0 as usize]);
+        let operand = |tile: &TileRef, is_mn_major, share| {
+            let layout = &kernel.body.shared[tile.tile.0 as usize].layout;
+            match descriptor::of(layout, is_mn_major) {
+                Ok(descriptor) => Operand { tile: tile.tile, descriptor, share },
+                Err(why) => unreachable!("a finished kernel has descriptors: {why}"),
+            }
+        };
+        let share = (warpgroups > 1).then_some((blocks, warpgroups));
+        [operand(&p.a, p.a_is_mn_major, share), operand(&p.b, p.b_is_mn_major, None)]
+    }
+
+    fn name(&self, kernel: &Kernel) -> String {
+        let tiles = &kernel.body.shared[self.tile.0 as usize].name;
+        format!("{}_operand", tiles.trim_end_matches("_tiles"))
+    }
+}
+
+/// The operands of a kernel's products.
+pub(super) fn write_operands(w: &mut Writer<'_>) {
+    let mut operands = Vec::new();
+    w.kernel.body.for_each_stmt(|s| {
+        if let Op::WarpgroupMultiply(p) = &s.op {
+            operands.extend(Operand::of(w.kernel, p).into_iter().filter(|o| !operands.contains(o)).collect::<Vec<_>>());
+        }
+    });
+    for operand in operands {
+        let tiles = &w.kernel.body.shared[operand.tile.0 as usize].name;
+        let share = operand.share.map_or(String::new(), |(blocks, warpgroups)| {
+            format!(" + warpgroup % {warpgroups} * {}", blocks * operand.descriptor.side_block)
+        });
+        let (name, bits) = (operand.name(w.kernel), operand.descriptor.bits());
+        w.line(&format!("const uint64 {name} = wgmma_descriptor({tiles}{share}, {bits:#x});"));
+    }
 }
 
 /// Blocks of 64 rows that a warpgroup has of an accumulator, and the warpgroups that share it.

@@ -60,6 +60,7 @@ fn write_storage(w: &mut Writer<'_>) {
                 "const uint32 {name} = shared_address(shared_memory){at};  // {slots} barriers of {arrivals} arrivals"
             ));
         }
+        hopper::write_operands(w);
         w.line("");
     }
     for f in &kernel.body.fragments {

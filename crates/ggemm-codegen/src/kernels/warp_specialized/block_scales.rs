@@ -8,7 +8,7 @@ use super::super::walk::Tile;
 use super::exchange::part_of;
 use super::feed::Feed;
 use super::roles::Family;
-use crate::dsl::{Consumer, Cta, Expr, I32, KernelBuilder, Ring, SharedTiles, Slot};
+use crate::dsl::{Bool, Consumer, Cta, Expr, I32, KernelBuilder, Ring, SharedTiles, Slot};
 use crate::geometry::{self, SCALE_SLOTS, SCALES_TOGETHER};
 use crate::scaling::SCALE_BLOCK;
 use crate::spec::KernelSpec;
@@ -72,6 +72,8 @@ pub(super) struct OfBlock<'k> {
     pub(super) b: Slot,
     /// Which of those that lie together.
     pub(super) block: Expr<'k, I32, Cta>,
+    /// Whether a block of the tile follows.
+    pub(super) has_next: Expr<'k, Bool, Cta>,
     /// Columns that share the tile's first scale and lie before it, where tiles may begin in the middle of a block.
     pub(super) before: Option<Expr<'k, I32, Cta>>,
 }
@@ -91,7 +93,8 @@ impl<'k> ScaleReader<'k> {
             let slot = self.ring.wait_full(k);
             let some = k.let_("blocks_of_batch", (blocks - batch * SCALES_TOGETHER).min(SCALES_TOGETHER as i32));
             k.for_("block", some, |k, block| {
-                body(k, &OfBlock { a: self.a.slot(slot.index), b: self.b.slot(slot.index), block, before });
+                let has_next = (batch * SCALES_TOGETHER + block + 1).lt(blocks);
+                body(k, &OfBlock { a: self.a.slot(slot.index), b: self.b.slot(slot.index), block, has_next, before });
             });
             self.ring.release(k);
         });

@@ -5,7 +5,7 @@
 
 use super::super::walk::Tile;
 use super::roles::Family;
-use crate::dsl::{Barriers, Cta, Expr, I32, KernelBuilder, SharedTiles, Var, WarpgroupSums};
+use crate::dsl::{Barriers, Cta, Expr, I32, KernelBuilder, SharedTiles, Var, Warpgroup, WarpgroupSums};
 use crate::dtype::Dtype;
 use crate::geometry::{self, MMA_N, PART_COLS, PART_SLOTS, WARPS_OF_WARPGROUP};
 use crate::spec::KernelSpec;
@@ -65,7 +65,7 @@ impl Exchange {
     }
 
     /// A warpgroup's end of it.
-    pub(super) fn end<'k>(&self, k: &mut KernelBuilder<'k>, warpgroup: u32) -> ExchangeEnd<'k> {
+    pub(super) fn end<'k>(&self, k: &mut KernelBuilder<'k>, warpgroup: Expr<'k, I32, Warpgroup>) -> ExchangeEnd<'k> {
         let Exchange { ctas, ref parts, full, free } = *self;
         ExchangeEnd { ctas, parts: parts.clone(), full, free, warpgroup, parity: k.var("part_parity", 0) }
     }
@@ -77,17 +77,17 @@ pub(super) struct ExchangeEnd<'k> {
     parts: SharedTiles,
     full: Barriers,
     free: Barriers,
-    warpgroup: u32,
+    warpgroup: Expr<'k, I32, Warpgroup>,
     /// Of the phase of each place that comes next.
     parity: Var<'k, I32, Cta>,
 }
 
 /// A part of the sums on its way.
-struct Leg {
+struct Leg<'k> {
     /// The block of 64 rows that it is of, and the first of its 8 columns at a time.
     sums: (u32, u32),
     /// Its place among those of all warpgroups.
-    place: i32,
+    place: Expr<'k, I32, Warpgroup>,
     /// Whether the place is in a phase of the tile's first parity.
     is_even: bool,
 }
@@ -116,14 +116,14 @@ impl<'k> ExchangeEnd<'k> {
         }
     }
 
-    fn legs(&self, s: &KernelSpec) -> impl Iterator<Item = Leg> + use<> {
+    fn legs(&self, s: &KernelSpec) -> impl Iterator<Item = Leg<'k>> + use<'k> {
         let warpgroup = self.warpgroup;
         let of_block = geometry::product_sides(s).1 / PART_COLS;
         (0..geometry::parts(s)).map(move |part| {
             let slot = part % PART_SLOTS;
             Leg {
                 sums: (part / of_block, part % of_block * (PART_COLS / MMA_N)),
-                place: (warpgroup * PART_SLOTS + slot) as i32,
+                place: warpgroup * PART_SLOTS + slot,
                 is_even: (part / PART_SLOTS).is_multiple_of(2),
             }
         })
@@ -134,8 +134,8 @@ impl<'k> ExchangeEnd<'k> {
         if is_next { self.parity.get() } else { k.int(1) - self.parity.get() }
     }
 
-    fn receive(&self, k: &mut KernelBuilder<'k>, sums: WarpgroupSums, leg: &Leg) {
-        let place = k.int(leg.place);
+    fn receive(&self, k: &mut KernelBuilder<'k>, sums: WarpgroupSums, leg: &Leg<'k>) {
+        let place = leg.place;
         let senders = self.ctas - 1;
         let leader = (k.warp() % WARPS_OF_WARPGROUP).equals(0);
         let bytes = geometry::part_tile().bytes() * senders;
@@ -143,7 +143,7 @@ impl<'k> ExchangeEnd<'k> {
         let parity = self.parity(k, leg.is_even);
         k.await_phase(self.full.slot(place), parity);
         for sender in 0..senders {
-            let from = self.parts.slot(place * senders + sender);
+            let from = self.parts.own(place * senders + sender);
             k.add_sums(sums, leg.sums, &from);
         }
         let lane = k.lane();
@@ -151,13 +151,13 @@ impl<'k> ExchangeEnd<'k> {
         k.when(lane.lt(senders), |k| k.arrive_remote(self.free.slot(place), lane + 1));
     }
 
-    fn send(&self, k: &mut KernelBuilder<'k>, sums: WarpgroupSums, leg: &Leg) {
-        let place = k.int(leg.place);
+    fn send(&self, k: &mut KernelBuilder<'k>, sums: WarpgroupSums, leg: &Leg<'k>) {
+        let place = leg.place;
         let senders = self.ctas - 1;
         k.comment("Free once what was sent there last has been added.");
         let parity = self.parity(k, !leg.is_even);
         k.await_phase(self.free.slot(place), parity);
-        let to = self.parts.slot(place * senders + k.cluster_rank() - 1);
+        let to = self.parts.own(place * senders + k.cluster_rank() - 1);
         k.send_sums(sums, leg.sums, (&to, self.full.slot(place)), FIRST);
     }
 
@@ -165,7 +165,7 @@ impl<'k> ExchangeEnd<'k> {
     pub(super) fn finish(&self, k: &mut KernelBuilder<'k>) {
         let is_first = k.cluster_rank().equals(FIRST);
         k.when(!is_first, |k| {
-            let last = k.int((self.warpgroup * PART_SLOTS + PART_SLOTS - 1) as i32);
+            let last = self.warpgroup * PART_SLOTS + (PART_SLOTS - 1);
             let parity = self.parity(k, false);
             k.await_phase(self.free.slot(last), parity);
         });

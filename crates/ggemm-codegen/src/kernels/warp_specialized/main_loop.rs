@@ -5,7 +5,7 @@ use super::super::walk::Tile;
 use super::block_scales::{OfBlock, ScaleReader};
 use super::pipeline::Pipeline;
 use crate::descriptor::wgmma_k;
-use crate::dsl::{Consumer, Cta, Expr, I32, KernelBuilder, SharedOperand, SharedTiles, Slot, WarpgroupSums};
+use crate::dsl::{Bool, Consumer, Cta, Expr, I32, KernelBuilder, RingSlot, SharedOperand, Slot, WarpgroupSums};
 use crate::geometry;
 use crate::spec::{Accumulation, KernelSpec, Major, Ragged};
 
@@ -94,10 +94,15 @@ impl MainLoop {
         partial: WarpgroupSums,
     ) {
         let blocks = k.let_("blocks", reduction.ceil_div(s.tile.k));
+        if waits_ahead(s) {
+            k.when(!blocks.equals(0), |k| ring.await_next(k));
+        }
         match scales {
-            None => k.for_("block", blocks, |k, _| self.add_block(k, s, (pipeline, ring), None, partial)),
+            None => k.for_("block", blocks, |k, block| {
+                self.add_block(k, s, (pipeline, ring), None, (partial, (block + 1).lt(blocks)));
+            }),
             Some(scales) => scales.each(k, s, (tile, blocks), |k, of_block| {
-                self.add_block(k, s, (pipeline, ring), Some(of_block), partial);
+                self.add_block(k, s, (pipeline, ring), Some(of_block), (partial, of_block.has_next));
             }),
         }
     }
@@ -109,10 +114,11 @@ impl MainLoop {
         s: &KernelSpec,
         (pipeline, ring): (&Pipeline, &Consumer<'k>),
         scales: Option<&OfBlock<'k>>,
-        partial: WarpgroupSums,
+        (partial, has_next): (WarpgroupSums, Expr<'k, Bool, Cta>),
     ) {
         let scales = self.scales.zip(scales);
-        let (a, b) = self.wait(k, pipeline, ring);
+        let slot = if waits_ahead(s) { ring.take(k) } else { ring.wait_full(k) };
+        let (a, b) = operands_in(pipeline, &slot);
         let (width, together) = (geometry::promoted_columns(s), geometry::scaled_columns(s));
         for first in (0..s.tile.n).step_by(width as usize) {
             k.fence_products();
@@ -129,8 +135,12 @@ impl MainLoop {
                 }
                 registers.read_cols(k, &of_block.b, of_block.block, (first, of_block.before));
             }
+            let is_last = first + width == s.tile.n;
+            if is_last && waits_ahead(s) {
+                k.when(has_next, |k| ring.await_next(k));
+            }
             k.await_products(0);
-            if first + width == s.tile.n {
+            if is_last {
                 release(k, s, ring);
             }
             let Some((registers, of_block)) = scales else {
@@ -204,10 +214,20 @@ impl MainLoop {
     }
 
     fn wait<'k>(&self, k: &mut KernelBuilder<'k>, pipeline: &Pipeline, ring: &Consumer<'k>) -> (Slot, Slot) {
-        let slot = ring.wait_full(k);
-        let tile = |tiles: &SharedTiles| tiles.slot(slot.index);
-        (tile(&pipeline.a_tiles), tile(&pipeline.b_tiles))
+        operands_in(pipeline, &ring.wait_full(k))
     }
+}
+
+/// Whether the next stage is waited for while a block's last products run, so that the first of the next block follow the
+/// sums' additions at once. Where a block has no products but its last, its slot would be free later, for stages that are
+/// not there yet.
+fn waits_ahead(s: &KernelSpec) -> bool {
+    geometry::promoted_columns(s) < s.tile.n
+}
+
+/// The operands of a stage.
+fn operands_in(pipeline: &Pipeline, slot: &RingSlot<'_>) -> (Slot, Slot) {
+    (pipeline.a_tiles.slot(slot.index), pipeline.b_tiles.slot(slot.index))
 }
 
 /// Elements of a step along the reduction.

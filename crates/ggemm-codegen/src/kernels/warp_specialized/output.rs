@@ -3,19 +3,16 @@
 
 use super::super::scales::{ScaleRegisters, TileScales};
 use super::super::walk::Tile;
-use super::roles::{Family, Writes};
+use super::roles::{Family, Place, Writes};
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{Cta, Expr, I32, KernelBuilder, SharedTiles, Slot, WarpgroupSums};
+use crate::dsl::{Cta, Expr, I32, KernelBuilder, SharedTiles, Slot, Warpgroup, WarpgroupSums};
 use crate::geometry;
 use crate::spec::KernelSpec;
-
-/// Named barrier of the first warpgroup that writes; the others' follow.
-pub(super) const FIRST_BARRIER: i32 = 1;
 
 /// What a family says of its tiles where the copy engine writes them.
 pub(super) trait MappedOutput<'k>: Family<'k> {
     /// Starts the store of a panel of D, whose first row and column in the tile are these.
-    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, at: [Expr<'k, I32, Cta>; 2]);
+    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, at: [Expr<'k, I32, Warpgroup>; 2]);
 }
 
 /// The buffers of all warpgroups.
@@ -44,12 +41,12 @@ impl<'k, F: MappedOutput<'k>> Writes<'k, F> for Output {
         family: &F,
         tile: &Tile<'k>,
         sums: (WarpgroupSums, Option<&TileScales<'k>>),
-        of: (u32, u32),
+        place: Place<'k>,
     ) {
         let store = |k: &mut KernelBuilder<'k>, panel: &Slot, at| family.store(k, tile, panel, at);
         match spec.swapped {
-            false => self.write(k, spec, sums, of, store),
-            true => self.write_transposed(k, spec, sums.0, of, tile.group_rows - tile.row, store),
+            false => self.write(k, spec, sums, place, store),
+            true => self.write_transposed(k, spec, sums.0, place, tile.group_rows - tile.row, store),
         }
     }
 
@@ -61,18 +58,22 @@ impl<'k, F: MappedOutput<'k>> Writes<'k, F> for Output {
 }
 
 impl Output {
-    /// Writes out what the warpgroup with this index has of the tile, from `row` on.
+    /// The buffer of the warpgroup's `n`-th panel.
+    fn buffer(&self, place: Place<'_>, n: u32) -> Slot {
+        self.panels.own(place.index * self.buffers + n % self.buffers)
+    }
+
+    /// Writes out what the warpgroup at this place has of the tile.
     /// `store` starts the copy of 64 rows of a panel, whose first row and column in the tile it is told.
     fn write<'k>(
         &self,
         k: &mut KernelBuilder<'k>,
         s: &KernelSpec,
         (sums, scales): (WarpgroupSums, Option<&TileScales<'k>>),
-        (warpgroup, row): (u32, u32),
-        store: impl Fn(&mut KernelBuilder<'k>, &Slot, [Expr<'k, I32, Cta>; 2]),
+        place: Place<'k>,
+        store: impl Fn(&mut KernelBuilder<'k>, &Slot, [Expr<'k, I32, Warpgroup>; 2]),
     ) {
         let width = self.panels.layout().shape().1;
-        let barrier = FIRST_BARRIER + warpgroup as i32;
         let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);
         let blocks = geometry::warpgroup_blocks(s);
         let scales = self.scales.zip(scales);
@@ -80,22 +81,21 @@ impl Output {
             registers.load_rows(k, scales, None);
         }
         for (n, (panel, block)) in (0..s.tile.n / width).flat_map(|p| (0..blocks).map(move |b| (p, b))).enumerate() {
-            let index = k.int((warpgroup * self.buffers + n as u32 % self.buffers) as i32);
-            let row = row + WGMMA_M * block;
-            let buffer = self.panels.slot(index);
+            let row = place.first + WGMMA_M * block;
+            let buffer = self.buffer(place, n as u32);
             if let (0, Some((registers, scales))) = (block, scales) {
                 registers.load_cols(k, scales, panel * width, None);
             }
             k.comment("The buffer is free once its last store has read it.");
             k.when(leader, |k| k.elect(|k| k.await_store_reads(self.buffers - 1)));
-            k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
+            k.meet(place.barrier(), geometry::THREADS_OF_WARPGROUP);
             let scales = scales.map(|(registers, _)| registers.both());
-            k.store_block(sums, &buffer, (row as i32, block), panel * width, scales);
+            k.store_block(sums, &buffer, (row, block), panel * width, scales);
             k.fence_proxy();
-            k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
+            k.meet(place.barrier(), geometry::THREADS_OF_WARPGROUP);
             k.when(leader, |k| {
                 k.elect(|k| {
-                    let [row, col] = [row, panel * width].map(|v| k.int(v as i32).within::<Cta>());
+                    let col = k.int((panel * width) as i32).within();
                     store(k, &buffer, [row, col]);
                     k.commit_stores();
                 });
@@ -111,30 +111,28 @@ impl Output {
         k: &mut KernelBuilder<'k>,
         s: &KernelSpec,
         sums: WarpgroupSums,
-        (warpgroup, col): (u32, u32),
+        place: Place<'k>,
         rows: Expr<'k, I32, Cta>,
-        store: impl Fn(&mut KernelBuilder<'k>, &Slot, [Expr<'k, I32, Cta>; 2]),
+        store: impl Fn(&mut KernelBuilder<'k>, &Slot, [Expr<'k, I32, Warpgroup>; 2]),
     ) {
         let height = self.panels.layout().shape().0;
-        let barrier = FIRST_BARRIER + warpgroup as i32;
         let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);
         let blocks = geometry::warpgroup_blocks(s);
         let rows = k.let_("rows_of_tile", rows);
         let panels = (0..s.tile.m / height).flat_map(|p| (0..blocks).map(move |b| (p * height, b)));
         for (n, (row, block)) in panels.enumerate() {
-            let index = k.int((warpgroup * self.buffers + n as u32 % self.buffers) as i32);
-            let (col, buffer) = (col + WGMMA_M * block, self.panels.slot(index));
+            let (col, buffer) = (place.first + WGMMA_M * block, self.buffer(place, n as u32));
             let write = |k: &mut KernelBuilder<'k>| {
                 k.comment("The buffer is free once its last store has read it.");
                 k.when(leader, |k| k.elect(|k| k.await_store_reads(self.buffers - 1)));
-                k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
-                k.store_block_transposed(sums, &buffer, (col as i32, block), row);
+                k.meet(place.barrier(), geometry::THREADS_OF_WARPGROUP);
+                k.store_block_transposed(sums, &buffer, (col, block), row);
                 k.fence_proxy();
-                k.meet(barrier, geometry::THREADS_OF_WARPGROUP);
+                k.meet(place.barrier(), geometry::THREADS_OF_WARPGROUP);
                 k.when(leader, |k| {
                     k.elect(|k| {
-                        let at = [row, col].map(|v| k.int(v as i32).within::<Cta>());
-                        store(k, &buffer, at);
+                        let row = k.int(row as i32).within();
+                        store(k, &buffer, [row, col]);
                         k.commit_stores();
                     });
                 });

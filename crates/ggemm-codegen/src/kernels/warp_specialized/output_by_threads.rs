@@ -2,7 +2,7 @@
 
 use super::super::scales::TileScales;
 use super::super::walk::Tile;
-use super::roles::{Family, Writes};
+use super::roles::{Family, Place, Writes};
 use crate::descriptor::WGMMA_M;
 use crate::dsl::{Bool, Expr, GlobalBlock, Grid, KernelBuilder, SharedTiles, WarpgroupSums};
 use crate::geometry;
@@ -33,7 +33,7 @@ impl<'k, F: AddressedOutput<'k>> Writes<'k, F> for SumsByThreads {
         tile: &Tile<'k>,
         // fp8 operands leave by the copy engine alone.
         (sums, _): (WarpgroupSums, Option<&TileScales<'k>>),
-        _of: (u32, u32),
+        _place: Place<'k>,
     ) {
         let d = family.d(k, tile);
         k.store_sums(sums, &d, family.accumulate());
@@ -60,19 +60,19 @@ impl<'k, F: AddressedOutput<'k>> Writes<'k, F> for PanelsByThreads {
         family: &F,
         tile: &Tile<'k>,
         (sums, _): (WarpgroupSums, Option<&TileScales<'k>>),
-        (warpgroup, row): (u32, u32),
+        place: Place<'k>,
     ) {
         let width = self.panels.layout().shape().1;
         let d = family.d(k, tile);
-        let panel = self.panels.slot(k.int(warpgroup as i32));
+        let panel = self.panels.own(place.index);
         for (col, block) in (0..s.tile.n)
             .step_by(width as usize)
             .flat_map(|c| (0..geometry::warpgroup_blocks(s)).map(move |block| (c, block)))
         {
-            let row = row + WGMMA_M * block;
-            k.store_block(sums, &panel, (row as i32, block), col, None);
+            let row = place.first + WGMMA_M * block;
+            k.store_block(sums, &panel, (row, block), col, None);
             k.warp_sync();
-            k.store_panel(&panel, &d.from(row, col), family.accumulate());
+            k.store_panel(&panel, (&d, row, col), family.accumulate());
             k.comment("The next panel's sums come where these are read.");
             k.warp_sync();
         }

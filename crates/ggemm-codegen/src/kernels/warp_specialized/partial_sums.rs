@@ -5,7 +5,7 @@
 //! they are there; who adds them sets it back for the next launch.
 
 use super::super::walk::Piece;
-use super::output::FIRST_BARRIER;
+use super::roles::Place;
 use crate::dsl::{KernelBuilder, SumSlots, WarpgroupSums};
 use crate::geometry::{self, THREADS_OF_WARPGROUP, WARPS_OF_WARPGROUP};
 use crate::spec::KernelSpec;
@@ -29,14 +29,14 @@ impl PartialSums {
         &self,
         k: &mut KernelBuilder<'k>,
         sums: WarpgroupSums,
-        warpgroup: u32,
+        place: Place<'k>,
         piece: &Piece<'k>,
         write_out: impl FnOnce(&mut KernelBuilder<'k>),
     ) {
         let PartialSums { slots, sharing } = *self;
-        let barrier = FIRST_BARRIER + warpgroup as i32;
+        let barrier = place.barrier();
         let leader = (k.warp() % WARPS_OF_WARPGROUP).equals(0);
-        let (slot, share) = (piece.slot, warpgroup % sharing);
+        let (slot, share) = (piece.slot, place.index % sharing);
         k.when_else(
             piece.added.lt(0),
             |k| {

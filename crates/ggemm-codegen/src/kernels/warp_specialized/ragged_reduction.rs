@@ -15,7 +15,7 @@ use super::output_by_threads::{AddressedOutput, PanelsByThreads, SumsByThreads};
 use super::roles::{Family, Loads, Roles, Stage, Writes};
 use super::share::Share;
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{Bool, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, Map, Slot};
+use crate::dsl::{Bool, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, Map, Slot, Warpgroup};
 use crate::dtype::Dtype;
 use crate::ir::{ParamRole, TensorMap};
 use crate::scaling::SCALE_BLOCK;
@@ -146,7 +146,7 @@ impl<'k, D: PlaceOfD> Mapped<'k> for RaggedReduction<'k, Maps<D>> {
 }
 
 impl<'k> MappedOutput<'k> for RaggedReduction<'k, Maps<Map>> {
-    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: [Expr<'k, I32, Cta>; 2]) {
+    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: [Expr<'k, I32, Warpgroup>; 2]) {
         let at = [(tile.col + col).coordinate(), (tile.row + row).coordinate(), tile.group.coordinate()];
         let d = self.tensors.d;
         match self.accumulate {

@@ -13,7 +13,7 @@ use super::roles::{Family, Loads, Roles, Stage, Writes};
 use super::share::Share;
 use super::swapped_rows::SwappedMaps;
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{Bool, Coordinate, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, Map, Slot};
+use crate::dsl::{Bool, Coordinate, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, Map, Slot, Warpgroup};
 use crate::ir::{ParamRole, TensorMap};
 use crate::spec::{CopyPath, KernelSpec, Major, Ragged};
 
@@ -145,7 +145,7 @@ impl<'k, D: PlaceOfD> Mapped<'k> for RaggedRows<'k, Maps<D>> {
 }
 
 impl<'k> MappedOutput<'k> for RaggedRows<'k, Maps<Map>> {
-    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: [Expr<'k, I32, Cta>; 2]) {
+    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: [Expr<'k, I32, Warpgroup>; 2]) {
         let at = k.ragged(tile.col + col, tile.row + row, tile.group_start, tile.group_rows);
         k.bulk_store(panel, self.tensors.d, &at);
     }

@@ -1,5 +1,7 @@
 //! Who does what: a warp that finds tiles, those that load them, and warpgroups that multiply and write out.
 
+use std::ops::Range;
+
 use super::super::groups::Groups;
 use super::super::scales::{ScaleParameters, TileScales};
 use super::super::walk::{Tile, Walk};
@@ -10,11 +12,14 @@ use super::main_loop::MainLoop;
 use super::partial_sums::PartialSums;
 use super::pipeline::Pipeline;
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{BarrierSlot, Consumer, Cta, Expr, Grid, I32, KernelBuilder, Slot, WarpgroupSums};
+use crate::dsl::{BarrierSlot, Consumer, Cta, Expr, Grid, I32, KernelBuilder, Slot, Warpgroup, WarpgroupSums};
 use crate::geometry::{self, THREADS_OF_WARPGROUP, WARPS_OF_WARPGROUP};
 use crate::ir::RegisterBudget;
 use crate::scaling::Scaling;
 use crate::spec::{KernelSpec, Schedule};
+
+/// Named barrier of the first warpgroup that writes; the others' follow.
+const FIRST_BARRIER: i32 = 1;
 
 /// The named barrier at which the first of two warpgroups waits for its turn to multiply; the other's is the next.
 const TURN: i32 = 4;
@@ -58,13 +63,41 @@ pub(super) trait Loads<'k, F>: Sized {
     fn load(&self, k: &mut KernelBuilder<'k>, spec: &KernelSpec, family: &F, feed: &Feed);
 }
 
+/// A warpgroup's place among those that multiply.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'k> {
+    /// Its index.
+    pub(super) index: Expr<'k, I32, Warpgroup>,
+    /// The first row that it has of a tile, or column where operands are swapped.
+    pub(super) first: Expr<'k, I32, Warpgroup>,
+}
+
+impl<'k> Place<'k> {
+    /// That of one that has tiles of its own.
+    fn alone(k: &KernelBuilder<'k>, index: u32) -> Self {
+        Place { index: k.int(index as i32).within(), first: k.int(0).within() }
+    }
+
+    /// That of one that shares each tile with all others.
+    fn sharing(k: &KernelBuilder<'k>, spec: &KernelSpec) -> Self {
+        match geometry::consumers(spec) {
+            1 => Place::alone(k, 0),
+            _ => Place { index: k.warpgroup(), first: k.warpgroup() * WGMMA_M * geometry::warpgroup_blocks(spec) },
+        }
+    }
+
+    /// The named barrier at which its warps meet.
+    pub(super) fn barrier(&self) -> Expr<'k, I32, Warpgroup> {
+        self.index + FIRST_BARRIER
+    }
+}
+
 /// What moves a warpgroup's sums to D.
 pub(super) trait Writes<'k, F>: Sized {
     /// What it needs.
     fn declare(k: &mut KernelBuilder<'k>, spec: &KernelSpec) -> Self;
 
-    /// Writes out what a warpgroup, of this index, has of a tile: from a row of it on, or a column where operands are
-    /// swapped.
+    /// Writes out what a warpgroup has of a tile.
     fn write_out(
         &self,
         k: &mut KernelBuilder<'k>,
@@ -72,7 +105,7 @@ pub(super) trait Writes<'k, F>: Sized {
         family: &F,
         tile: &Tile<'k>,
         sums: (WarpgroupSums, Option<&TileScales<'k>>),
-        of: (u32, u32),
+        place: Place<'k>,
     );
 
     /// Nothing may end while it is still used.
@@ -125,30 +158,39 @@ impl<'s, L, W> Roles<'s, L, W> {
         k.comment("What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.");
         k.await_grid();
         k.launch_dependents();
-        for warpgroup in 0..geometry::consumers(self.spec) {
-            self.consumer(k, family, warpgroup);
+        let consumers = geometry::consumers(self.spec);
+        match self.spec.schedule {
+            Schedule::Pingpong => {
+                for warpgroup in 0..consumers {
+                    self.consumers(k, family, warpgroup..warpgroup + 1);
+                }
+            }
+            // One text for all: each would fetch the instructions of its own from the cache that they share.
+            Schedule::Cooperative | Schedule::Multistage => self.consumers(k, family, 0..consumers),
         }
         self.producers(k, family);
     }
 
-    fn consumer<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, warpgroup: u32)
+    fn consumers<'k, F>(&self, k: &mut KernelBuilder<'k>, family: &F, warpgroups: Range<u32>)
     where
         F: Family<'k>,
         W: Writes<'k, F>,
     {
-        let first = WARPS_OF_WARPGROUP * warpgroup;
+        let Range { start, end } = warpgroups;
         let budget = geometry::register_budget(self.spec);
         let registers = budget.map_or(RegisterBudget::Launch, |b| RegisterBudget::Grow(b.consumer));
-        k.role(&format!("consumer {warpgroup}"), first..first + WARPS_OF_WARPGROUP, registers, |k| {
+        let name = if end - start > 1 { "consumers".to_owned() } else { format!("consumer {start}") };
+        k.role(&name, start * WARPS_OF_WARPGROUP..end * WARPS_OF_WARPGROUP, registers, |k| {
+            let is_pingpong = self.spec.schedule == Schedule::Pingpong;
+            let place = if is_pingpong { Place::alone(k, start) } else { Place::sharing(k, self.spec) };
             let ring = self.pipeline.ring.consumer(k);
-            let exchange = self.exchange.as_ref().map(|exchange| exchange.end(k, warpgroup));
+            let exchange = self.exchange.as_ref().map(|exchange| exchange.end(k, place.index));
             let scales = self.scales.as_ref().map(|scales| scales.reader(k));
             let reads = (&ring, scales.as_ref());
-            match self.spec.schedule {
-                Schedule::Pingpong => self.in_turns(k, family, reads, (warpgroup, exchange.as_ref())),
-                Schedule::Cooperative | Schedule::Multistage => {
-                    self.together(k, family, reads, (warpgroup, exchange.as_ref()));
-                }
+            if is_pingpong {
+                self.in_turns(k, family, reads, (start, place, exchange.as_ref()));
+            } else {
+                self.together(k, family, reads, (place, exchange.as_ref()));
             }
             self.writes.finish(k);
             if let Some(exchange) = exchange {
@@ -166,19 +208,18 @@ impl<'s, L, W> Roles<'s, L, W> {
         k: &mut KernelBuilder<'k>,
         family: &F,
         (ring, block_scales): (&Consumer<'k>, Option<&ScaleReader<'k>>),
-        (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
+        (place, exchange): (Place<'k>, Option<&ExchangeEnd<'k>>),
     ) where
         F: Family<'k>,
         W: Writes<'k, F>,
     {
-        let first = WGMMA_M * geometry::warpgroup_blocks(self.spec) * warpgroup;
         self.feed.each(k, |k, tile| {
             let Part { length: reduction, .. } = part_of(k, self.spec, family, tile);
             let scales = self.scales_of_rows(k, family, tile, reduction);
             let of = (tile, reduction, block_scales);
             self.main_loop.begin(k);
             self.main_loop.run(k, self.spec, &self.pipeline, ring, of, |_| {});
-            self.write_out(k, family, (tile, scales.as_ref()), (warpgroup, first), exchange);
+            self.write_out(k, family, (tile, scales.as_ref()), place, exchange);
         });
     }
 
@@ -188,7 +229,7 @@ impl<'s, L, W> Roles<'s, L, W> {
         k: &mut KernelBuilder<'k>,
         family: &F,
         (ring, block_scales): (&Consumer<'k>, Option<&ScaleReader<'k>>),
-        (warpgroup, exchange): (u32, Option<&ExchangeEnd<'k>>),
+        (warpgroup, place, exchange): (u32, Place<'k>, Option<&ExchangeEnd<'k>>),
     ) where
         F: Family<'k>,
         W: Writes<'k, F>,
@@ -211,7 +252,7 @@ impl<'s, L, W> Roles<'s, L, W> {
                     self.main_loop.run(k, self.spec, &self.pipeline, ring, of, |k| {
                         k.pass(TURN + 1 - turn, 2 * THREADS_OF_WARPGROUP);
                     });
-                    self.write_out(k, family, (tile, scales.as_ref()), (warpgroup, 0), exchange);
+                    self.write_out(k, family, (tile, scales.as_ref()), place, exchange);
                 },
                 |k| {
                     let blocks = reduction.ceil_div(self.spec.tile.k);
@@ -242,16 +283,16 @@ impl<'s, L, W> Roles<'s, L, W> {
         k: &mut KernelBuilder<'k>,
         family: &F,
         (tile, scales): (&Tile<'k>, Option<&TileScales<'k>>),
-        of: (u32, u32),
+        place: Place<'k>,
         exchange: Option<&ExchangeEnd<'k>>,
     ) where
         W: Writes<'k, F>,
     {
         let sums = self.main_loop.sums();
-        let write = |k: &mut KernelBuilder<'k>| self.writes.write_out(k, self.spec, family, tile, (sums, scales), of);
+        let write = |k: &mut KernelBuilder<'k>| self.writes.write_out(k, self.spec, family, tile, (sums, scales), place);
         match (exchange, self.partial_sums, tile.piece) {
             (Some(exchange), ..) => exchange.combine(k, self.spec, sums, write),
-            (None, Some(partial), Some(piece)) => partial.combine(k, sums, of.0, &piece, write),
+            (None, Some(partial), Some(piece)) => partial.combine(k, sums, place, &piece, write),
             _ => write(k),
         }
     }
