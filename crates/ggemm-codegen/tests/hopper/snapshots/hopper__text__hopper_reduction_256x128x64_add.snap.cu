@@ -246,6 +246,14 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels
     return panels | (address & 0x3ffff) >> 4;
 }
 
+// The operand so many times 16 bytes further on: the address is in the lower half, and carries nothing into the other.
+__device__ __forceinline__ uint64 wgmma_advance(uint64 operand, uint32 pieces) {
+    uint32 low, high;
+    asm("mov.b64 {%0, %1}, %2;" : "=r"(low), "=r"(high) : "l"(operand));
+    asm("mov.b64 %0, {%1, %2};" : "=l"(operand) : "r"(low + pieces), "r"(high));
+    return operand;
+}
+
 // Orders this thread's accesses to sums before the products that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -334,6 +342,8 @@ hopper_reduction_256x128x64_add(
     const uint32 d_tiles = shared_address(shared_memory) + 98304;  // 2 x 65536 bytes
     const uint32 stage_full = shared_address(shared_memory) + 229376;  // 2 barriers of 1 arrivals
     const uint32 stage_empty = shared_address(shared_memory) + 229392;  // 2 barriers of 8 arrivals
+    const uint64 a_operand = wgmma_descriptor(a_tiles + warpgroup % 2 * 16384, 0x4000004002000000);
+    const uint64 b_operand = wgmma_descriptor(b_tiles, 0x4000004002000000);
 
     float sums[2][16][4];
 
@@ -401,10 +411,10 @@ hopper_reduction_256x128x64_add(
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot * 16384 + step * 2048, 0x4000004002000000);
+                            const uint64 from_b = wgmma_advance(b_operand, slot * 1024 + step * 128);
                             #pragma unroll
                             for (int i = 0; i < 2; ++i) {
-                                const uint64 from_a = wgmma_descriptor(a_tiles + slot * 32768 + step * 2048 + warpgroup % 2 * 16384 + i * 8192, 0x4000004002000000);
+                                const uint64 from_a = wgmma_advance(a_operand, slot * 2048 + step * 128 + i * 512);
                                 wgmma_m64n128k16_amn_bmn(sums[i], from_a, from_b, true);
                             }
                         }

@@ -221,6 +221,14 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels
     return panels | (address & 0x3ffff) >> 4;
 }
 
+// The operand so many times 16 bytes further on: the address is in the lower half, and carries nothing into the other.
+__device__ __forceinline__ uint64 wgmma_advance(uint64 operand, uint32 pieces) {
+    uint32 low, high;
+    asm("mov.b64 {%0, %1}, %2;" : "=r"(low), "=r"(high) : "l"(operand));
+    asm("mov.b64 %0, {%1, %2};" : "=l"(operand) : "r"(low + pieces), "r"(high));
+    return operand;
+}
+
 // Orders this thread's accesses to sums before the products that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -350,6 +358,8 @@ hopper_rows_128x256x64(
     const uint32 d_tiles = shared_address(shared_memory) + 147456;  // 2 x 32768 bytes
     const uint32 stage_full = shared_address(shared_memory) + 212992;  // 3 barriers of 1 arrivals
     const uint32 stage_empty = shared_address(shared_memory) + 213016;  // 3 barriers of 8 arrivals
+    const uint64 a_operand = wgmma_descriptor(a_tiles + warpgroup % 2 * 8192, 0x4000004000010000);
+    const uint64 b_operand = wgmma_descriptor(b_tiles, 0x4000004000010000);
 
     float sums[1][32][4];
 
@@ -417,8 +427,8 @@ hopper_rows_128x256x64(
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot * 32768 + step * 32, 0x4000004000010000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            const uint64 from_b = wgmma_advance(b_operand, slot * 2048 + step * 2);
+                            const uint64 from_a = wgmma_advance(a_operand, slot * 1024 + step * 2);
                             wgmma_m64n256k16_ak_bk(sums[0], from_a, from_b, true);
                         }
                     }

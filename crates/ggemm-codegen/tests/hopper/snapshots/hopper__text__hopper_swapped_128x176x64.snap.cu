@@ -221,6 +221,14 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels
     return panels | (address & 0x3ffff) >> 4;
 }
 
+// The operand so many times 16 bytes further on: the address is in the lower half, and carries nothing into the other.
+__device__ __forceinline__ uint64 wgmma_advance(uint64 operand, uint32 pieces) {
+    uint32 low, high;
+    asm("mov.b64 {%0, %1}, %2;" : "=r"(low), "=r"(high) : "l"(operand));
+    asm("mov.b64 %0, {%1, %2};" : "=l"(operand) : "r"(low + pieces), "r"(high));
+    return operand;
+}
+
 // Orders this thread's accesses to sums before the products that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -338,6 +346,8 @@ hopper_swapped_128x176x64(
     const uint32 d_tiles = shared_address(shared_memory) + 155648;  // 1 x 45056 bytes
     const uint32 stage_full = shared_address(shared_memory) + 200704;  // 4 barriers of 1 arrivals
     const uint32 stage_empty = shared_address(shared_memory) + 200736;  // 4 barriers of 8 arrivals
+    const uint64 b_operand = wgmma_descriptor(b_tiles + warpgroup % 2 * 8192, 0x4000004000010000);
+    const uint64 a_operand = wgmma_descriptor(a_tiles, 0x4000004000010000);
 
     float sums[1][22][4];
 
@@ -406,8 +416,8 @@ hopper_swapped_128x176x64(
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(a_tiles + slot * 22528 + step * 32, 0x4000004000010000);
-                            const uint64 from_a = wgmma_descriptor(b_tiles + slot * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            const uint64 from_b = wgmma_advance(a_operand, slot * 1408 + step * 2);
+                            const uint64 from_a = wgmma_advance(b_operand, slot * 1024 + step * 2);
                             wgmma_m64n176k16_ak_bk(sums[0], from_a, from_b, true);
                         }
                     }
