@@ -222,6 +222,14 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels
     return panels | (address & 0x3ffff) >> 4;
 }
 
+// The operand so many times 16 bytes further on: the address is in the lower half, and carries nothing into the other.
+__device__ __forceinline__ uint64 wgmma_advance(uint64 operand, uint32 pieces) {
+    uint32 low, high;
+    asm("mov.b64 {%0, %1}, %2;" : "=r"(low), "=r"(high) : "l"(operand));
+    asm("mov.b64 %0, {%1, %2};" : "=l"(operand) : "r"(low + pieces), "r"(high));
+    return operand;
+}
+
 // Orders this thread's accesses to sums before the products that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -416,6 +424,8 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
     const uint32 tile_full = shared_address(shared_memory) + 223648;  // 4 barriers of 1 arrivals
     const uint32 tile_empty = shared_address(shared_memory) + 223680;  // 4 barriers of 10 arrivals
     const uint32 tile_wanted = shared_address(shared_memory) + 223712;  // 1 barriers of 1 arrivals
+    const uint64 a_operand = wgmma_descriptor(a_tiles + warpgroup % 2 * 8192, 0x4000004000010000);
+    const uint64 b_operand = wgmma_descriptor(b_tiles, 0x4000004000010000);
 
     float sums[1][24][4];
     float block_sums[1][24][4];
@@ -460,8 +470,8 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
     // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
     await_grid();
     launch_dependents();
-    // consumer 0: warps 0 to 3
-    if (warp < 4) {
+    // consumers: warps 0 to 7
+    if (warp < 8) {
         grow_registers<232>();
         int read_slot = 0;
         int read_parity = 0;
@@ -514,8 +524,8 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 24576 + step * 32, 0x4000004000010000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            const uint64 from_b = wgmma_advance(b_operand, slot_3 * 1536 + step * 2);
+                            const uint64 from_a = wgmma_advance(a_operand, slot_3 * 1024 + step * 2);
                             wgmma_m64n192k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
                         }
                     }
@@ -657,28 +667,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j][2 * half];
                         const float x1 = sums[0][j][2 * half + 1];
-                        store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + warpgroup * 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels, d, tile_col, tile_row, group);
+                        tma_add(d_panels + warpgroup * 3 * 8192, d, tile_col, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels, d, tile_col, tile_row, group);
+                        tma_store(d_panels + warpgroup * 3 * 8192, d, tile_col, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -692,28 +702,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 4][2 * half];
                         const float x1 = sums[0][j + 4][2 * half + 1];
-                        store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + (warpgroup * 3 + 1) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + 1 * 8192, d, tile_col + 32, tile_row, group);
+                        tma_add(d_panels + (warpgroup * 3 + 1) * 8192, d, tile_col + 32, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + 1 * 8192, d, tile_col + 32, tile_row, group);
+                        tma_store(d_panels + (warpgroup * 3 + 1) * 8192, d, tile_col + 32, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -727,28 +737,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 8][2 * half];
                         const float x1 = sums[0][j + 8][2 * half + 1];
-                        store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + (warpgroup * 3 + 2) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + 2 * 8192, d, tile_col + 64, tile_row, group);
+                        tma_add(d_panels + (warpgroup * 3 + 2) * 8192, d, tile_col + 64, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + 2 * 8192, d, tile_col + 64, tile_row, group);
+                        tma_store(d_panels + (warpgroup * 3 + 2) * 8192, d, tile_col + 64, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -762,28 +772,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 12][2 * half];
                         const float x1 = sums[0][j + 12][2 * half + 1];
-                        store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + warpgroup * 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels, d, tile_col + 96, tile_row, group);
+                        tma_add(d_panels + warpgroup * 3 * 8192, d, tile_col + 96, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels, d, tile_col + 96, tile_row, group);
+                        tma_store(d_panels + warpgroup * 3 * 8192, d, tile_col + 96, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -797,28 +807,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 16][2 * half];
                         const float x1 = sums[0][j + 16][2 * half + 1];
-                        store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + (warpgroup * 3 + 1) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + 1 * 8192, d, tile_col + 128, tile_row, group);
+                        tma_add(d_panels + (warpgroup * 3 + 1) * 8192, d, tile_col + 128, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + 1 * 8192, d, tile_col + 128, tile_row, group);
+                        tma_store(d_panels + (warpgroup * 3 + 1) * 8192, d, tile_col + 128, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -832,436 +842,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 20][2 * half];
                         const float x1 = sums[0][j + 20][2 * half + 1];
-                        store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + (warpgroup * 3 + 2) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + 2 * 8192, d, tile_col + 160, tile_row, group);
+                        tma_add(d_panels + (warpgroup * 3 + 2) * 8192, d, tile_col + 160, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + 2 * 8192, d, tile_col + 160, tile_row, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-        }
-        if (warp % 4 == 0) {
-            __syncwarp();
-            if (elect_one()) {
-                tma_wait_reads<0>();
-            }
-            __syncwarp();
-        }
-    }
-    // consumer 1: warps 4 to 7
-    else if (warp >= 4 && warp < 8) {
-        grow_registers<232>();
-        int read_slot = 0;
-        int read_parity = 0;
-        int free_slot = 0;
-        int read_slot_2 = 0;
-        int read_parity_2 = 0;
-        int free_slot_2 = 0;
-        int read_slot_3 = 0;
-        int read_parity_3 = 0;
-        int free_slot_3 = 0;
-        while (true) {
-            const int slot = read_slot_3;
-            mbarrier_wait(tile_full + slot * 8, read_parity_3);
-            read_parity_3 = read_slot_3 == 3 ? 1 - read_parity_3 : read_parity_3;
-            read_slot_3 = read_slot_3 == 3 ? 0 : read_slot_3 + 1;
-            const int group = read_word(tile_words + slot * 5 * 16);
-            const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
-            const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
-            const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
-            const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
-            __syncwarp();
-            if (elect_one()) {
-                mbarrier_arrive(tile_empty + free_slot_3 * 8);
-            }
-            __syncwarp();
-            free_slot_3 = free_slot_3 == 3 ? 0 : free_slot_3 + 1;
-            if (group == -1) break;
-            #pragma unroll
-            for (int i = 0; i < 1; ++i) {
-                #pragma unroll
-                for (int j = 0; j < 24; ++j) {
-                    sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
-                }
-            }
-            const int blocks = ceil_div(group_rows, 128);
-            #pragma unroll 1
-            for (int batch = 0; batch < ceil_div(blocks, 4); ++batch) {
-                const int slot_2 = read_slot_2;
-                mbarrier_wait(scales_full + slot_2 * 8, read_parity_2);
-                read_parity_2 = read_slot_2 == 1 ? 1 - read_parity_2 : read_parity_2;
-                read_slot_2 = read_slot_2 == 1 ? 0 : read_slot_2 + 1;
-                const int blocks_of_batch = min_of(blocks - batch * 4, 4);
-                #pragma unroll 1
-                for (int block = 0; block < blocks_of_batch; ++block) {
-                    const int slot_3 = read_slot;
-                    mbarrier_wait(stage_full + slot_3 * 8, read_parity);
-                    read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
-                    read_slot = read_slot == 3 ? 0 : read_slot + 1;
-                    wgmma_fence();
-                    #pragma unroll
-                    for (int step = 0; step < 4; ++step) {
-                        {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 24576 + step * 32, 0x4000004000010000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                            wgmma_m64n192k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
-                        }
-                    }
-                    wgmma_commit();
-                    {
-                        const uint32 from = a_scale_tiles + slot_2 * 2048 + block * 512;
-                        const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
-                        #pragma unroll
-                        for (int i = 0; i < 1; ++i) {
-                            #pragma unroll
-                            for (int half = 0; half < 2; ++half) {
-                                row_scales[i][half] = read_scale(from + (row_of_warp + i * 64 + half * 8 + lane / 4) * 4);
-                            }
-                        }
-                    }
-                    {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768;
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
-                        }
-                    }
-                    wgmma_wait<0>();
-                    wgmma_release(block_sums[0]);
-                    __syncwarp();
-                    if (elect_one()) {
-                        mbarrier_arrive(stage_empty + free_slot * 8);
-                    }
-                    __syncwarp();
-                    free_slot = free_slot == 3 ? 0 : free_slot + 1;
-                    #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            sums[i][j][0] = fmaf(block_sums[i][j][0] * col_scales[j][0], row_scales[i][0], sums[i][j][0]);
-                            sums[i][j][1] = fmaf(block_sums[i][j][1] * col_scales[j][1], row_scales[i][0], sums[i][j][1]);
-                            sums[i][j][2] = fmaf(block_sums[i][j][2] * col_scales[j][0], row_scales[i][1], sums[i][j][2]);
-                            sums[i][j][3] = fmaf(block_sums[i][j][3] * col_scales[j][1], row_scales[i][1], sums[i][j][3]);
-                        }
-                    }
-                    {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768 + 128;
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
-                        }
-                    }
-                    #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            sums[i][j + 4][0] = fmaf(block_sums[i][j + 4][0] * col_scales[j][0], row_scales[i][0], sums[i][j + 4][0]);
-                            sums[i][j + 4][1] = fmaf(block_sums[i][j + 4][1] * col_scales[j][1], row_scales[i][0], sums[i][j + 4][1]);
-                            sums[i][j + 4][2] = fmaf(block_sums[i][j + 4][2] * col_scales[j][0], row_scales[i][1], sums[i][j + 4][2]);
-                            sums[i][j + 4][3] = fmaf(block_sums[i][j + 4][3] * col_scales[j][1], row_scales[i][1], sums[i][j + 4][3]);
-                        }
-                    }
-                    {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768 + 256;
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
-                        }
-                    }
-                    #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            sums[i][j + 8][0] = fmaf(block_sums[i][j + 8][0] * col_scales[j][0], row_scales[i][0], sums[i][j + 8][0]);
-                            sums[i][j + 8][1] = fmaf(block_sums[i][j + 8][1] * col_scales[j][1], row_scales[i][0], sums[i][j + 8][1]);
-                            sums[i][j + 8][2] = fmaf(block_sums[i][j + 8][2] * col_scales[j][0], row_scales[i][1], sums[i][j + 8][2]);
-                            sums[i][j + 8][3] = fmaf(block_sums[i][j + 8][3] * col_scales[j][1], row_scales[i][1], sums[i][j + 8][3]);
-                        }
-                    }
-                    {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768 + 384;
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
-                        }
-                    }
-                    #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            sums[i][j + 12][0] = fmaf(block_sums[i][j + 12][0] * col_scales[j][0], row_scales[i][0], sums[i][j + 12][0]);
-                            sums[i][j + 12][1] = fmaf(block_sums[i][j + 12][1] * col_scales[j][1], row_scales[i][0], sums[i][j + 12][1]);
-                            sums[i][j + 12][2] = fmaf(block_sums[i][j + 12][2] * col_scales[j][0], row_scales[i][1], sums[i][j + 12][2]);
-                            sums[i][j + 12][3] = fmaf(block_sums[i][j + 12][3] * col_scales[j][1], row_scales[i][1], sums[i][j + 12][3]);
-                        }
-                    }
-                    {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768 + 512;
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
-                        }
-                    }
-                    #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            sums[i][j + 16][0] = fmaf(block_sums[i][j + 16][0] * col_scales[j][0], row_scales[i][0], sums[i][j + 16][0]);
-                            sums[i][j + 16][1] = fmaf(block_sums[i][j + 16][1] * col_scales[j][1], row_scales[i][0], sums[i][j + 16][1]);
-                            sums[i][j + 16][2] = fmaf(block_sums[i][j + 16][2] * col_scales[j][0], row_scales[i][1], sums[i][j + 16][2]);
-                            sums[i][j + 16][3] = fmaf(block_sums[i][j + 16][3] * col_scales[j][1], row_scales[i][1], sums[i][j + 16][3]);
-                        }
-                    }
-                    {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768 + 640;
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
-                        }
-                    }
-                    #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            sums[i][j + 20][0] = fmaf(block_sums[i][j + 20][0] * col_scales[j][0], row_scales[i][0], sums[i][j + 20][0]);
-                            sums[i][j + 20][1] = fmaf(block_sums[i][j + 20][1] * col_scales[j][1], row_scales[i][0], sums[i][j + 20][1]);
-                            sums[i][j + 20][2] = fmaf(block_sums[i][j + 20][2] * col_scales[j][0], row_scales[i][1], sums[i][j + 20][2]);
-                            sums[i][j + 20][3] = fmaf(block_sums[i][j + 20][3] * col_scales[j][1], row_scales[i][1], sums[i][j + 20][3]);
-                        }
-                    }
-                }
-                __syncwarp();
-                if (elect_one()) {
-                    mbarrier_arrive(scales_empty + free_slot_2 * 8);
-                }
-                __syncwarp();
-                free_slot_2 = free_slot_2 == 1 ? 0 : free_slot_2 + 1;
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<2>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j][2 * half];
-                        const float x1 = sums[0][j][2 * half + 1];
-                        store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 3 * 8192, d, tile_col, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 3 * 8192, d, tile_col, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<2>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 4][2 * half];
-                        const float x1 = sums[0][j + 4][2 * half + 1];
-                        store_shared(d_panels + 4 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 4 * 8192, d, tile_col + 32, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 4 * 8192, d, tile_col + 32, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<2>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 8][2 * half];
-                        const float x1 = sums[0][j + 8][2 * half + 1];
-                        store_shared(d_panels + 5 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 5 * 8192, d, tile_col + 64, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 5 * 8192, d, tile_col + 64, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<2>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 12][2 * half];
-                        const float x1 = sums[0][j + 12][2 * half + 1];
-                        store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 3 * 8192, d, tile_col + 96, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 3 * 8192, d, tile_col + 96, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<2>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 16][2 * half];
-                        const float x1 = sums[0][j + 16][2 * half + 1];
-                        store_shared(d_panels + 4 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 4 * 8192, d, tile_col + 128, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 4 * 8192, d, tile_col + 128, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<2>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 20][2 * half];
-                        const float x1 = sums[0][j + 20][2 * half + 1];
-                        store_shared(d_panels + 5 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 5 * 8192, d, tile_col + 160, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 5 * 8192, d, tile_col + 160, tile_row + 64, group);
+                        tma_store(d_panels + (warpgroup * 3 + 2) * 8192, d, tile_col + 160, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }

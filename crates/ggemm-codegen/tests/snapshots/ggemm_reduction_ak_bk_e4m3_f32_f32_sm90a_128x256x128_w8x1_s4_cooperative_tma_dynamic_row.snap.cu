@@ -222,6 +222,14 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels
     return panels | (address & 0x3ffff) >> 4;
 }
 
+// The operand so many times 16 bytes further on: the address is in the lower half, and carries nothing into the other.
+__device__ __forceinline__ uint64 wgmma_advance(uint64 operand, uint32 pieces) {
+    uint32 low, high;
+    asm("mov.b64 {%0, %1}, %2;" : "=r"(low), "=r"(high) : "l"(operand));
+    asm("mov.b64 %0, {%1, %2};" : "=l"(operand) : "r"(low + pieces), "r"(high));
+    return operand;
+}
+
 // Orders this thread's accesses to sums before the products that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -412,6 +420,8 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
     const uint32 tile_full = shared_address(shared_memory) + 229760;  // 4 barriers of 1 arrivals
     const uint32 tile_empty = shared_address(shared_memory) + 229792;  // 4 barriers of 9 arrivals
     const uint32 tile_wanted = shared_address(shared_memory) + 229824;  // 1 barriers of 1 arrivals
+    const uint64 a_operand = wgmma_descriptor(a_tiles + warpgroup % 2 * 8192, 0x4000004000010000);
+    const uint64 b_operand = wgmma_descriptor(b_tiles, 0x4000004000010000);
 
     float sums[1][32][4];
     float row_scales[1][2];
@@ -447,8 +457,8 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
     // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
     await_grid();
     launch_dependents();
-    // consumer 0: warps 0 to 3
-    if (warp < 4) {
+    // consumers: warps 0 to 7
+    if (warp < 8) {
         grow_registers<232>();
         int read_slot = 0;
         int read_parity = 0;
@@ -498,8 +508,8 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
                 #pragma unroll
                 for (int step = 0; step < 4; ++step) {
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                        const uint64 from_b = wgmma_advance(b_operand, slot_2 * 2048 + step * 2);
+                        const uint64 from_a = wgmma_advance(a_operand, slot_2 * 1024 + step * 2);
                         wgmma_m64n256k32_ak_bk(sums[0], from_a, from_b, true);
                     }
                 }
@@ -524,8 +534,8 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
                 for (int step = 0; step < last_steps; ++step) {
                     wgmma_fence();
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                        const uint64 from_b = wgmma_advance(b_operand, slot_2 * 2048 + step * 2);
+                        const uint64 from_a = wgmma_advance(a_operand, slot_2 * 1024 + step * 2);
                         wgmma_m64n256k32_ak_bk(sums[0], from_a, from_b, true);
                     }
                     wgmma_commit();
@@ -587,28 +597,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j][2 * half] * row_scales[0][half] * col_scales[j][0];
                         const float x1 = sums[0][j][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + warpgroup * 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels, d, tile_col, tile_row, group);
+                        tma_add(d_panels + warpgroup * 2 * 8192, d, tile_col, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels, d, tile_col, tile_row, group);
+                        tma_store(d_panels + warpgroup * 2 * 8192, d, tile_col, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -640,28 +650,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 4][2 * half] * row_scales[0][half] * col_scales[j][0];
                         const float x1 = sums[0][j + 4][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + (warpgroup * 2 + 1) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + 1 * 8192, d, tile_col + 32, tile_row, group);
+                        tma_add(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 32, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + 1 * 8192, d, tile_col + 32, tile_row, group);
+                        tma_store(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 32, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -693,28 +703,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 8][2 * half] * row_scales[0][half] * col_scales[j][0];
                         const float x1 = sums[0][j + 8][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + warpgroup * 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels, d, tile_col + 64, tile_row, group);
+                        tma_add(d_panels + warpgroup * 2 * 8192, d, tile_col + 64, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels, d, tile_col + 64, tile_row, group);
+                        tma_store(d_panels + warpgroup * 2 * 8192, d, tile_col + 64, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -746,28 +756,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 12][2 * half] * row_scales[0][half] * col_scales[j][0];
                         const float x1 = sums[0][j + 12][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + (warpgroup * 2 + 1) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + 1 * 8192, d, tile_col + 96, tile_row, group);
+                        tma_add(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 96, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + 1 * 8192, d, tile_col + 96, tile_row, group);
+                        tma_store(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 96, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -799,28 +809,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 16][2 * half] * row_scales[0][half] * col_scales[j][0];
                         const float x1 = sums[0][j + 16][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + warpgroup * 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels, d, tile_col + 128, tile_row, group);
+                        tma_add(d_panels + warpgroup * 2 * 8192, d, tile_col + 128, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels, d, tile_col + 128, tile_row, group);
+                        tma_store(d_panels + warpgroup * 2 * 8192, d, tile_col + 128, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -852,28 +862,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 20][2 * half] * row_scales[0][half] * col_scales[j][0];
                         const float x1 = sums[0][j + 20][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + (warpgroup * 2 + 1) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + 1 * 8192, d, tile_col + 160, tile_row, group);
+                        tma_add(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 160, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + 1 * 8192, d, tile_col + 160, tile_row, group);
+                        tma_store(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 160, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -905,28 +915,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 24][2 * half] * row_scales[0][half] * col_scales[j][0];
                         const float x1 = sums[0][j + 24][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + warpgroup * 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels, d, tile_col + 192, tile_row, group);
+                        tma_add(d_panels + warpgroup * 2 * 8192, d, tile_col + 192, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels, d, tile_col + 192, tile_row, group);
+                        tma_store(d_panels + warpgroup * 2 * 8192, d, tile_col + 192, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -958,575 +968,28 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dyn
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 28][2 * half] * row_scales[0][half] * col_scales[j][0];
                         const float x1 = sums[0][j + 28][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + (warpgroup * 2 + 1) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + 1 * 8192, d, tile_col + 224, tile_row, group);
+                        tma_add(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 224, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + 1 * 8192, d, tile_col + 224, tile_row, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-        }
-        if (warp % 4 == 0) {
-            __syncwarp();
-            if (elect_one()) {
-                tma_wait_reads<0>();
-            }
-            __syncwarp();
-        }
-    }
-    // consumer 1: warps 4 to 7
-    else if (warp >= 4 && warp < 8) {
-        grow_registers<232>();
-        int read_slot = 0;
-        int read_parity = 0;
-        int free_slot = 0;
-        int read_slot_2 = 0;
-        int read_parity_2 = 0;
-        int free_slot_2 = 0;
-        while (true) {
-            const int slot = read_slot_2;
-            mbarrier_wait(tile_full + slot * 8, read_parity_2);
-            read_parity_2 = read_slot_2 == 3 ? 1 - read_parity_2 : read_parity_2;
-            read_slot_2 = read_slot_2 == 3 ? 0 : read_slot_2 + 1;
-            const int group = read_word(tile_words + slot * 5 * 16);
-            const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
-            const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
-            const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
-            const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
-            __syncwarp();
-            if (elect_one()) {
-                mbarrier_arrive(tile_empty + free_slot_2 * 8);
-            }
-            __syncwarp();
-            free_slot_2 = free_slot_2 == 3 ? 0 : free_slot_2 + 1;
-            if (group == -1) break;
-            // Sums of nothing are 0, whatever the scales: they may belong to no group, and are not read.
-            const bool is_sum_of_nothing = group_rows == 0;
-            const int64 first_of_a_scales = int64(tile_row) + int64(group) * a_scale_group_stride;
-            const int a_scales_left = is_sum_of_nothing ? 0 : rows - tile_row;
-            const int64 first_of_b_scales = int64(tile_col) + int64(group) * b_scale_group_stride;
-            const int b_scales_left = is_sum_of_nothing ? 0 : cols - tile_col;
-            #pragma unroll
-            for (int i = 0; i < 1; ++i) {
-                #pragma unroll
-                for (int j = 0; j < 32; ++j) {
-                    sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
-                }
-            }
-            const int whole_blocks = group_rows / 128;
-            const int last_steps = ceil_div(group_rows - whole_blocks * 128, 32);
-            #pragma unroll 1
-            for (int block = 0; block < whole_blocks; ++block) {
-                const int slot_2 = read_slot;
-                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
-                read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
-                read_slot = read_slot == 3 ? 0 : read_slot + 1;
-                wgmma_fence();
-                #pragma unroll
-                for (int step = 0; step < 4; ++step) {
-                    {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                        wgmma_m64n256k32_ak_bk(sums[0], from_a, from_b, true);
-                    }
-                }
-                wgmma_commit();
-                wgmma_wait<1>();
-                if (block != 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        mbarrier_arrive(stage_empty + free_slot * 8);
-                    }
-                    __syncwarp();
-                    free_slot = free_slot == 3 ? 0 : free_slot + 1;
-                }
-            }
-            // Of the last block, the k32 steps that hold rows.
-            if (last_steps != 0) {
-                const int slot_2 = read_slot;
-                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
-                read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
-                read_slot = read_slot == 3 ? 0 : read_slot + 1;
-                #pragma unroll 1
-                for (int step = 0; step < last_steps; ++step) {
-                    wgmma_fence();
-                    {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 32768 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                        wgmma_m64n256k32_ak_bk(sums[0], from_a, from_b, true);
-                    }
-                    wgmma_commit();
-                }
-            }
-            wgmma_wait<0>();
-            wgmma_release(sums[0]);
-            if (whole_blocks != 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    mbarrier_arrive(stage_empty + free_slot * 8);
-                }
-                __syncwarp();
-                free_slot = free_slot == 3 ? 0 : free_slot + 1;
-            }
-            if (last_steps != 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    mbarrier_arrive(stage_empty + free_slot * 8);
-                }
-                __syncwarp();
-                free_slot = free_slot == 3 ? 0 : free_slot + 1;
-            }
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
-                const float* const from = a_scales + (first_of_a_scales);
-                #pragma unroll
-                for (int i = 0; i < 1; ++i) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int row = row_of_warp + i * 64 + half * 8 + lane / 4;
-                        row_scales[i][half] = load_scale(from + row, row < a_scales_left);
-                    }
-                }
-            }
-            {
-                const float* const from = b_scales + (first_of_b_scales);
-                if (are_pairs(from, 32, b_scales_left)) {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
-                    }
-                } else {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const int col = j * 8 + lane % 4 * 2 + half;
-                            col_scales[j][half] = load_scale(from + col, col < b_scales_left);
-                        }
-                    }
-                }
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<1>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j][2 * half] * row_scales[0][half] * col_scales[j][0];
-                        const float x1 = sums[0][j][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 2 * 8192, d, tile_col, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 2 * 8192, d, tile_col, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            {
-                const float* const from = b_scales + (first_of_b_scales + 32LL);
-                if (are_pairs(from, 32, b_scales_left - 32)) {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
-                    }
-                } else {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const int col = j * 8 + lane % 4 * 2 + half;
-                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 32);
-                        }
-                    }
-                }
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<1>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 4][2 * half] * row_scales[0][half] * col_scales[j][0];
-                        const float x1 = sums[0][j + 4][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 3 * 8192, d, tile_col + 32, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 3 * 8192, d, tile_col + 32, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            {
-                const float* const from = b_scales + (first_of_b_scales + 64LL);
-                if (are_pairs(from, 32, b_scales_left - 64)) {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
-                    }
-                } else {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const int col = j * 8 + lane % 4 * 2 + half;
-                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 64);
-                        }
-                    }
-                }
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<1>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 8][2 * half] * row_scales[0][half] * col_scales[j][0];
-                        const float x1 = sums[0][j + 8][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 2 * 8192, d, tile_col + 64, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 2 * 8192, d, tile_col + 64, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            {
-                const float* const from = b_scales + (first_of_b_scales + 96LL);
-                if (are_pairs(from, 32, b_scales_left - 96)) {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
-                    }
-                } else {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const int col = j * 8 + lane % 4 * 2 + half;
-                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 96);
-                        }
-                    }
-                }
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<1>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 12][2 * half] * row_scales[0][half] * col_scales[j][0];
-                        const float x1 = sums[0][j + 12][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 3 * 8192, d, tile_col + 96, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 3 * 8192, d, tile_col + 96, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            {
-                const float* const from = b_scales + (first_of_b_scales + 128LL);
-                if (are_pairs(from, 32, b_scales_left - 128)) {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
-                    }
-                } else {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const int col = j * 8 + lane % 4 * 2 + half;
-                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 128);
-                        }
-                    }
-                }
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<1>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 16][2 * half] * row_scales[0][half] * col_scales[j][0];
-                        const float x1 = sums[0][j + 16][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 2 * 8192, d, tile_col + 128, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 2 * 8192, d, tile_col + 128, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            {
-                const float* const from = b_scales + (first_of_b_scales + 160LL);
-                if (are_pairs(from, 32, b_scales_left - 160)) {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
-                    }
-                } else {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const int col = j * 8 + lane % 4 * 2 + half;
-                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 160);
-                        }
-                    }
-                }
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<1>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 20][2 * half] * row_scales[0][half] * col_scales[j][0];
-                        const float x1 = sums[0][j + 20][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 3 * 8192, d, tile_col + 160, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 3 * 8192, d, tile_col + 160, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            {
-                const float* const from = b_scales + (first_of_b_scales + 192LL);
-                if (are_pairs(from, 32, b_scales_left - 192)) {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
-                    }
-                } else {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const int col = j * 8 + lane % 4 * 2 + half;
-                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 192);
-                        }
-                    }
-                }
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<1>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 24][2 * half] * row_scales[0][half] * col_scales[j][0];
-                        const float x1 = sums[0][j + 24][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 2 * 8192, d, tile_col + 192, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 2 * 8192, d, tile_col + 192, tile_row + 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            {
-                const float* const from = b_scales + (first_of_b_scales + 224LL);
-                if (are_pairs(from, 32, b_scales_left - 224)) {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        load_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2));
-                    }
-                } else {
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        #pragma unroll
-                        for (int half = 0; half < 2; ++half) {
-                            const int col = j * 8 + lane % 4 * 2 + half;
-                            col_scales[j][half] = load_scale(from + col, col < b_scales_left - 224);
-                        }
-                    }
-                }
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<1>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 28][2 * half] * row_scales[0][half] * col_scales[j][0];
-                        const float x1 = sums[0][j + 28][2 * half + 1] * row_scales[0][half] * col_scales[j][1];
-                        store_shared(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + 3 * 8192, d, tile_col + 224, tile_row + 64, group);
-                    } else {
-                        tma_store(d_panels + 3 * 8192, d, tile_col + 224, tile_row + 64, group);
+                        tma_store(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 224, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }

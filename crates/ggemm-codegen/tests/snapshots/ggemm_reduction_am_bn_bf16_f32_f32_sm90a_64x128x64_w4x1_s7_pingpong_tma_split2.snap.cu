@@ -259,6 +259,14 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels
     return panels | (address & 0x3ffff) >> 4;
 }
 
+// The operand so many times 16 bytes further on: the address is in the lower half, and carries nothing into the other.
+__device__ __forceinline__ uint64 wgmma_advance(uint64 operand, uint32 pieces) {
+    uint32 low, high;
+    asm("mov.b64 {%0, %1}, %2;" : "=r"(low), "=r"(high) : "l"(operand));
+    asm("mov.b64 %0, {%1, %2};" : "=l"(operand) : "r"(low + pieces), "r"(high));
+    return operand;
+}
+
 // Orders this thread's accesses to sums before the products that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -408,6 +416,8 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_64x128x64_w4x1_s7_pingpong_tma_split2(
     const uint32 part_free = shared_address(shared_memory) + 221648;  // 4 barriers of 4 arrivals
     const uint32 tile_full = shared_address(shared_memory) + 221680;  // 4 barriers of 1 arrivals
     const uint32 tile_empty = shared_address(shared_memory) + 221712;  // 4 barriers of 9 arrivals
+    const uint64 a_operand = wgmma_descriptor(a_tiles, 0x4000004002000000);
+    const uint64 b_operand = wgmma_descriptor(b_tiles, 0x4000004002000000);
 
     float sums[1][16][4];
 
@@ -501,8 +511,8 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_64x128x64_w4x1_s7_pingpong_tma_split2(
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048, 0x4000004002000000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            const uint64 from_b = wgmma_advance(b_operand, slot_2 * 1024 + step * 128);
+                            const uint64 from_a = wgmma_advance(a_operand, slot_2 * 512 + step * 128);
                             wgmma_m64n128k16_amn_bmn(sums[0], from_a, from_b, true);
                         }
                     }
@@ -527,8 +537,8 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_64x128x64_w4x1_s7_pingpong_tma_split2(
                     for (int step = 0; step < last_steps; ++step) {
                         wgmma_fence();
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048, 0x4000004002000000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            const uint64 from_b = wgmma_advance(b_operand, slot_2 * 1024 + step * 128);
+                            const uint64 from_a = wgmma_advance(a_operand, slot_2 * 512 + step * 128);
                             wgmma_m64n128k16_amn_bmn(sums[0], from_a, from_b, true);
                         }
                         wgmma_commit();
@@ -857,8 +867,8 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_64x128x64_w4x1_s7_pingpong_tma_split2(
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048, 0x4000004002000000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            const uint64 from_b = wgmma_advance(b_operand, slot_2 * 1024 + step * 128);
+                            const uint64 from_a = wgmma_advance(a_operand, slot_2 * 512 + step * 128);
                             wgmma_m64n128k16_amn_bmn(sums[0], from_a, from_b, true);
                         }
                     }
@@ -883,8 +893,8 @@ ggemm_reduction_am_bn_bf16_f32_f32_sm90a_64x128x64_w4x1_s7_pingpong_tma_split2(
                     for (int step = 0; step < last_steps; ++step) {
                         wgmma_fence();
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048, 0x4000004002000000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 2048, 0x4000004002000000);
+                            const uint64 from_b = wgmma_advance(b_operand, slot_2 * 1024 + step * 128);
+                            const uint64 from_a = wgmma_advance(a_operand, slot_2 * 512 + step * 128);
                             wgmma_m64n128k16_amn_bmn(sums[0], from_a, from_b, true);
                         }
                         wgmma_commit();

@@ -197,6 +197,14 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels
     return panels | (address & 0x3ffff) >> 4;
 }
 
+// The operand so many times 16 bytes further on: the address is in the lower half, and carries nothing into the other.
+__device__ __forceinline__ uint64 wgmma_advance(uint64 operand, uint32 pieces) {
+    uint32 low, high;
+    asm("mov.b64 {%0, %1}, %2;" : "=r"(low), "=r"(high) : "l"(operand));
+    asm("mov.b64 %0, {%1, %2};" : "=l"(operand) : "r"(low + pieces), "r"(high));
+    return operand;
+}
+
 // Orders this thread's accesses to sums before the products that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -348,6 +356,8 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma(
     const uint32 stage_empty = shared_address(shared_memory) + 221544;  // 5 barriers of 4 arrivals
     const uint32 tile_full = shared_address(shared_memory) + 221584;  // 4 barriers of 1 arrivals
     const uint32 tile_empty = shared_address(shared_memory) + 221616;  // 4 barriers of 9 arrivals
+    const uint64 a_operand = wgmma_descriptor(a_tiles, 0x4000004000010000);
+    const uint64 b_operand = wgmma_descriptor(b_tiles, 0x4000004000010000);
 
     float sums[2][24][4];
 
@@ -428,10 +438,10 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma(
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 24576 + step * 32, 0x4000004000010000);
+                            const uint64 from_b = wgmma_advance(b_operand, slot_2 * 1536 + step * 2);
                             #pragma unroll
                             for (int i = 0; i < 2; ++i) {
-                                const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + i * 8192, 0x4000004000010000);
+                                const uint64 from_a = wgmma_advance(a_operand, slot_2 * 1024 + step * 2 + i * 512);
                                 wgmma_m64n192k16_ak_bk(sums[i], from_a, from_b, true);
                             }
                         }
@@ -706,10 +716,10 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x192x64_w4x1_s5_pingpong_tma(
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 24576 + step * 32, 0x4000004000010000);
+                            const uint64 from_b = wgmma_advance(b_operand, slot_2 * 1536 + step * 2);
                             #pragma unroll
                             for (int i = 0; i < 2; ++i) {
-                                const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + i * 8192, 0x4000004000010000);
+                                const uint64 from_a = wgmma_advance(a_operand, slot_2 * 1024 + step * 2 + i * 512);
                                 wgmma_m64n192k16_ak_bk(sums[i], from_a, from_b, true);
                             }
                         }

@@ -197,6 +197,14 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels
     return panels | (address & 0x3ffff) >> 4;
 }
 
+// The operand so many times 16 bytes further on: the address is in the lower half, and carries nothing into the other.
+__device__ __forceinline__ uint64 wgmma_advance(uint64 operand, uint32 pieces) {
+    uint32 low, high;
+    asm("mov.b64 {%0, %1}, %2;" : "=r"(low), "=r"(high) : "l"(operand));
+    asm("mov.b64 %0, {%1, %2};" : "=l"(operand) : "r"(low + pieces), "r"(high));
+    return operand;
+}
+
 // Orders this thread's accesses to sums before the products that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -414,6 +422,8 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
     const uint32 tile_full = shared_address(shared_memory) + 230016;  // 4 barriers of 1 arrivals
     const uint32 tile_empty = shared_address(shared_memory) + 230048;  // 4 barriers of 9 arrivals
     const uint32 tile_wanted = shared_address(shared_memory) + 230080;  // 1 barriers of 1 arrivals
+    const uint64 a_operand = wgmma_descriptor(a_tiles + warpgroup % 2 * 8192, 0x4000004000010000);
+    const uint64 b_operand = wgmma_descriptor(b_tiles, 0x4000004000010000);
 
     float sums[1][32][4];
 
@@ -446,8 +456,8 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
     // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
     await_grid();
     launch_dependents();
-    // consumer 0: warps 0 to 3
-    if (warp < 4) {
+    // consumers: warps 0 to 7
+    if (warp < 8) {
         grow_registers<232>();
         int read_slot = 0;
         int read_parity = 0;
@@ -494,8 +504,8 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                 #pragma unroll
                 for (int step = 0; step < 4; ++step) {
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                        const uint64 from_b = wgmma_advance(b_operand, slot_3 * 2048 + step * 2);
+                        const uint64 from_a = wgmma_advance(a_operand, slot_3 * 1024 + step * 2);
                         wgmma_m64n256k16_ak_bk(sums[0], from_a, from_b, true);
                     }
                 }
@@ -532,11 +542,11 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     }
                 }
                 // One thread says so for all, whose sums it has met.
-                named_barrier_meet(1, 128);
+                named_barrier_meet(warpgroup + 1, 128);
                 if (warp % 4 == 0) {
                     __syncwarp();
                     if (elect_one()) {
-                        const int ready_before = fetch_add_ordered_gpu(partial_sums_ready + slot_2 * 2, 1);
+                        const int ready_before = fetch_add_ordered_gpu(partial_sums_ready + slot_2 * 2 + warpgroup % 2, 1);
                     }
                     __syncwarp();
                 }
@@ -547,12 +557,12 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     if (warp % 4 == 0) {
                         __syncwarp();
                         if (elect_one()) {
-                            await_word(partial_sums_ready + slot_of_other * 2, 1);
-                            const int ready = fetch_add_relaxed_gpu(partial_sums_ready + slot_of_other * 2, -1);
+                            await_word(partial_sums_ready + slot_of_other * 2 + warpgroup % 2, 1);
+                            const int ready = fetch_add_relaxed_gpu(partial_sums_ready + slot_of_other * 2 + warpgroup % 2, -1);
                         }
                         __syncwarp();
                     }
-                    named_barrier_meet(1, 128);
+                    named_barrier_meet(warpgroup + 1, 128);
                     {
                         const float* const of_thread = partial_sums + int64((slot_of_other * 2 + warpgroup % 2)) * 16384 + thread % 128;
                         #pragma unroll
@@ -572,24 +582,24 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     }
                     __syncwarp();
                 }
-                named_barrier_meet(1, 128);
+                named_barrier_meet(warpgroup + 1, 128);
                 {
-                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                     #pragma unroll
                     for (int j = 0; j < 4; ++j) {
                         const uint32 x0 = pack_bf16(sums[0][j * 2][0], sums[0][j * 2][1]);
                         const uint32 x1 = pack_bf16(sums[0][j * 2][2], sums[0][j * 2][3]);
                         const uint32 x2 = pack_bf16(sums[0][j * 2 + 1][0], sums[0][j * 2 + 1][1]);
                         const uint32 x3 = pack_bf16(sums[0][j * 2 + 1][2], sums[0][j * 2 + 1][3]);
-                        stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                        stmatrix_x4(d_panels + warpgroup * 2 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
-                named_barrier_meet(1, 128);
+                named_barrier_meet(warpgroup + 1, 128);
                 if (warp % 4 == 0) {
                     __syncwarp();
                     if (elect_one()) {
-                        tma_store(d_panels, d, tile_col, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                        tma_store(d_panels + warpgroup * 2 * 8192, d, tile_col, 1073741824 - (group_rows - (tile_row + warpgroup * 64)), group_start + group_rows, 1073741824);
                         tma_commit();
                     }
                     __syncwarp();
@@ -602,24 +612,24 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     }
                     __syncwarp();
                 }
-                named_barrier_meet(1, 128);
+                named_barrier_meet(warpgroup + 1, 128);
                 {
-                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                     #pragma unroll
                     for (int j = 0; j < 4; ++j) {
                         const uint32 x0 = pack_bf16(sums[0][j * 2 + 8][0], sums[0][j * 2 + 8][1]);
                         const uint32 x1 = pack_bf16(sums[0][j * 2 + 8][2], sums[0][j * 2 + 8][3]);
                         const uint32 x2 = pack_bf16(sums[0][j * 2 + 9][0], sums[0][j * 2 + 9][1]);
                         const uint32 x3 = pack_bf16(sums[0][j * 2 + 9][2], sums[0][j * 2 + 9][3]);
-                        stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                        stmatrix_x4(d_panels + (warpgroup * 2 + 1) * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
-                named_barrier_meet(1, 128);
+                named_barrier_meet(warpgroup + 1, 128);
                 if (warp % 4 == 0) {
                     __syncwarp();
                     if (elect_one()) {
-                        tma_store(d_panels + 1 * 8192, d, tile_col + 64, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                        tma_store(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 64, 1073741824 - (group_rows - (tile_row + warpgroup * 64)), group_start + group_rows, 1073741824);
                         tma_commit();
                     }
                     __syncwarp();
@@ -632,24 +642,24 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     }
                     __syncwarp();
                 }
-                named_barrier_meet(1, 128);
+                named_barrier_meet(warpgroup + 1, 128);
                 {
-                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                     #pragma unroll
                     for (int j = 0; j < 4; ++j) {
                         const uint32 x0 = pack_bf16(sums[0][j * 2 + 16][0], sums[0][j * 2 + 16][1]);
                         const uint32 x1 = pack_bf16(sums[0][j * 2 + 16][2], sums[0][j * 2 + 16][3]);
                         const uint32 x2 = pack_bf16(sums[0][j * 2 + 17][0], sums[0][j * 2 + 17][1]);
                         const uint32 x3 = pack_bf16(sums[0][j * 2 + 17][2], sums[0][j * 2 + 17][3]);
-                        stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                        stmatrix_x4(d_panels + warpgroup * 2 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
-                named_barrier_meet(1, 128);
+                named_barrier_meet(warpgroup + 1, 128);
                 if (warp % 4 == 0) {
                     __syncwarp();
                     if (elect_one()) {
-                        tma_store(d_panels, d, tile_col + 128, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                        tma_store(d_panels + warpgroup * 2 * 8192, d, tile_col + 128, 1073741824 - (group_rows - (tile_row + warpgroup * 64)), group_start + group_rows, 1073741824);
                         tma_commit();
                     }
                     __syncwarp();
@@ -662,272 +672,24 @@ ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic_
                     }
                     __syncwarp();
                 }
-                named_barrier_meet(1, 128);
+                named_barrier_meet(warpgroup + 1, 128);
                 {
-                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                     #pragma unroll
                     for (int j = 0; j < 4; ++j) {
                         const uint32 x0 = pack_bf16(sums[0][j * 2 + 24][0], sums[0][j * 2 + 24][1]);
                         const uint32 x1 = pack_bf16(sums[0][j * 2 + 24][2], sums[0][j * 2 + 24][3]);
                         const uint32 x2 = pack_bf16(sums[0][j * 2 + 25][0], sums[0][j * 2 + 25][1]);
                         const uint32 x3 = pack_bf16(sums[0][j * 2 + 25][2], sums[0][j * 2 + 25][3]);
-                        stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                        stmatrix_x4(d_panels + (warpgroup * 2 + 1) * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                     }
                 }
                 fence_proxy_async();
-                named_barrier_meet(1, 128);
+                named_barrier_meet(warpgroup + 1, 128);
                 if (warp % 4 == 0) {
                     __syncwarp();
                     if (elect_one()) {
-                        tma_store(d_panels + 1 * 8192, d, tile_col + 192, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
-                        tma_commit();
-                    }
-                    __syncwarp();
-                }
-            }
-        }
-        if (warp % 4 == 0) {
-            __syncwarp();
-            if (elect_one()) {
-                tma_wait_reads<0>();
-            }
-            __syncwarp();
-        }
-    }
-    // consumer 1: warps 4 to 7
-    else if (warp >= 4 && warp < 8) {
-        grow_registers<232>();
-        int read_slot = 0;
-        int read_parity = 0;
-        int free_slot = 0;
-        int read_slot_2 = 0;
-        int read_parity_2 = 0;
-        int free_slot_2 = 0;
-        while (true) {
-            const int slot = read_slot_2;
-            mbarrier_wait(tile_full + slot * 8, read_parity_2);
-            read_parity_2 = read_slot_2 == 3 ? 1 - read_parity_2 : read_parity_2;
-            read_slot_2 = read_slot_2 == 3 ? 0 : read_slot_2 + 1;
-            const int group = read_word(tile_words + slot * 9 * 16);
-            const int group_start = read_word(tile_words + (slot * 9 + 1) * 16);
-            const int group_rows = read_word(tile_words + (slot * 9 + 2) * 16);
-            const int tile_row = read_word(tile_words + (slot * 9 + 3) * 16);
-            const int tile_col = read_word(tile_words + (slot * 9 + 4) * 16);
-            const int piece_start = read_word(tile_words + (slot * 9 + 5) * 16);
-            const int piece_length = read_word(tile_words + (slot * 9 + 6) * 16);
-            const int slot_2 = read_word(tile_words + (slot * 9 + 7) * 16);
-            const int added = read_word(tile_words + (slot * 9 + 8) * 16);
-            __syncwarp();
-            if (elect_one()) {
-                mbarrier_arrive(tile_empty + free_slot_2 * 8);
-            }
-            __syncwarp();
-            free_slot_2 = free_slot_2 == 3 ? 0 : free_slot_2 + 1;
-            if (group == -1) break;
-            #pragma unroll
-            for (int i = 0; i < 1; ++i) {
-                #pragma unroll
-                for (int j = 0; j < 32; ++j) {
-                    sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
-                }
-            }
-            const int blocks = ceil_div(piece_length, 64);
-            #pragma unroll 1
-            for (int block = 0; block < blocks; ++block) {
-                const int slot_3 = read_slot;
-                mbarrier_wait(stage_full + slot_3 * 8, read_parity);
-                read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
-                read_slot = read_slot == 3 ? 0 : read_slot + 1;
-                wgmma_fence();
-                #pragma unroll
-                for (int step = 0; step < 4; ++step) {
-                    {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                        wgmma_m64n256k16_ak_bk(sums[0], from_a, from_b, true);
-                    }
-                }
-                wgmma_commit();
-                wgmma_wait<1>();
-                if (block != 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        mbarrier_arrive(stage_empty + free_slot * 8);
-                    }
-                    __syncwarp();
-                    free_slot = free_slot == 3 ? 0 : free_slot + 1;
-                }
-            }
-            wgmma_wait<0>();
-            wgmma_release(sums[0]);
-            if (blocks != 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    mbarrier_arrive(stage_empty + free_slot * 8);
-                }
-                __syncwarp();
-                free_slot = free_slot == 3 ? 0 : free_slot + 1;
-            }
-            if (added < 0) {
-                {
-                    float* const of_thread = partial_sums + int64((slot_2 * 2 + warpgroup % 2)) * 16384 + thread % 128;
-                    #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 32; ++j) {
-                            save_sums(of_thread + j * 512, sums[0][j]);
-                        }
-                    }
-                }
-                // One thread says so for all, whose sums it has met.
-                named_barrier_meet(2, 128);
-                if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        const int ready_before = fetch_add_ordered_gpu(partial_sums_ready + slot_2 * 2 + 1, 1);
-                    }
-                    __syncwarp();
-                }
-            } else {
-                #pragma unroll 1
-                for (int other = 0; other < added; ++other) {
-                    const int slot_of_other = slot_2 + other;
-                    if (warp % 4 == 0) {
-                        __syncwarp();
-                        if (elect_one()) {
-                            await_word(partial_sums_ready + slot_of_other * 2 + 1, 1);
-                            const int ready = fetch_add_relaxed_gpu(partial_sums_ready + slot_of_other * 2 + 1, -1);
-                        }
-                        __syncwarp();
-                    }
-                    named_barrier_meet(2, 128);
-                    {
-                        const float* const of_thread = partial_sums + int64((slot_of_other * 2 + warpgroup % 2)) * 16384 + thread % 128;
-                        #pragma unroll
-                        for (int i = 0; i < 1; ++i) {
-                            #pragma unroll
-                            for (int j = 0; j < 32; ++j) {
-                                add_saved_sums(of_thread + j * 512, sums[0][j]);
-                            }
-                        }
-                    }
-                }
-                // The buffer is free once its last store has read it.
-                if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_wait_reads<1>();
-                    }
-                    __syncwarp();
-                }
-                named_barrier_meet(2, 128);
-                {
-                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        const uint32 x0 = pack_bf16(sums[0][j * 2][0], sums[0][j * 2][1]);
-                        const uint32 x1 = pack_bf16(sums[0][j * 2][2], sums[0][j * 2][3]);
-                        const uint32 x2 = pack_bf16(sums[0][j * 2 + 1][0], sums[0][j * 2 + 1][1]);
-                        const uint32 x3 = pack_bf16(sums[0][j * 2 + 1][2], sums[0][j * 2 + 1][3]);
-                        stmatrix_x4(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                    }
-                }
-                fence_proxy_async();
-                named_barrier_meet(2, 128);
-                if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_store(d_panels + 2 * 8192, d, tile_col, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
-                        tma_commit();
-                    }
-                    __syncwarp();
-                }
-                // The buffer is free once its last store has read it.
-                if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_wait_reads<1>();
-                    }
-                    __syncwarp();
-                }
-                named_barrier_meet(2, 128);
-                {
-                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        const uint32 x0 = pack_bf16(sums[0][j * 2 + 8][0], sums[0][j * 2 + 8][1]);
-                        const uint32 x1 = pack_bf16(sums[0][j * 2 + 8][2], sums[0][j * 2 + 8][3]);
-                        const uint32 x2 = pack_bf16(sums[0][j * 2 + 9][0], sums[0][j * 2 + 9][1]);
-                        const uint32 x3 = pack_bf16(sums[0][j * 2 + 9][2], sums[0][j * 2 + 9][3]);
-                        stmatrix_x4(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                    }
-                }
-                fence_proxy_async();
-                named_barrier_meet(2, 128);
-                if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_store(d_panels + 3 * 8192, d, tile_col + 64, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
-                        tma_commit();
-                    }
-                    __syncwarp();
-                }
-                // The buffer is free once its last store has read it.
-                if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_wait_reads<1>();
-                    }
-                    __syncwarp();
-                }
-                named_barrier_meet(2, 128);
-                {
-                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        const uint32 x0 = pack_bf16(sums[0][j * 2 + 16][0], sums[0][j * 2 + 16][1]);
-                        const uint32 x1 = pack_bf16(sums[0][j * 2 + 16][2], sums[0][j * 2 + 16][3]);
-                        const uint32 x2 = pack_bf16(sums[0][j * 2 + 17][0], sums[0][j * 2 + 17][1]);
-                        const uint32 x3 = pack_bf16(sums[0][j * 2 + 17][2], sums[0][j * 2 + 17][3]);
-                        stmatrix_x4(d_panels + 2 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                    }
-                }
-                fence_proxy_async();
-                named_barrier_meet(2, 128);
-                if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_store(d_panels + 2 * 8192, d, tile_col + 128, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
-                        tma_commit();
-                    }
-                    __syncwarp();
-                }
-                // The buffer is free once its last store has read it.
-                if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_wait_reads<1>();
-                    }
-                    __syncwarp();
-                }
-                named_barrier_meet(2, 128);
-                {
-                    const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                    #pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        const uint32 x0 = pack_bf16(sums[0][j * 2 + 24][0], sums[0][j * 2 + 24][1]);
-                        const uint32 x1 = pack_bf16(sums[0][j * 2 + 24][2], sums[0][j * 2 + 24][3]);
-                        const uint32 x2 = pack_bf16(sums[0][j * 2 + 25][0], sums[0][j * 2 + 25][1]);
-                        const uint32 x3 = pack_bf16(sums[0][j * 2 + 25][2], sums[0][j * 2 + 25][3]);
-                        stmatrix_x4(d_panels + 3 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                    }
-                }
-                fence_proxy_async();
-                named_barrier_meet(2, 128);
-                if (warp % 4 == 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        tma_store(d_panels + 3 * 8192, d, tile_col + 192, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                        tma_store(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 192, 1073741824 - (group_rows - (tile_row + warpgroup * 64)), group_start + group_rows, 1073741824);
                         tma_commit();
                     }
                     __syncwarp();

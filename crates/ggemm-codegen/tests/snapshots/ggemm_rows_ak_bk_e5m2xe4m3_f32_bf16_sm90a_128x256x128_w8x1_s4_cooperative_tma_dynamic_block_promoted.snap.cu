@@ -197,6 +197,14 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels
     return panels | (address & 0x3ffff) >> 4;
 }
 
+// The operand so many times 16 bytes further on: the address is in the lower half, and carries nothing into the other.
+__device__ __forceinline__ uint64 wgmma_advance(uint64 operand, uint32 pieces) {
+    uint32 low, high;
+    asm("mov.b64 {%0, %1}, %2;" : "=r"(low), "=r"(high) : "l"(operand));
+    asm("mov.b64 %0, {%1, %2};" : "=l"(operand) : "r"(low + pieces), "r"(high));
+    return operand;
+}
+
 // Orders this thread's accesses to sums before the products that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -405,6 +413,8 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
     const uint32 tile_full = shared_address(shared_memory) + 217568;  // 4 barriers of 1 arrivals
     const uint32 tile_empty = shared_address(shared_memory) + 217600;  // 4 barriers of 10 arrivals
     const uint32 tile_wanted = shared_address(shared_memory) + 217632;  // 1 barriers of 1 arrivals
+    const uint64 a_operand = wgmma_descriptor(a_tiles + warpgroup % 2 * 8192, 0x4000004000010000);
+    const uint64 b_operand = wgmma_descriptor(b_tiles, 0x4000004000010000);
 
     float sums[1][32][4];
     float block_sums[1][16][4];
@@ -448,8 +458,8 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
     // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
     await_grid();
     launch_dependents();
-    // consumer 0: warps 0 to 3
-    if (warp < 4) {
+    // consumers: warps 0 to 7
+    if (warp < 8) {
         grow_registers<232>();
         int read_slot = 0;
         int read_parity = 0;
@@ -487,6 +497,9 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                 }
             }
             const int blocks = ceil_div(reduction_of_tile, 128);
+            if (blocks != 0) {
+                mbarrier_wait(stage_full + read_slot * 8, read_parity);
+            }
             #pragma unroll 1
             for (int batch = 0; batch < ceil_div(blocks, 4); ++batch) {
                 const int slot_2 = read_slot_2;
@@ -497,15 +510,14 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                 #pragma unroll 1
                 for (int block = 0; block < blocks_of_batch; ++block) {
                     const int slot_3 = read_slot;
-                    mbarrier_wait(stage_full + slot_3 * 8, read_parity);
                     read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
                     read_slot = read_slot == 3 ? 0 : read_slot + 1;
                     wgmma_fence();
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            const uint64 from_b = wgmma_advance(b_operand, slot_3 * 2048 + step * 2);
+                            const uint64 from_a = wgmma_advance(a_operand, slot_3 * 1024 + step * 2);
                             wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
                         }
                     }
@@ -544,8 +556,8 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                     #pragma unroll
                     for (int step_2 = 0; step_2 < 4; ++step_2) {
                         {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step_2 * 32 + 16384, 0x4000004000010000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step_2 * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                            const uint64 from_b = wgmma_advance(b_operand, slot_3 * 2048 + step_2 * 2 + 1024);
+                            const uint64 from_a = wgmma_advance(a_operand, slot_3 * 1024 + step_2 * 2);
                             wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step_2 != 0);
                         }
                     }
@@ -556,6 +568,9 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                         for (int j = 0; j < 1; ++j) {
                             col_scales[j][0] = read_scale(from + (1 + j) * 16);
                         }
+                    }
+                    if (batch * 4 + block + 1 < blocks) {
+                        mbarrier_wait(stage_full + read_slot * 8, read_parity);
                     }
                     wgmma_wait<0>();
                     wgmma_release(block_sums[0]);
@@ -591,24 +606,24 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     const uint32 x0 = pack_bf16(sums[0][j * 2][0], sums[0][j * 2][1]);
                     const uint32 x1 = pack_bf16(sums[0][j * 2][2], sums[0][j * 2][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 1][0], sums[0][j * 2 + 1][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 1][2], sums[0][j * 2 + 1][3]);
-                    stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + warpgroup * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels, d, tile_col, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                    tma_store(d_panels + warpgroup * 8192, d, tile_col, 1073741824 - (group_rows - (tile_row + warpgroup * 64)), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();
@@ -621,24 +636,24 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     const uint32 x0 = pack_bf16(sums[0][j * 2 + 8][0], sums[0][j * 2 + 8][1]);
                     const uint32 x1 = pack_bf16(sums[0][j * 2 + 8][2], sums[0][j * 2 + 8][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 9][0], sums[0][j * 2 + 9][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 9][2], sums[0][j * 2 + 9][3]);
-                    stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + warpgroup * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels, d, tile_col + 64, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                    tma_store(d_panels + warpgroup * 8192, d, tile_col + 64, 1073741824 - (group_rows - (tile_row + warpgroup * 64)), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();
@@ -651,24 +666,24 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     const uint32 x0 = pack_bf16(sums[0][j * 2 + 16][0], sums[0][j * 2 + 16][1]);
                     const uint32 x1 = pack_bf16(sums[0][j * 2 + 16][2], sums[0][j * 2 + 16][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 17][0], sums[0][j * 2 + 17][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 17][2], sums[0][j * 2 + 17][3]);
-                    stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + warpgroup * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels, d, tile_col + 128, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
+                    tma_store(d_panels + warpgroup * 8192, d, tile_col + 128, 1073741824 - (group_rows - (tile_row + warpgroup * 64)), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();
@@ -681,288 +696,24 @@ ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dy
                 }
                 __syncwarp();
             }
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     const uint32 x0 = pack_bf16(sums[0][j * 2 + 24][0], sums[0][j * 2 + 24][1]);
                     const uint32 x1 = pack_bf16(sums[0][j * 2 + 24][2], sums[0][j * 2 + 24][3]);
                     const uint32 x2 = pack_bf16(sums[0][j * 2 + 25][0], sums[0][j * 2 + 25][1]);
                     const uint32 x3 = pack_bf16(sums[0][j * 2 + 25][2], sums[0][j * 2 + 25][3]);
-                    stmatrix_x4(d_panels + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
+                    stmatrix_x4(d_panels + warpgroup * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
                 }
             }
             fence_proxy_async();
-            named_barrier_meet(1, 128);
+            named_barrier_meet(warpgroup + 1, 128);
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_store(d_panels, d, tile_col + 192, 1073741824 - (group_rows - tile_row), group_start + group_rows, 1073741824);
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-        }
-        if (warp % 4 == 0) {
-            __syncwarp();
-            if (elect_one()) {
-                tma_wait_reads<0>();
-            }
-            __syncwarp();
-        }
-    }
-    // consumer 1: warps 4 to 7
-    else if (warp >= 4 && warp < 8) {
-        grow_registers<232>();
-        int read_slot = 0;
-        int read_parity = 0;
-        int free_slot = 0;
-        int read_slot_2 = 0;
-        int read_parity_2 = 0;
-        int free_slot_2 = 0;
-        int read_slot_3 = 0;
-        int read_parity_3 = 0;
-        int free_slot_3 = 0;
-        while (true) {
-            const int slot = read_slot_3;
-            mbarrier_wait(tile_full + slot * 8, read_parity_3);
-            read_parity_3 = read_slot_3 == 3 ? 1 - read_parity_3 : read_parity_3;
-            read_slot_3 = read_slot_3 == 3 ? 0 : read_slot_3 + 1;
-            const int group = read_word(tile_words + slot * 5 * 16);
-            const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
-            const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
-            const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
-            const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
-            __syncwarp();
-            if (elect_one()) {
-                mbarrier_arrive(tile_empty + free_slot_3 * 8);
-            }
-            __syncwarp();
-            free_slot_3 = free_slot_3 == 3 ? 0 : free_slot_3 + 1;
-            if (group == -1) break;
-            // The tail has no weight: its rows are sums of nothing.
-            const int reduction_of_tile = group == group_count ? 0 : reduction;
-            #pragma unroll
-            for (int i = 0; i < 1; ++i) {
-                #pragma unroll
-                for (int j = 0; j < 32; ++j) {
-                    sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
-                }
-            }
-            const int blocks = ceil_div(reduction_of_tile, 128);
-            #pragma unroll 1
-            for (int batch = 0; batch < ceil_div(blocks, 4); ++batch) {
-                const int slot_2 = read_slot_2;
-                mbarrier_wait(scales_full + slot_2 * 8, read_parity_2);
-                read_parity_2 = read_slot_2 == 1 ? 1 - read_parity_2 : read_parity_2;
-                read_slot_2 = read_slot_2 == 1 ? 0 : read_slot_2 + 1;
-                const int blocks_of_batch = min_of(blocks - batch * 4, 4);
-                #pragma unroll 1
-                for (int block = 0; block < blocks_of_batch; ++block) {
-                    const int slot_3 = read_slot;
-                    mbarrier_wait(stage_full + slot_3 * 8, read_parity);
-                    read_parity = read_slot == 3 ? 1 - read_parity : read_parity;
-                    read_slot = read_slot == 3 ? 0 : read_slot + 1;
-                    wgmma_fence();
-                    #pragma unroll
-                    for (int step = 0; step < 4; ++step) {
-                        {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step * 32, 0x4000004000010000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                            wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
-                        }
-                    }
-                    wgmma_commit();
-                    {
-                        const uint32 from = a_scale_tiles + slot_2 * 2048 + block * 4;
-                        const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
-                        #pragma unroll
-                        for (int i = 0; i < 1; ++i) {
-                            #pragma unroll
-                            for (int half = 0; half < 2; ++half) {
-                                row_scales[i][half] = read_scale(from + (row_of_warp + i * 64 + half * 8 + lane / 4) * 16);
-                            }
-                        }
-                    }
-                    {
-                        const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
-                        #pragma unroll
-                        for (int j = 0; j < 1; ++j) {
-                            col_scales[j][0] = read_scale(from + j * 16);
-                        }
-                    }
-                    wgmma_wait<0>();
-                    wgmma_release(block_sums[0]);
-                    #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 16; ++j) {
-                            sums[i][j][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j][0]);
-                            sums[i][j][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j][1]);
-                            sums[i][j][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j][2]);
-                            sums[i][j][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j][3]);
-                        }
-                    }
-                    wgmma_fence();
-                    #pragma unroll
-                    for (int step_2 = 0; step_2 < 4; ++step_2) {
-                        {
-                            const uint64 from_b = wgmma_descriptor(b_tiles + slot_3 * 32768 + step_2 * 32 + 16384, 0x4000004000010000);
-                            const uint64 from_a = wgmma_descriptor(a_tiles + slot_3 * 16384 + step_2 * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                            wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step_2 != 0);
-                        }
-                    }
-                    wgmma_commit();
-                    {
-                        const uint32 from = b_scale_tiles + slot_2 * 32 + block * 4;
-                        #pragma unroll
-                        for (int j = 0; j < 1; ++j) {
-                            col_scales[j][0] = read_scale(from + (1 + j) * 16);
-                        }
-                    }
-                    wgmma_wait<0>();
-                    wgmma_release(block_sums[0]);
-                    __syncwarp();
-                    if (elect_one()) {
-                        mbarrier_arrive(stage_empty + free_slot * 8);
-                    }
-                    __syncwarp();
-                    free_slot = free_slot == 3 ? 0 : free_slot + 1;
-                    #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 16; ++j) {
-                            sums[i][j + 16][0] = fmaf(block_sums[i][j][0], row_scales[i][0] * col_scales[0][0], sums[i][j + 16][0]);
-                            sums[i][j + 16][1] = fmaf(block_sums[i][j][1], row_scales[i][0] * col_scales[0][0], sums[i][j + 16][1]);
-                            sums[i][j + 16][2] = fmaf(block_sums[i][j][2], row_scales[i][1] * col_scales[0][0], sums[i][j + 16][2]);
-                            sums[i][j + 16][3] = fmaf(block_sums[i][j][3], row_scales[i][1] * col_scales[0][0], sums[i][j + 16][3]);
-                        }
-                    }
-                }
-                __syncwarp();
-                if (elect_one()) {
-                    mbarrier_arrive(scales_empty + free_slot_2 * 8);
-                }
-                __syncwarp();
-                free_slot_2 = free_slot_2 == 1 ? 0 : free_slot_2 + 1;
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<0>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    const uint32 x0 = pack_bf16(sums[0][j * 2][0], sums[0][j * 2][1]);
-                    const uint32 x1 = pack_bf16(sums[0][j * 2][2], sums[0][j * 2][3]);
-                    const uint32 x2 = pack_bf16(sums[0][j * 2 + 1][0], sums[0][j * 2 + 1][1]);
-                    const uint32 x3 = pack_bf16(sums[0][j * 2 + 1][2], sums[0][j * 2 + 1][3]);
-                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_store(d_panels + 1 * 8192, d, tile_col, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<0>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    const uint32 x0 = pack_bf16(sums[0][j * 2 + 8][0], sums[0][j * 2 + 8][1]);
-                    const uint32 x1 = pack_bf16(sums[0][j * 2 + 8][2], sums[0][j * 2 + 8][3]);
-                    const uint32 x2 = pack_bf16(sums[0][j * 2 + 9][0], sums[0][j * 2 + 9][1]);
-                    const uint32 x3 = pack_bf16(sums[0][j * 2 + 9][2], sums[0][j * 2 + 9][3]);
-                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_store(d_panels + 1 * 8192, d, tile_col + 64, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<0>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    const uint32 x0 = pack_bf16(sums[0][j * 2 + 16][0], sums[0][j * 2 + 16][1]);
-                    const uint32 x1 = pack_bf16(sums[0][j * 2 + 16][2], sums[0][j * 2 + 16][3]);
-                    const uint32 x2 = pack_bf16(sums[0][j * 2 + 17][0], sums[0][j * 2 + 17][1]);
-                    const uint32 x3 = pack_bf16(sums[0][j * 2 + 17][2], sums[0][j * 2 + 17][3]);
-                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_store(d_panels + 1 * 8192, d, tile_col + 128, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<0>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(2, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    const uint32 x0 = pack_bf16(sums[0][j * 2 + 24][0], sums[0][j * 2 + 24][1]);
-                    const uint32 x1 = pack_bf16(sums[0][j * 2 + 24][2], sums[0][j * 2 + 24][3]);
-                    const uint32 x2 = pack_bf16(sums[0][j * 2 + 25][0], sums[0][j * 2 + 25][1]);
-                    const uint32 x3 = pack_bf16(sums[0][j * 2 + 25][2], sums[0][j * 2 + 25][3]);
-                    stmatrix_x4(d_panels + 1 * 8192 + d_panels_piece(row_of_warp + lane % 16, j * 2 + lane / 16), x0, x1, x2, x3);
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(2, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_store(d_panels + 1 * 8192, d, tile_col + 192, 1073741824 - (group_rows - (tile_row + 64)), group_start + group_rows, 1073741824);
+                    tma_store(d_panels + warpgroup * 8192, d, tile_col + 192, 1073741824 - (group_rows - (tile_row + warpgroup * 64)), group_start + group_rows, 1073741824);
                     tma_commit();
                 }
                 __syncwarp();

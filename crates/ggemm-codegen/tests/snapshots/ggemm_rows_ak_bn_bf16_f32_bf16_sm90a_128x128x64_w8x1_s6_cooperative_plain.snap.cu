@@ -212,6 +212,14 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels
     return panels | (address & 0x3ffff) >> 4;
 }
 
+// The operand so many times 16 bytes further on: the address is in the lower half, and carries nothing into the other.
+__device__ __forceinline__ uint64 wgmma_advance(uint64 operand, uint32 pieces) {
+    uint32 low, high;
+    asm("mov.b64 {%0, %1}, %2;" : "=r"(low), "=r"(high) : "l"(operand));
+    asm("mov.b64 %0, {%1, %2};" : "=l"(operand) : "r"(low + pieces), "r"(high));
+    return operand;
+}
+
 // Orders this thread's accesses to sums before the products that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -367,6 +375,8 @@ ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain(
     const uint32 stage_empty = shared_address(shared_memory) + 196976;  // 6 barriers of 8 arrivals
     const uint32 tile_full = shared_address(shared_memory) + 197024;  // 4 barriers of 1 arrivals
     const uint32 tile_empty = shared_address(shared_memory) + 197056;  // 4 barriers of 12 arrivals
+    const uint64 a_operand = wgmma_descriptor(a_tiles + warpgroup % 2 * 8192, 0x4000004000010000);
+    const uint64 b_operand = wgmma_descriptor(b_tiles, 0x4000004002000000);
 
     float sums[1][16][4];
     Staged<bf16, 8, 1, 16> a_staged;
@@ -400,8 +410,8 @@ ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain(
     // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
     await_grid();
     launch_dependents();
-    // consumer 0: warps 0 to 3
-    if (warp < 4) {
+    // consumers: warps 0 to 7
+    if (warp < 8) {
         grow_registers<160>();
         int read_slot = 0;
         int read_parity = 0;
@@ -446,103 +456,8 @@ ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain(
                 #pragma unroll
                 for (int step = 0; step < 4; ++step) {
                     {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048, 0x4000004002000000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
-                        wgmma_m64n128k16_ak_bmn(sums[0], from_a, from_b, true);
-                    }
-                }
-                wgmma_commit();
-                wgmma_wait<1>();
-                if (block != 0) {
-                    __syncwarp();
-                    if (elect_one()) {
-                        mbarrier_arrive(stage_empty + free_slot * 8);
-                    }
-                    __syncwarp();
-                    free_slot = free_slot == 5 ? 0 : free_slot + 1;
-                }
-            }
-            wgmma_wait<0>();
-            wgmma_release(sums[0]);
-            if (blocks != 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    mbarrier_arrive(stage_empty + free_slot * 8);
-                }
-                __syncwarp();
-                free_slot = free_slot == 5 ? 0 : free_slot + 1;
-            }
-            const int rows_left = group_rows - tile_row;
-            const int cols_left = cols - tile_col;
-            const int64 first_row = int64(group_start + tile_row);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
-                bf16* const to = d + (first_row * d_row_stride + int64(tile_col));
-                #pragma unroll
-                for (int i = 0; i < 1; ++i) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int row = row_of_warp + i * 64 + half * 8 + lane / 4;
-                        if (row < rows_left) {
-                            #pragma unroll
-                            for (int j = 0; j < 16; ++j) {
-                                const int col = j * 8 + lane % 4 * 2;
-                                store_singly(to + row * d_row_stride + col, sums[i][j][2 * half], sums[i][j][2 * half + 1], cols_left - col);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-    // consumer 1: warps 4 to 7
-    else if (warp >= 4 && warp < 8) {
-        grow_registers<160>();
-        int read_slot = 0;
-        int read_parity = 0;
-        int free_slot = 0;
-        int read_slot_2 = 0;
-        int read_parity_2 = 0;
-        int free_slot_2 = 0;
-        while (true) {
-            const int slot = read_slot_2;
-            mbarrier_wait(tile_full + slot * 8, read_parity_2);
-            read_parity_2 = read_slot_2 == 3 ? 1 - read_parity_2 : read_parity_2;
-            read_slot_2 = read_slot_2 == 3 ? 0 : read_slot_2 + 1;
-            const int group = read_word(tile_words + slot * 5 * 16);
-            const int group_start = read_word(tile_words + (slot * 5 + 1) * 16);
-            const int group_rows = read_word(tile_words + (slot * 5 + 2) * 16);
-            const int tile_row = read_word(tile_words + (slot * 5 + 3) * 16);
-            const int tile_col = read_word(tile_words + (slot * 5 + 4) * 16);
-            __syncwarp();
-            if (elect_one()) {
-                mbarrier_arrive(tile_empty + free_slot_2 * 8);
-            }
-            __syncwarp();
-            free_slot_2 = free_slot_2 == 3 ? 0 : free_slot_2 + 1;
-            if (group == -1) break;
-            // The tail has no weight: its rows are sums of nothing.
-            const int reduction_of_tile = group == group_count ? 0 : reduction;
-            #pragma unroll
-            for (int i = 0; i < 1; ++i) {
-                #pragma unroll
-                for (int j = 0; j < 16; ++j) {
-                    sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
-                }
-            }
-            const int blocks = ceil_div(reduction_of_tile, 64);
-            #pragma unroll 1
-            for (int block = 0; block < blocks; ++block) {
-                const int slot_2 = read_slot;
-                mbarrier_wait(stage_full + slot_2 * 8, read_parity);
-                read_parity = read_slot == 5 ? 1 - read_parity : read_parity;
-                read_slot = read_slot == 5 ? 0 : read_slot + 1;
-                wgmma_fence();
-                #pragma unroll
-                for (int step = 0; step < 4; ++step) {
-                    {
-                        const uint64 from_b = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048, 0x4000004002000000);
-                        const uint64 from_a = wgmma_descriptor(a_tiles + slot_2 * 16384 + step * 32 + warpgroup % 2 * 8192, 0x4000004000010000);
+                        const uint64 from_b = wgmma_advance(b_operand, slot_2 * 1024 + step * 128);
+                        const uint64 from_a = wgmma_advance(a_operand, slot_2 * 1024 + step * 2);
                         wgmma_m64n128k16_ak_bmn(sums[0], from_a, from_b, true);
                     }
                 }

@@ -197,6 +197,14 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint64 panels
     return panels | (address & 0x3ffff) >> 4;
 }
 
+// The operand so many times 16 bytes further on: the address is in the lower half, and carries nothing into the other.
+__device__ __forceinline__ uint64 wgmma_advance(uint64 operand, uint32 pieces) {
+    uint32 low, high;
+    asm("mov.b64 {%0, %1}, %2;" : "=r"(low), "=r"(high) : "l"(operand));
+    asm("mov.b64 %0, {%1, %2};" : "=l"(operand) : "r"(low + pieces), "r"(high));
+    return operand;
+}
+
 // Orders this thread's accesses to sums before the products that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
@@ -428,6 +436,8 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
     const uint32 stage_empty = shared_address(shared_memory) + 213360;  // 6 barriers of 4 arrivals
     const uint32 tile_full = shared_address(shared_memory) + 213408;  // 4 barriers of 1 arrivals
     const uint32 tile_empty = shared_address(shared_memory) + 213440;  // 4 barriers of 9 arrivals
+    const uint64 b_operand = wgmma_descriptor(b_tiles, 0x4000004002000000);
+    const uint64 a_operand = wgmma_descriptor(a_tiles, 0x4000004000010000);
 
     float sums[2][8][4];
 
@@ -511,10 +521,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n64k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -554,10 +564,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n56k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -597,10 +607,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n48k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -640,10 +650,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n40k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -683,10 +693,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n32k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -726,10 +736,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n24k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -769,10 +779,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n16k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -812,10 +822,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n8k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -1075,10 +1085,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n64k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -1118,10 +1128,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n56k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -1161,10 +1171,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n48k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -1204,10 +1214,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n40k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -1247,10 +1257,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n32k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -1290,10 +1300,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n24k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -1333,10 +1343,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n16k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
@@ -1376,10 +1386,10 @@ ggemm_rows_ak_bn_bf16_f32_f32_sm90a_64x128x64_w1x4_s6_pingpong_tma_swapped(
                         #pragma unroll
                         for (int step = 0; step < 4; ++step) {
                             {
-                                const uint64 from_b = wgmma_descriptor(a_tiles + slot_2 * 8192 + step * 32, 0x4000004000010000);
+                                const uint64 from_b = wgmma_advance(a_operand, slot_2 * 512 + step * 2);
                                 #pragma unroll
                                 for (int i = 0; i < 2; ++i) {
-                                    const uint64 from_a = wgmma_descriptor(b_tiles + slot_2 * 16384 + step * 2048 + i * 8192, 0x4000004002000000);
+                                    const uint64 from_a = wgmma_advance(b_operand, slot_2 * 1024 + step * 128 + i * 512);
                                     wgmma_m64n8k16_amn_bk(sums[i], from_a, from_b, true);
                                 }
                             }
