@@ -11,7 +11,7 @@ use crate::interp::{self, Finding, Memory, Policy, Settings};
 use crate::ir::Kernel;
 use crate::kernels;
 use crate::problem::{GroupForm, IndexType, Problem, ProblemError, Tail, WeightSharing};
-use crate::scaling::Scaling;
+use crate::scaling::{SCALE_BLOCK, Scaling};
 use crate::scenario::{columns_together, elements_of_piece, ends_of, operation_of, with_operands};
 use crate::spec::{CopyPath, KernelSpec, Ragged};
 
@@ -310,7 +310,18 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             // Groups of which one is shorter than its units are.
             Ragged::Reduction => Plan::sizes(&[9, 70 * k as i64, 0], 0).widths(narrow, narrow).on(8),
         });
+        // Behind a whole wave a tile without a reduction is cut: who helps with it is done at once, beside a warpgroup that is
+        // still writing out.
+        plans.push(match spec.ragged {
+            Ragged::Rows => Plan::sizes(&[2 * step], 1).widths(narrow, 20 * k).tail(Tail::Zero).on(2).often(),
+            Ragged::Reduction => {
+                let long = 30 * k as i64;
+                Plan::sizes(&[long, long, 0], 0).widths(narrow, narrow).on(2).often()
+            }
+        });
         if spec.dynamic && spec.ragged == Ragged::Rows {
+            // Who helps with a tail, and is done at once, may own the tile before it.
+            plans.push(Plan::sizes(&[4 * step, 3], 5).widths(narrow, 20 * k).tail(Tail::Zero).on(4).often());
             // Behind a whole wave tiles of two windows: a CTA that helps with one of the second may own one of the first.
             let sizes: Vec<i64> = [4 * m as i64, 1].into_iter().chain([0; 30]).chain([1]).collect();
             plans.push(Plan::sizes(&sizes, 0).widths(narrow, 20 * k).on(4).often());
@@ -339,6 +350,8 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
         if spec.ragged == Ragged::Rows {
             plans.push(Plan::sizes(&[step, 3, step, 3, 9], 0).widths(narrow, 5 * k).alone().often());
             plans.push(Plan::sizes(&[step, 3, step], 0).widths(narrow, 8 * k).alone());
+            // A last tile of as many columns as share a scale.
+            plans.push(Plan::sizes(&[3], 0).widths(n + SCALE_BLOCK, narrow));
         }
     }
     if spec.ragged == Ragged::Reduction {
@@ -368,7 +381,7 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
 
 /// Rows of D that are more than a band of row tiles.
 fn band_rows(spec: &KernelSpec) -> usize {
-    18 * (spec.tile.m * spec.cluster.m) as usize + 1
+    ((kernels::band(spec) + 2) * spec.tile.m * spec.cluster.m) as usize + 1
 }
 
 /// A problem in the making.

@@ -14,7 +14,10 @@ const STREAM_K: fn(&KernelSpec) -> bool = |s| s.stream_k;
 pub(super) const EQUIVALENT: &[Equivalent] = &[
     Equivalent {
         of: STREAM_K,
-        sites: &["feed: role consumer ? > loop > read_word piece_start"],
+        sites: &[
+            "feed: role consumer ? > loop > read_word piece_start",
+            "feed: role consumers > loop > read_word piece_start",
+        ],
         kinds: &[Slot],
         changes: &["slot: ((slot * 9) + 5) + 1", "slot: ((slot * 9) + 5) - 1"],
         reason: "where a piece starts is the loader's affair: those who multiply do not look at it",
@@ -127,10 +130,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: STREAM_K,
-        sites: &[
-            "partial_sums: role consumer 1 > loop > * > meet",
-            "partial_sums: role consumer 1 > loop > * > meet #2",
-        ],
+        sites: &["partial_sums: role consumer 1 > loop > * > meet"],
         kinds: &[Constant],
         changes: &["id: 2 becomes 3"],
         reason: "one number that nobody else uses is as good as another",
@@ -147,7 +147,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: |s| STREAM_K(s) && REDUCTION(s),
-        sites: &["feed: role consumer ? > loop > read_word group_rows"],
+        sites: &["feed: role consumers > loop > read_word group_rows"],
         kinds: &[Slot],
         changes: &["slot: ((slot * 9) + 2) + 1", "slot: ((slot * 9) + 2) - 1"],
         reason: "those who multiply look at the length of the piece",
@@ -155,19 +155,14 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     Equivalent {
         of: |s| STREAM_K(s) && !PINGPONG(s),
         sites: &[
-            "output: role consumer ? > loop > if* else > if",
-            "output: role consumer ? > loop > if* else > if > elect",
+            "output: role consumers > loop > if else > if",
+            "output: role consumers > loop > if else > if > elect",
+            "output: role consumers > loop > if #4 else > if",
+            "output: role consumers > loop > if #4 else > if > elect",
         ],
         kinds: &[ForceBranch, EveryLane],
         changes: &["the condition is always true", "all lanes"],
         reason: "warps and lanes that stored nothing have no reads to wait for",
-    },
-    Equivalent {
-        of: |s| STREAM_K(s) && !PINGPONG(s),
-        sites: &["output: role consumer 0 > loop > if* else > if"],
-        kinds: &[Constant],
-        changes: &["condition: 4 becomes 3"],
-        reason: "warp 3 stored nothing, and has no reads to wait for",
     },
     Equivalent {
         of: STREAM_K,
@@ -243,7 +238,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: STREAM_K,
-        sites: &["partial_sums: role consumer ? > loop > *if"],
+        sites: &["partial_sums: role consumer ? > loop > *if", "partial_sums: role consumers > loop > *if"],
         kinds: &[Constant],
         changes: &["condition: 0 becomes 1 in ((warp % 4) == 0)", "condition: 4 becomes 5 in (warp % 4)"],
         reason: "any one warp may say that sums are there, or wait for them",
@@ -261,6 +256,16 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         kinds: &[Division],
         changes: &["condition: (warp % 4) becomes warp"],
         reason: "the first warpgroup's warps are numbers 0 to 3",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && !PINGPONG(s),
+        sites: &[
+            "partial_sums: role consumers > loop > if* > if > elect > fetch_add ready*",
+            "partial_sums: role consumers > loop > if* else > for other > if > elect > await_word",
+        ],
+        kinds: &[Division, Constant],
+        changes: &["index: (warpgroup % 2) becomes warpgroup", "index: 2 becomes 3 in (warpgroup % 2)"],
+        reason: "the warpgroups that share a tile are numbers 0 and 1",
     },
     Equivalent {
         of: STREAM_K,

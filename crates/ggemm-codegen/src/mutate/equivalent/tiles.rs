@@ -62,7 +62,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: ANY,
         sites: &["ragged_rows: let col_tiles", "ragged_reduction: let col_tiles", "ragged_reduction: let row_tiles*"],
         kinds: &[Constant],
-        changes: &["value: 128 becomes 127", "value: 64 becomes 63", "value: 32 becomes 31"],
+        changes: &["value: 256 becomes 255", "value: 128 becomes 127", "value: 64 becomes 63", "value: 32 becomes 31"],
         reason: "tiles past the last column or row of D have nothing to read and nothing to write",
     },
 ];

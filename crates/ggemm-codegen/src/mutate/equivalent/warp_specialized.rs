@@ -5,7 +5,8 @@ use super::super::MutationKind::{
     ShiftBound, Slot, SwapArms,
 };
 use super::Equivalent;
-use crate::scaling::Scaling;
+use crate::geometry;
+use crate::scaling::{SCALE_BLOCK, Scaling};
 use crate::spec::{Accumulation, CopyPath, KernelSpec, Ragged, Schedule};
 
 const SPECIALIZED: fn(&KernelSpec) -> bool = |s| s.schedule.is_warp_specialized();
@@ -22,27 +23,40 @@ const PROMOTED: fn(&KernelSpec) -> bool = |s| SPECIALIZED(s) && matches!(s.accum
 const FAST: fn(&KernelSpec) -> bool = |s| UNSWAPPED(s) && matches!(s.accumulation, Accumulation::Fast);
 const ROWS_OF_BLOCKS: fn(&KernelSpec) -> bool = |s| ROWS(s) && matches!(s.scaling, Scaling::Block);
 
+/// With products of some columns after others.
+const IN_PARTS: fn(&KernelSpec) -> bool = |s| PROMOTED(s) && geometry::promoted_columns(s) < s.tile.n;
+
 /// Where warps wait until a panel's last store has read it: before each of two panels, and before their end. Where CTAs
 /// divide a tile's reduction, only the first has panels.
 const WAITS_FOR_READS: &[&str] = &[
     "output: role consumer ? > if",
-    "output: role consumer ? > loop > *if #2",
-    "output: role consumer ? > loop > *if #4",
-    "output: role consumer ? > loop > *if #6",
+    "output: role consumer ? > loop > if > if #2",
+    "output: role consumer ? > loop > if > if #4",
+    "output: role consumer ? > loop > if > if #6",
     "output: role consumer ? > loop > if > if #2 > if #5",
     "output: role consumer ? > loop > if > if #2 > if #7",
-    "output: role consumer ? > loop > if #4 > if #5",
+    "output: role consumers > if",
+    "output: role consumers > loop > if #2",
+    "output: role consumers > loop > if #4",
+    "output: role consumers > loop > if #6",
+    "output: role consumers > loop > if #4 > if #5",
 ];
 
 /// The same where operands are swapped, behind the loops for two or four numbers of rows.
 const SWAPPED_WAITS: &[&str] = &[
     "output: role consumer ? > if",
-    "output: role consumer ? > loop > if #3",
     "output: role consumer ? > loop > if > if #5",
+    "output: role consumers > if",
+    "output: role consumers > loop > if #3",
 ];
 
 /// Where one warp expects the bytes of sums that other CTAs send.
-const EXPECTS_SUMS: &[&str] = &["exchange: role consumer ? > loop > *if", "exchange: role consumer ? > loop > *if #3"];
+const EXPECTS_SUMS: &[&str] = &[
+    "exchange: role consumer ? > loop > *if",
+    "exchange: role consumer ? > loop > *if #3",
+    "exchange: role consumers > loop > if #4 > if",
+    "exchange: role consumers > loop > if #4 > if #3",
+];
 
 /// Any change of what a variable becomes, or none.
 const ASSIGNMENT: &[MutationKind] = &[Drop, SwapArms, AddSub, Comparison, Constant];
@@ -158,7 +172,10 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: SPECIALIZED,
-        sites: &["main_loop: role consumer ? *> for block > fence_products"],
+        sites: &[
+            "main_loop: role consumer ? *> for block > fence_products",
+            "main_loop: role consumers *> for block > fence_products",
+        ],
         kinds: &[Reorder],
         changes: &[""],
         reason: "going on in the ring touches no sums",
@@ -194,26 +211,78 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "the first tile is the other warpgroup's, which sets the slot that is freed next",
     },
     Equivalent {
-        of: |s| PINGPONG(s) && ROWS(s) && s.cluster.ctas() == 1,
+        of: |s| ROWS(s) && !PROMOTED(s) && s.cluster.ctas() == 1 && !s.stream_k,
         sites: &[
-            "main_loop: role consumer ? > loop > if",
             "main_loop: role consumer ? > loop > if > if",
             "main_loop: role consumer ? > loop > if > if > if",
             "main_loop: role consumer ? > loop > if > if #? > if",
+            "main_loop: role consumers > loop > if",
+            "main_loop: role consumers > loop > if > if",
+            "main_loop: role consumers > loop > if #? > if",
         ],
         kinds: &[Constant, ForceBranch],
         changes: &["condition: 0 becomes -1 in (blocks == 0)", "the condition is always true"],
         reason: "behind a tile without a reduction there is none with one, so that nobody waits for a free slot",
     },
     Equivalent {
-        of: PROMOTED,
-        sites: &["main_loop: role consumer ? > loop > *for block > promote"],
+        of: |s| PROMOTED(s) && !IN_PARTS(s),
+        sites: &[
+            "main_loop: role consumer ? > loop > *for block > promote",
+            "main_loop: role consumers > loop > *for block > promote",
+        ],
         kinds: &[Reorder],
         changes: &[""],
         reason: "saying that a slot is free touches no sums",
     },
     Equivalent {
-        of: ROWS_OF_BLOCKS,
+        of: IN_PARTS,
+        sites: &["main_loop: role consumers > loop > for batch > for block > promote #2"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "saying that a slot is free touches no sums",
+    },
+    Equivalent {
+        of: IN_PARTS,
+        sites: &["main_loop: role consumers > loop > for batch > for block > await_products #2"],
+        kinds: &[Reorder],
+        changes: &[""],
+        reason: "the next stage is then waited for behind the products: that costs time alone",
+    },
+    Equivalent {
+        of: IN_PARTS,
+        sites: &[
+            "output: role consumers > loop > if #2",
+            "output: role consumers > loop > if #4",
+            "output: role consumers > loop > if #6",
+            "output: role consumers > loop > if #8",
+            "output: role consumers > loop > if #2 > elect",
+            "output: role consumers > loop > if #4 > elect",
+            "output: role consumers > loop > if #6 > elect",
+            "output: role consumers > loop > if #8 > elect",
+        ],
+        kinds: &[ForceBranch, EveryLane],
+        changes: &["the condition is always true", "all lanes"],
+        reason: "warps and lanes that stored nothing have no reads to wait for",
+    },
+    Equivalent {
+        of: |s| ROWS_OF_BLOCKS(s) && (s.tile.n as usize).is_multiple_of(SCALE_BLOCK),
+        sites: &[
+            "block_scales: role producers > role scales > loop > for batch > copy_scales b_scale_tiles",
+            "scales: role producers > role scales > loop > let first_of_b_scales",
+        ],
+        kinds: &[AddSub, Division],
+        changes: &["count: (b_scales_left + (tile_col % 128)) becomes", "value: (tile_col / 128) becomes ceil_div"],
+        reason: "tiles begin where a block of columns does",
+    },
+    Equivalent {
+        of: |s| ROWS_OF_BLOCKS(s) && s.tile.n as usize > SCALE_BLOCK,
+        sites: &["block_scales: role producers > role scales > loop > for batch > copy_scales b_scale_tiles"],
+        kinds: &[Constant],
+        changes: &["count: 128 becomes 129 in ((", "count: 127 becomes 126 in "],
+        reason: "the columns that are left are a multiple of 8: no fewer than 8 of them are in a block of their own",
+    },
+    Equivalent {
+        of: |s| ROWS_OF_BLOCKS(s) && s.tile.n as usize <= SCALE_BLOCK,
         sites: &[
             "block_scales: role producers > role scales > loop > for batch > copy_scales b_scale_tiles",
             "scales: role producers > role scales > loop > let b_scales_left",
@@ -235,7 +304,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         sites: &[
             "scales: role producers > role scales > loop > let first_of_b_scales",
             "block_scales: role consumer ? > loop > if > let cols_before",
-            "block_scales: role consumer ? > loop > let cols_before",
+            "block_scales: role consumers > loop > let cols_before",
         ],
         kinds: &[Constant],
         changes: &["value: 128 becomes 127"],
@@ -243,7 +312,10 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: |s| SPECIALIZED(s) && matches!(s.scaling, Scaling::Block),
-        sites: &["main_loop: role consumer ? > loop > *for batch > for block > await_products"],
+        sites: &[
+            "main_loop: role consumer ? > loop > *for batch > for block > await_products",
+            "main_loop: role consumers > loop > for batch > for block > await_products",
+        ],
         kinds: &[Reorder],
         changes: &[""],
         reason: "reading scales touches no sums",
@@ -278,7 +350,10 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: REDUCTION,
-        sites: &["feed: role consumer ? > loop > read_word group_start"],
+        sites: &[
+            "feed: role consumer ? > loop > read_word group_start",
+            "feed: role consumers > loop > read_word group_start",
+        ],
         kinds: &[Slot],
         changes: &[
             "slot: ((slot * 5) + 1) + 1",
@@ -331,6 +406,8 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
             "output: role consumer ? > if > elect",
             "output: role consumer ? > loop > if > if > elect",
             "output: role consumer ? > loop > if > if #3 > elect",
+            "output: role consumers > if",
+            "output: role consumers > if > elect",
         ],
         kinds: &[ForceBranch, EveryLane],
         changes: &["the condition is always true", "all lanes"],
@@ -351,19 +428,23 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: FAST,
         sites: &[
             "output: role consumer ? > if > elect",
-            "output: role consumer ? > loop > *if #2 > elect",
-            "output: role consumer ? > loop > *if #4 > elect",
-            "output: role consumer ? > loop > *if #6 > elect",
+            "output: role consumer ? > loop > if > if #2 > elect",
+            "output: role consumer ? > loop > if > if #4 > elect",
+            "output: role consumer ? > loop > if > if #6 > elect",
             "output: role consumer ? > loop > if > if #2 > if #5 > elect",
             "output: role consumer ? > loop > if > if #2 > if #7 > elect",
-            "output: role consumer ? > loop > if #4 > if #5 > elect",
+            "output: role consumers > if > elect",
+            "output: role consumers > loop > if #2 > elect",
+            "output: role consumers > loop > if #4 > elect",
+            "output: role consumers > loop > if #6 > elect",
+            "output: role consumers > loop > if #4 > if #5 > elect",
         ],
         kinds: &[EveryLane],
         changes: &["all lanes"],
         reason: "lanes that stored nothing have no reads to wait for",
     },
     Equivalent {
-        of: SPECIALIZED,
+        of: PINGPONG,
         sites: &["output: role consumer 0 > *if*"],
         kinds: &[Division, Constant],
         changes: &["condition: (warp % 4) becomes warp", "condition: 4 becomes 5"],
@@ -373,12 +454,11 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: FAST,
         sites: &[
             "output: role consumer 0 > if",
-            "output: role consumer 0 > loop > *if #2",
-            "output: role consumer 0 > loop > *if #4",
-            "output: role consumer 0 > loop > *if #6",
+            "output: role consumer 0 > loop > if > if #2",
+            "output: role consumer 0 > loop > if > if #4",
+            "output: role consumer 0 > loop > if > if #6",
             "output: role consumer 0 > loop > if > if #2 > if #5",
             "output: role consumer 0 > loop > if > if #2 > if #7",
-            "output: role consumer 0 > loop > if #4 > if #5",
         ],
         kinds: &[Constant],
         changes: &["condition: 4 becomes 3"],
@@ -386,7 +466,12 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: SPECIALIZED,
-        sites: &["output: role consumer ? > loop > *meet*", "partial_sums: role consumer ? > loop > *meet"],
+        sites: &[
+            "output: role consumer ? > loop > *meet*",
+            "output: role consumers > loop > *meet*",
+            "partial_sums: role consumer ? > loop > *meet",
+            "partial_sums: role consumers > loop > *meet",
+        ],
         kinds: &[Duplicate],
         changes: &["meet is done twice"],
         reason: "who has met may meet again",
@@ -421,16 +506,22 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: SPLIT,
-        sites: &["exchange: role consumer ? > loop > * else > await part_free #2"],
+        sites: &[
+            "exchange: role consumer ? > loop > * else > await part_free #2",
+            "exchange: role consumers > loop > if #4 else > await part_free #2",
+        ],
         kinds: &[Reorder],
         changes: &[""],
         reason: "what is sent before waits for longer: that costs time alone",
     },
     Equivalent {
         of: SPLIT,
-        sites: &["exchange: role consumer ? > loop > * else > await part_free"],
+        sites: &[
+            "exchange: role consumer ? > loop > * else > await part_free",
+            "exchange: role consumers > loop > if #4 else > await part_free",
+        ],
         kinds: &[Slot],
-        changes: &["slot: 0 + 1", "slot: 2 + 1"],
+        changes: &["slot: 0 + 1", "slot: 2 + 1", "slot: (warpgroup * 2) + 1"],
         reason: "the second place of a tile is free later than the first",
     },
     Equivalent {
@@ -444,8 +535,9 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         of: |s| s.swapped,
         sites: &[
             "output: role consumer ? > if > elect",
-            "output: role consumer ? > loop > if #3 > elect",
             "output: role consumer ? > loop > if > if #5 > elect",
+            "output: role consumers > if > elect",
+            "output: role consumers > loop > if #3 > elect",
         ],
         kinds: &[EveryLane],
         changes: &["all lanes"],
@@ -453,11 +545,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
     },
     Equivalent {
         of: |s| s.swapped,
-        sites: &[
-            "output: role consumer 0 > if",
-            "output: role consumer 0 > loop > if #3",
-            "output: role consumer 0 > loop > if > if #5",
-        ],
+        sites: &["output: role consumer 0 > if", "output: role consumer 0 > loop > if > if #5"],
         kinds: &[Constant],
         changes: &["condition: 4 becomes 3"],
         reason: "warp 3 stored nothing, and has no reads to wait for",
