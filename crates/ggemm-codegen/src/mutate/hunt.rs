@@ -304,21 +304,18 @@ fn problems(spec: &ValidSpec) -> Result<Vec<Ready>, ProblemError> {
             Ragged::Rows => Plan::sizes(&[rows], 0).widths(narrow, more).on(4),
             Ragged::Reduction => Plan::sizes(&[more as i64], 0).widths(cols, narrow).on(4),
         });
-        plans.push(match spec.ragged {
-            // A tail, whose sums of nothing are divided too.
-            Ragged::Rows => Plan::sizes(&[step, 3], 5).widths(narrow, 27 * k).tail(Tail::Zero).on(8),
-            // Groups of which one is shorter than its units are.
-            Ragged::Reduction => Plan::sizes(&[9, 70 * k as i64, 0], 0).widths(narrow, narrow).on(8),
-        });
-        // Behind a whole wave a tile without a reduction is cut: who helps with it is done at once, beside a warpgroup that is
-        // still writing out.
+        // Behind a whole wave a tile of nothing is cut: who helps with it is done at once, beside a warpgroup that is still
+        // writing out. Of rows that is a tail.
         plans.push(match spec.ragged {
             Ragged::Rows => Plan::sizes(&[2 * step], 1).widths(narrow, 20 * k).tail(Tail::Zero).on(2).often(),
             Ragged::Reduction => {
-                let long = 30 * k as i64;
-                Plan::sizes(&[long, long, 0], 0).widths(narrow, narrow).on(2).often()
+                Plan::sizes(&[30 * k as i64, 30 * k as i64, 0], 0).widths(narrow, narrow).on(2).often()
             }
         });
+        if spec.ragged == Ragged::Reduction {
+            // Groups of which one is shorter than its units are.
+            plans.push(Plan::sizes(&[9, 70 * k as i64, 0], 0).widths(narrow, narrow).on(8));
+        }
         if spec.dynamic && spec.ragged == Ragged::Rows {
             // Who helps with a tail, and is done at once, may own the tile before it.
             plans.push(Plan::sizes(&[4 * step, 3], 5).widths(narrow, 20 * k).tail(Tail::Zero).on(4).often());
