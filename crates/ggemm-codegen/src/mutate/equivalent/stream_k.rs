@@ -29,7 +29,7 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
             "feed: role * > role scales > loop > read_word slot",
         ],
         kinds: &[Slot],
-        changes: &["slot: ((slot * 9) + 7) + 1", "slot: ((slot * 9) + 7) - 1", "slot: ((slot * 9) + 7) becomes 0"],
+        changes: &["slot: ((slot * 9) + 7) + 1", "slot: ((slot * 9) + 7) - 1"],
         reason: "whose sums are added is the affair of those who multiply: those who load do not look at it",
     },
     Equivalent {
@@ -39,8 +39,18 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
             "feed: role * > role scales > loop > read_word added",
         ],
         kinds: &[Slot],
-        changes: &["slot: ((slot * 9) + 8) - 1", "slot: ((slot * 9) + 8) becomes 0"],
+        changes: &["slot: ((slot * 9) + 8) - 1"],
         reason: "whose sums are added is the affair of those who multiply: those who load do not look at it",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && DYNAMIC(s),
+        sites: &[
+            "feed: role producers > role loader > loop > read_word slot",
+            "feed: role producers > role loader > loop > read_word added",
+        ],
+        kinds: &[Slot],
+        changes: &["slot: ((slot * 9) + 7) becomes 0", "slot: ((slot * 9) + 8) becomes 0"],
+        reason: "the loader does not look at it, and no other place is written before it asks for the next tile",
     },
     Equivalent {
         of: STREAM_K,
