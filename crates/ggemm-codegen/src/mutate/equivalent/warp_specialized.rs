@@ -211,12 +211,17 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "the first tile is the other warpgroup's, which sets the slot that is freed next",
     },
     Equivalent {
-        of: |s| ROWS(s) && !PROMOTED(s) && s.cluster.ctas() == 1 && !s.stream_k,
+        of: |s| ROWS(s) && FAST(s) && s.cluster.ctas() == 1 && !s.stream_k,
+        sites: &["main_loop: role consumer ? > loop > if > if", "main_loop: role consumers > loop > if"],
+        kinds: &[Constant, ForceBranch],
+        changes: &["condition: 0 becomes -1 in (blocks == 0)", "the condition is always true"],
+        reason: "behind a tile without a reduction there is none with one, so that nobody waits for a free slot",
+    },
+    Equivalent {
+        of: |s| s.swapped && s.cluster.ctas() == 1 && !s.stream_k,
         sites: &[
-            "main_loop: role consumer ? > loop > if > if",
             "main_loop: role consumer ? > loop > if > if > if",
             "main_loop: role consumer ? > loop > if > if #? > if",
-            "main_loop: role consumers > loop > if",
             "main_loop: role consumers > loop > if > if",
             "main_loop: role consumers > loop > if #? > if",
         ],
