@@ -11,9 +11,8 @@ use crate::dtype::Dtype;
 use crate::geometry::{MMA_M, MMA_N, THREADS_OF_WARPGROUP};
 use crate::ir::{
     AddSaved, AddSums, Arrive, AtomicScope, AwaitWord, BARRIER_BYTES, BarrierRef, BulkLoad, BulkStore, ExprId,
-    FetchAdd, Fragment, FragmentId, Kernel, MemoryOrder, Op, OuterScales, RegisterBudget, Role, SaveSums, SendSums, SharedId,
-    SumsPart,
-    TileRef, WarpgroupMultiply,
+    FetchAdd, Fragment, FragmentId, Kernel, MemoryOrder, Op, OuterScales, RegisterBudget, Role, SaveSums, SendSums,
+    SharedId, SumsPart, TileRef, WarpgroupMultiply,
 };
 use crate::layout::CHUNK_BYTES;
 

@@ -146,7 +146,13 @@ impl<'k, D: PlaceOfD> Mapped<'k> for RaggedReduction<'k, Maps<D>> {
 }
 
 impl<'k> MappedOutput<'k> for RaggedReduction<'k, Maps<Map>> {
-    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: [Expr<'k, I32, Warpgroup>; 2]) {
+    fn store(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        tile: &Tile<'k>,
+        panel: &Slot,
+        [row, col]: [Expr<'k, I32, Warpgroup>; 2],
+    ) {
         let at = [(tile.col + col).coordinate(), (tile.row + row).coordinate(), tile.group.coordinate()];
         let d = self.tensors.d;
         match self.accumulate {

@@ -145,7 +145,13 @@ impl<'k, D: PlaceOfD> Mapped<'k> for RaggedRows<'k, Maps<D>> {
 }
 
 impl<'k> MappedOutput<'k> for RaggedRows<'k, Maps<Map>> {
-    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: [Expr<'k, I32, Warpgroup>; 2]) {
+    fn store(
+        &self,
+        k: &mut KernelBuilder<'k>,
+        tile: &Tile<'k>,
+        panel: &Slot,
+        [row, col]: [Expr<'k, I32, Warpgroup>; 2],
+    ) {
         let at = k.ragged(tile.col + col, tile.row + row, tile.group_start, tile.group_rows);
         k.bulk_store(panel, self.tensors.d, &at);
     }

@@ -289,7 +289,8 @@ impl<'s, L, W> Roles<'s, L, W> {
         W: Writes<'k, F>,
     {
         let sums = self.main_loop.sums();
-        let write = |k: &mut KernelBuilder<'k>| self.writes.write_out(k, self.spec, family, tile, (sums, scales), place);
+        let write =
+            |k: &mut KernelBuilder<'k>| self.writes.write_out(k, self.spec, family, tile, (sums, scales), place);
         match (exchange, self.partial_sums, tile.piece) {
             (Some(exchange), ..) => exchange.combine(k, self.spec, sums, write),
             (None, Some(partial), Some(piece)) => partial.combine(k, sums, place, &piece, write),
