@@ -104,6 +104,14 @@ impl Descriptor {
 mod tests {
     use super::*;
 
+    /// Emitted text adds to a descriptor's lower half (`wgmma_advance`): nothing may be carried out of the address, which has 14
+    /// bits for units of 16 bytes.
+    #[test]
+    fn no_address_of_shared_memory_is_carried_out_of_its_field() {
+        let last = crate::Arch::Sm90a.limits().shared_per_block - 1;
+        assert_eq!(last >> 4 >> 14, 0);
+    }
+
     /// Reads every operand element the way the hardware does, from the canonical layouts of the PTX ISA ("Strides"
     /// and "Canonical layouts" of wgmma's shared-memory layout), and finds it where the layout put it.
     #[test]

@@ -440,8 +440,11 @@ impl Operand {
 pub(super) fn write_operands(w: &mut Writer<'_>) {
     let mut operands = Vec::new();
     w.kernel.body.for_each_stmt(|s| {
-        if let Op::WarpgroupMultiply(p) = &s.op {
-            operands.extend(Operand::of(w.kernel, p).into_iter().filter(|o| !operands.contains(o)).collect::<Vec<_>>());
+        let Op::WarpgroupMultiply(p) = &s.op else { return };
+        for operand in Operand::of(w.kernel, p) {
+            if !operands.contains(&operand) {
+                operands.push(operand);
+            }
         }
     });
     for operand in operands {

@@ -5,14 +5,23 @@ use super::super::scales::{ScaleRegisters, TileScales};
 use super::super::walk::Tile;
 use super::roles::{Family, Place, Writes};
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{Cta, Expr, I32, KernelBuilder, SharedTiles, Slot, Warpgroup, WarpgroupSums};
+use crate::dsl::{Cta, Expr, I32, KernelBuilder, Map, SharedTiles, Slot, Warpgroup, WarpgroupSums};
 use crate::geometry;
 use crate::spec::KernelSpec;
+
+/// A row and a column of a tile.
+pub(super) type At<'k> = [Expr<'k, I32, Warpgroup>; 2];
 
 /// What a family says of its tiles where the copy engine writes them.
 pub(super) trait MappedOutput<'k>: Family<'k> {
     /// Starts the store of a panel of D, whose first row and column in the tile are these.
-    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, at: [Expr<'k, I32, Warpgroup>; 2]);
+    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, at: At<'k>);
+}
+
+/// Operands of a family whose D is a tensor map.
+pub(super) trait MapOfD {
+    /// The map.
+    fn d(&self) -> Map;
 }
 
 /// The buffers of all warpgroups.
@@ -71,7 +80,7 @@ impl Output {
         s: &KernelSpec,
         (sums, scales): (WarpgroupSums, Option<&TileScales<'k>>),
         place: Place<'k>,
-        store: impl Fn(&mut KernelBuilder<'k>, &Slot, [Expr<'k, I32, Warpgroup>; 2]),
+        store: impl Fn(&mut KernelBuilder<'k>, &Slot, At<'k>),
     ) {
         let width = self.panels.layout().shape().1;
         let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);
@@ -113,7 +122,7 @@ impl Output {
         sums: WarpgroupSums,
         place: Place<'k>,
         rows: Expr<'k, I32, Cta>,
-        store: impl Fn(&mut KernelBuilder<'k>, &Slot, [Expr<'k, I32, Warpgroup>; 2]),
+        store: impl Fn(&mut KernelBuilder<'k>, &Slot, At<'k>),
     ) {
         let height = self.panels.layout().shape().0;
         let leader = (k.warp() % geometry::WARPS_OF_WARPGROUP).equals(0);

@@ -10,12 +10,12 @@ use super::super::scales::{ScaleParameters, first_block};
 use super::super::walk::{GroupsDivide, Tile, Tiling, Walk};
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps, PlaceOfD};
 use super::by_threads::{Addressed, ByThreads};
-use super::output::{MappedOutput, Output};
+use super::output::{At, MappedOutput, Output};
 use super::output_by_threads::{AddressedOutput, PanelsByThreads, SumsByThreads};
 use super::roles::{Family, Loads, Roles, Stage, Writes};
 use super::share::Share;
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{Bool, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, Map, Slot, Warpgroup};
+use crate::dsl::{Bool, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, Map, Slot};
 use crate::dtype::Dtype;
 use crate::ir::{ParamRole, TensorMap};
 use crate::scaling::SCALE_BLOCK;
@@ -146,13 +146,7 @@ impl<'k, D: PlaceOfD> Mapped<'k> for RaggedReduction<'k, Maps<D>> {
 }
 
 impl<'k> MappedOutput<'k> for RaggedReduction<'k, Maps<Map>> {
-    fn store(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        tile: &Tile<'k>,
-        panel: &Slot,
-        [row, col]: [Expr<'k, I32, Warpgroup>; 2],
-    ) {
+    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: At<'k>) {
         let at = [(tile.col + col).coordinate(), (tile.row + row).coordinate(), tile.group.coordinate()];
         let d = self.tensors.d;
         match self.accumulate {

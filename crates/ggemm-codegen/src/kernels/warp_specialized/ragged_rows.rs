@@ -7,13 +7,13 @@ use super::super::scales::ScaleParameters;
 use super::super::walk::{GroupsDivide, Tile, Tiling, Walk};
 use super::by_copy_engine::{ByCopyEngine, Mapped, Maps, PlaceOfD};
 use super::by_threads::{Addressed, ByThreads};
-use super::output::{MappedOutput, Output};
+use super::output::{At, MapOfD, MappedOutput, Output};
 use super::output_by_threads::{AddressedOutput, PanelsByThreads, SumsByThreads};
 use super::roles::{Family, Loads, Roles, Stage, Writes};
 use super::share::Share;
 use super::swapped_rows::SwappedMaps;
 use crate::descriptor::WGMMA_M;
-use crate::dsl::{Bool, Coordinate, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, Map, Slot, Warpgroup};
+use crate::dsl::{Bool, Coordinate, Cta, Expr, GlobalBlock, Grid, I32, KernelBuilder, Map, Slot};
 use crate::ir::{ParamRole, TensorMap};
 use crate::spec::{CopyPath, KernelSpec, Major, Ragged};
 
@@ -144,16 +144,16 @@ impl<'k, D: PlaceOfD> Mapped<'k> for RaggedRows<'k, Maps<D>> {
     }
 }
 
-impl<'k> MappedOutput<'k> for RaggedRows<'k, Maps<Map>> {
-    fn store(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        tile: &Tile<'k>,
-        panel: &Slot,
-        [row, col]: [Expr<'k, I32, Warpgroup>; 2],
-    ) {
+impl MapOfD for Maps<Map> {
+    fn d(&self) -> Map {
+        self.d
+    }
+}
+
+impl<'k, T: MapOfD> MappedOutput<'k> for RaggedRows<'k, T> {
+    fn store(&self, k: &mut KernelBuilder<'k>, tile: &Tile<'k>, panel: &Slot, [row, col]: At<'k>) {
         let at = k.ragged(tile.col + col, tile.row + row, tile.group_start, tile.group_rows);
-        k.bulk_store(panel, self.tensors.d, &at);
+        k.bulk_store(panel, self.tensors.d(), &at);
     }
 }
 

@@ -3,10 +3,10 @@
 
 use super::super::walk::Tile;
 use super::by_copy_engine::Mapped;
-use super::output::MappedOutput;
+use super::output::MapOfD;
 use super::ragged_rows::{RaggedRows, weights_at, weights_box};
 use super::roles::Stage;
-use crate::dsl::{Cta, Expr, I32, KernelBuilder, Map, Slot, Warpgroup};
+use crate::dsl::{Cta, Expr, I32, KernelBuilder, Map};
 use crate::geometry;
 use crate::ir::{ParamRole, TensorMap};
 use crate::spec::KernelSpec;
@@ -60,15 +60,8 @@ impl<'k> Mapped<'k> for RaggedRows<'k, SwappedMaps> {
     }
 }
 
-impl<'k> MappedOutput<'k> for RaggedRows<'k, SwappedMaps> {
-    fn store(
-        &self,
-        k: &mut KernelBuilder<'k>,
-        tile: &Tile<'k>,
-        panel: &Slot,
-        [row, col]: [Expr<'k, I32, Warpgroup>; 2],
-    ) {
-        let at = k.ragged(tile.col + col, tile.row + row, tile.group_start, tile.group_rows);
-        k.bulk_store(panel, self.tensors.d, &at);
+impl MapOfD for SwappedMaps {
+    fn d(&self) -> Map {
+        self.d
     }
 }
