@@ -399,7 +399,7 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
         false => ((tile.m, Field::TileM, "m"), (warps.m, warps.n)),
         true => ((tile.n, Field::TileN, "n"), (warps.n, warps.m)),
     };
-    // A third would not make others' sums faster, which wait for no promotion (docs/tuning.md).
+    // Where it was tried elsewhere a third won nothing (docs/tuning.md).
     let most = match (spec.schedule, spec.scaling) {
         (Schedule::Pingpong, _) => 1,
         (_, Scaling::Block) => 3,
