@@ -67,6 +67,11 @@ const fn cooperative(m: u32, n: u32, stages: u32) -> TileConfig {
     TileConfig { schedule: Schedule::Cooperative, dynamic: true, ..config(m, n, 64, 8, 1, stages) }
 }
 
+/// Three that share a tile, and have fewer sums each.
+const fn cooperative_of_three(m: u32, n: u32, stages: u32) -> TileConfig {
+    TileConfig { warps: Warps { m: 12, n: 1 }, ..cooperative(m, n, stages) }
+}
+
 /// For groups of few rows: the weights' stream is the bound, and masks cost nothing.
 const SMALL_ROWS: [TileConfig; 3] =
     [config(16, 64, 64, 1, 4, 4), config(16, 128, 64, 1, 4, 4), config(32, 128, 64, 1, 4, 4)];
@@ -132,9 +137,10 @@ type ScaledConfig = (TileConfig, Scaling, Accumulation);
 
 /// Hopper's ragged rows of fp8 operands: those of few rows, and of many.
 /// Promoted sums serve whoever asks for fast ones as well.
-const FP8_ROWS: [ScaledConfig; 7] = [
+const FP8_ROWS: [ScaledConfig; 8] = [
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Block, Accumulation::Promoted),
     (fp8(cooperative(128, 256, 4)), Scaling::Block, Accumulation::Promoted),
+    (fp8(cooperative_of_three(192, 128, 4)), Scaling::Block, Accumulation::Promoted),
     (fp8(stream_k(cooperative(128, 256, 4))), Scaling::Block, Accumulation::Promoted),
     (fp8(pingpong_dynamic(64, 128, 8)), Scaling::Row, Accumulation::Promoted),
     (fp8(cooperative(128, 192, 5)), Scaling::Row, Accumulation::Promoted),
@@ -144,7 +150,7 @@ const FP8_ROWS: [ScaledConfig; 7] = [
 
 /// Its ragged reductions.
 const FP8_REDUCTION: [ScaledConfig; 3] = [
-    (fp8(cooperative(128, 192, 4)), Scaling::Block, Accumulation::Promoted),
+    (fp8(cooperative_of_three(192, 128, 4)), Scaling::Block, Accumulation::Promoted),
     (fp8(cooperative(128, 192, 5)), Scaling::Row, Accumulation::Promoted),
     (fp8(cooperative(128, 256, 4)), Scaling::Row, Accumulation::Fast),
 ];
@@ -406,6 +412,7 @@ fn fp8_families(specs: &mut Vec<KernelSpec>, rows: &[ScaledConfig], reduction: &
 mod tests {
     use super::*;
     use crate::generate::generate;
+    use crate::geometry;
     use crate::problem::{Operation, Problem, WeightLayout};
     use std::collections::HashSet;
 
@@ -460,15 +467,34 @@ mod tests {
         }
     }
 
+    /// Roles that grow wait until there are registers: what a CTA begins with must do for all.
+    #[test]
+    fn roles_share_what_a_cta_begins_with() {
+        let unshipped = unshipped().into_iter().filter_map(|spec| for_target(spec, Arch::Sm90a));
+        for spec in shipped_for(Arch::Sm90a).into_iter().chain(unshipped) {
+            let spec = spec.spec();
+            let Some(shares) = geometry::register_budget(spec) else { continue };
+            let threads = geometry::threads(spec);
+            let at_launch = Arch::Sm90a.limits().registers_per_sm / threads / 8 * 8;
+            let multiplying = geometry::consumers(spec) * geometry::THREADS_OF_WARPGROUP;
+            let loading = if spec.copy == CopyPath::Plain { geometry::THREADS_OF_WARPGROUP } else { 0 };
+            let finding = threads - multiplying - loading;
+            let taken = multiplying * shares.consumer + loading * shares.loader + finding * shares.finder;
+            assert!(taken <= threads * at_launch, "{spec}: {shares:?} for {threads} threads");
+            let are_legal = [shares.consumer, shares.loader, shares.finder].iter().all(|n| n % 8 == 0 && *n >= 24);
+            assert!(are_legal, "{spec}: {shares:?}");
+        }
+    }
+
     /// What validation counts and what the built kernel states are the same.
     #[test]
     fn contracts_agree_with_validation() {
         let unshipped = unshipped().into_iter().filter_map(|spec| for_target(spec, Arch::Sm90a));
         for spec in shipped_for(Arch::Sm80).into_iter().chain(shipped_for(Arch::Sm90a)).chain(unshipped) {
             let built = generate(&spec);
-            assert_eq!(built.contract.shared_bytes, crate::geometry::shared_bytes(&spec), "{}", built.name);
-            assert_eq!(built.contract.threads, crate::geometry::threads(&spec));
-            assert_eq!(built.contract.registers, crate::geometry::register_estimate(&spec), "{}", built.name);
+            assert_eq!(built.contract.shared_bytes, geometry::shared_bytes(&spec), "{}", built.name);
+            assert_eq!(built.contract.threads, geometry::threads(&spec));
+            assert_eq!(built.contract.registers, geometry::register_estimate(&spec), "{}", built.name);
             assert_eq!(built.contract.cluster, spec.cluster_ctas(), "{}", built.name);
             assert_eq!(built.contract.workspace_bytes > 0, spec.dynamic, "{}", built.name);
             let slot = spec.stream_k.then_some(4 * spec.tile.m * spec.tile.n);

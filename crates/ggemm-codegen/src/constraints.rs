@@ -114,7 +114,7 @@ rules! {
     OutputType "output-type" "D is bf16, f16 or f32."
     TileK "tile-k" "A stage holds 32 or 64 elements of the reduction, or 64 or 128 of fp8, 16 or 32 of f32: two or four steps, in rows of 64 or 128 bytes; promoted sums are those of 128 elements, and wgmma's swizzle asks for 128 bytes."
     WarpTile "warp-tile" "Every warp owns a multiple of 16 rows and of 16 columns of the tile."
-    WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, each with 64 or 128 of them; a product is at most 256 columns wide. With swapped operands they lie along its columns."
+    WarpgroupTile "warpgroup-tile" "Whole warpgroups lie along the tile's rows, one in a pingpong and at most two together, or three where blocks have scales, each with 64 or 128 of them and all with at most 256, which one copy brings; a product is at most 256 columns wide. With swapped operands they lie along its columns."
     SwappedRows "swapped-rows" "A tile with swapped operands has at most 16, 32, 64, 128, 192 or 256 rows, so that its output divides into panels."
     PanelSide "panel-side" "The side of a tile along which an operand is contiguous is a multiple of 64 elements, one 128-byte panel, unless it is the reduction; so are the columns of a warpgroup's tile."
     ScaleBlock "scale-block" "Where blocks of 128 columns of B share a scale, a tile of the multistage family lies in one of them."
@@ -399,7 +399,12 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
         false => ((tile.m, Field::TileM, "m"), (warps.m, warps.n)),
         true => ((tile.n, Field::TileN, "n"), (warps.n, warps.m)),
     };
-    let most = if spec.schedule == Schedule::Pingpong { 1 } else { 2 };
+    // Where it was tried elsewhere a third won nothing (docs/tuning.md).
+    let most = match (spec.schedule, spec.scaling) {
+        (Schedule::Pingpong, _) => 1,
+        (_, Scaling::Block) => 3,
+        _ => 2,
+    };
     let (warpgroups, rows) = (count / WARPS_OF_WARPGROUP, WARPS_OF_WARPGROUP * MMA_M);
     if !count.is_multiple_of(WARPS_OF_WARPGROUP) || warpgroups > most || across != 1 {
         let message = format!("{} x {} warps share a tile of the {:?} schedule", warps.m, warps.n, spec.schedule);
@@ -407,9 +412,12 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
         found.add(Rule::WarpgroupTile, Field::Warps, message, Some(nearest.into()));
         return;
     }
-    if !along.is_multiple_of(rows * warpgroups) || along / (rows * warpgroups) > 2 {
-        let message = format!("tile {name} is {along}, not 64 or 128 for each of {warpgroups} warpgroups");
-        let nearest = nearest_multiple(along, rows * warpgroups).min(2 * rows * warpgroups);
+    let of_each = rows * warpgroups;
+    let widest = (2 * of_each).min(BOX_SIDE / of_each * of_each);
+    if !along.is_multiple_of(of_each) || along > widest {
+        let message =
+            format!("tile {name} is {along}, not 64 or 128 for each of {warpgroups} warpgroups and at most {BOX_SIDE}");
+        let nearest = nearest_multiple(along, of_each).min(widest);
         found.add(Rule::WarpgroupTile, field, message, Some(nearest.to_string()));
     }
     if found.0.is_empty() && spec.split > 1 && !geometry::parts(spec).is_multiple_of(geometry::PART_SLOTS) {
@@ -432,6 +440,9 @@ fn warpgroup_shape(spec: &KernelSpec, _target: Arch, found: &mut Findings) {
         found.add(Rule::PanelSide, Field::TileN, message, Some(nearest_multiple(tile.n, PANEL).to_string()));
     }
 }
+
+/// Elements along a side of what the copy engine brings at a time, at most.
+const BOX_SIDE: u32 = 256;
 
 /// Bytes of a row of a panel.
 const PANEL_BYTES: u32 = 128;
@@ -516,8 +527,21 @@ mod tests {
         let swapped = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_192x128x64_w1x4_s5_pingpong_tma_swapped".parse();
         let swapped: KernelSpec = swapped.unwrap();
         assert_eq!(check(&swapped, Arch::Sm90a), []);
+        let three =
+            "ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_192x128x128_w12x1_s4_cooperative_tma_dynamic_block_promoted";
+        let three: KernelSpec = three.parse().unwrap();
+        assert_eq!(check(&three, Arch::Sm90a), []);
+        let in_rows = KernelSpec { scaling: Scaling::Row, ..three };
+        let of_bf16 = "ggemm_rows_ak_bk_bf16_f32_bf16_sm90a_192x192x64_w12x1_s3_cooperative_tma_dynamic";
+        let of_bf16: KernelSpec = of_bf16.parse().unwrap();
+        let four = KernelSpec { tile: Tile { m: 256, ..three.tile }, warps: Warps { m: 16, n: 1 }, stages: 2, ..three };
         let tile = |m, n, k| KernelSpec { tile: Tile { m, n, k }, ..hopper };
         let broken = [
+            (Rule::WarpgroupTile, in_rows, Arch::Sm90a),
+            (Rule::WarpgroupTile, of_bf16, Arch::Sm90a),
+            (Rule::WarpgroupTile, four, Arch::Sm90a),
+            (Rule::WarpgroupTile, KernelSpec { tile: Tile { m: 384, n: 64, k: 128 }, stages: 2, ..three }, Arch::Sm90a),
+            (Rule::Registers, KernelSpec { tile: Tile { n: 192, ..three.tile }, stages: 2, ..three }, Arch::Sm90a),
             (Rule::ScheduleArch, KernelSpec { arch: Arch::Sm80, ..hopper }, Arch::Sm90a),
             (Rule::CopySchedule, KernelSpec { copy: CopyPath::CpAsync, ..hopper }, Arch::Sm90a),
             (Rule::CopySchedule, KernelSpec { copy: CopyPath::Tma, even_k: false, ..s }, Arch::Sm80),

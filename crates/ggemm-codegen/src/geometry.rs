@@ -367,11 +367,12 @@ pub struct RegisterShares {
     pub consumer: u32,
 }
 
-/// How registers are divided between the roles, where two warpgroups multiply. Beside the copy engine an even share of the
+/// How registers are divided between the roles, where several warpgroups multiply. Beside the copy engine an even share of the
 /// file would be 168, and sums alone take up to 192. A warpgroup that loads itself makes them 128, and keeps operands that
-/// are on their way.
+/// are on their way. Of three that multiply each has 128 sums, and about as many registers beside them as the file leaves.
 pub fn register_budget(spec: &KernelSpec) -> Option<RegisterShares> {
     let shares = match (spec.copy, sums_of_thread(spec)) {
+        _ if consumers(spec) > 2 => RegisterShares { finder: 40, loader: 40, consumer: 152 },
         (CopyPath::Plain, _) => RegisterShares { finder: 24, loader: 168, consumer: 160 },
         (_, 0..=128) => RegisterShares { finder: 40, loader: 40, consumer: 232 },
         // What copies scales needs more than 24.

@@ -70,6 +70,7 @@ fn a_last_wave_is_shared_by_any_number_of_ctas() {
         "ggemm_rows_ak_bn_bf16_f32_f32_sm90a_128x64x64_w8x1_s2_cooperative_tma_dynamic_streamk",
         "ggemm_rows_ak_bk_e4m3_f32_bf16_sm90a_64x64x128_w4x1_s2_pingpong_tma_block_promoted_streamk",
         "ggemm_rows_ak_bk_e4m3_f32_f32_sm90a_128x64x128_w8x1_s2_cooperative_tma_row_streamk",
+        "ggemm_rows_ak_bk_e4m3_f32_bf16_sm90a_192x64x128_w12x1_s2_cooperative_tma_block_promoted_streamk",
     ] {
         let spec = ValidSpec::new(spec.parse().unwrap(), Arch::Sm90a).unwrap();
         let kernel = kernels::build(&spec);

@@ -16,7 +16,7 @@ const SHOWN: [&str; 22] = [
     "ggemm_reduction_am_bn_bf16_f32_f32_sm90a_128x256x64_w8x1_s4_cooperative_tma_dynamic",
     "ggemm_rows_ak_bn_bf16_f32_bf16_sm90a_128x128x64_w8x1_s6_cooperative_plain",
     "ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s4_cooperative_tma_dynamic_block_promoted",
-    "ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dynamic_block_promoted",
+    "ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_192x128x128_w12x1_s4_cooperative_tma_dynamic_block_promoted",
     "ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x256x128_w8x1_s4_cooperative_tma_dynamic_row",
     "ggemm_rows_ak_bk_e5m2xe4m3_f32_bf16_sm89_128x128x128_w2x4_s3_multistage_cpasync_block_promoted",
     "ggemm_reduction_ak_bk_e4m3_f32_f32_sm89_64x64x128_w2x2_s3_multistage_cpasync_row",

@@ -24,7 +24,7 @@ impl Subject {
 
 /// Two warps each, so that a warp can overtake another; four k16 steps where the order of steps is the feature. One is as wide
 /// as those must be that promote some columns after others.
-const SUBJECTS: [(&str, &str); 49] = [
+const SUBJECTS: [(&str, &str); 50] = [
     ("cp.async, 2 stages", "rows_ak_bk_bf16_f32_bf16_sm80_16x64x32_w1x2_s2_multistage_cpasync"),
     ("cp.async, 3 stages", "rows_ak_bk_f16_f32_f32_sm80_16x32x32_w1x2_s3_multistage_cpasync"),
     ("cp.async, 4 steps", "rows_ak_bk_bf16_f32_bf16_sm80_32x32x64_w2x1_s2_multistage_cpasync"),
@@ -90,6 +90,10 @@ const SUBJECTS: [(&str, &str); 49] = [
     (
         "fp8 in blocks, some columns after others",
         "rows_ak_bk_e5m2xe4m3_f32_bf16_sm90a_128x256x128_w8x1_s2_cooperative_tma_dynamic_block_promoted",
+    ),
+    (
+        "fp8 in blocks, three together",
+        "rows_ak_bk_e4m3_f32_bf16_sm90a_192x64x128_w12x1_s2_cooperative_tma_dynamic_block_promoted",
     ),
     ("fp8 in blocks", "reduction_ak_bk_e4m3_f32_f32_sm90a_64x64x128_w4x1_s2_pingpong_tma_block_promoted"),
 ];

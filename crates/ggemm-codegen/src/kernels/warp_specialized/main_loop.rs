@@ -83,7 +83,7 @@ impl MainLoop {
     }
 
     /// A stage is one block of the reduction: its products start anew, and are waited for and added to the tile's sums.
-    /// Meanwhile the tensor cores are at the other warpgroup's products.
+    /// Meanwhile the tensor cores are at another warpgroup's products.
     fn run_promoted<'k>(
         &self,
         k: &mut KernelBuilder<'k>,

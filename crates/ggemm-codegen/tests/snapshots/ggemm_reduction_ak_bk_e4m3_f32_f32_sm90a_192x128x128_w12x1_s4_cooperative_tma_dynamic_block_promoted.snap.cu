@@ -1,7 +1,7 @@
-// ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dynamic_block_promoted
+// ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_192x128x128_w12x1_s4_cooperative_tma_dynamic_block_promoted
 //
 // d[g] = a[blocks of g] · b[blocks of g]ᵀ, with a [m, blocks of 128 rows] and b [n, blocks of 128 rows]
-// 384 threads a CTA, 223720 bytes of shared memory, rows aligned to 16 bytes.
+// 512 threads a CTA, 223720 bytes of shared memory, rows aligned to 16 bytes.
 // Written by ggemm 0.1.0. Needs no header; compile with nvcc or NVRTC, C++17.
 
 // ---- types: 16-bit floats are kept as bits, so that no header is needed ----
@@ -325,19 +325,17 @@ __device__ __forceinline__ uint32 d_panels_piece(uint32 row, uint32 piece) {
     return row * 128 + (piece ^ row) % 8 * 16;
 }
 
-// d[64, 192] (+)= a[64, 32] · b[192, 32]ᵀ in e4m3, summed in f32; `keep` adds to what d holds.
-__device__ __forceinline__ void wgmma_m64n192k32_ak_bk(float (&d)[24][4], uint64 a, uint64 b, bool keep) {
+// d[64, 128] (+)= a[64, 32] · b[128, 32]ᵀ in e4m3, summed in f32; `keep` adds to what d holds.
+__device__ __forceinline__ void wgmma_m64n128k32_ak_bk(float (&d)[16][4], uint64 a, uint64 b, bool keep) {
     asm volatile("{\n"
                  ".reg .pred keep;\n"
-                 "setp.ne.b32 keep, %98, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n192k32.f32.e4m3.e4m3 {"
+                 "setp.ne.b32 keep, %66, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {"
                  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
                  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
                  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-                 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-                 "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-                 "}, %96, %97, keep, 1, 1;\n"
+                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+                 "}, %64, %65, keep, 1, 1;\n"
                  "}"
                  : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]),
                    "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
@@ -354,15 +352,7 @@ __device__ __forceinline__ void wgmma_m64n192k32_ak_bk(float (&d)[24][4], uint64
                    "+f"(d[12][0]), "+f"(d[12][1]), "+f"(d[12][2]), "+f"(d[12][3]),
                    "+f"(d[13][0]), "+f"(d[13][1]), "+f"(d[13][2]), "+f"(d[13][3]),
                    "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]),
-                   "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3]),
-                   "+f"(d[16][0]), "+f"(d[16][1]), "+f"(d[16][2]), "+f"(d[16][3]),
-                   "+f"(d[17][0]), "+f"(d[17][1]), "+f"(d[17][2]), "+f"(d[17][3]),
-                   "+f"(d[18][0]), "+f"(d[18][1]), "+f"(d[18][2]), "+f"(d[18][3]),
-                   "+f"(d[19][0]), "+f"(d[19][1]), "+f"(d[19][2]), "+f"(d[19][3]),
-                   "+f"(d[20][0]), "+f"(d[20][1]), "+f"(d[20][2]), "+f"(d[20][3]),
-                   "+f"(d[21][0]), "+f"(d[21][1]), "+f"(d[21][2]), "+f"(d[21][3]),
-                   "+f"(d[22][0]), "+f"(d[22][1]), "+f"(d[22][2]), "+f"(d[22][3]),
-                   "+f"(d[23][0]), "+f"(d[23][1]), "+f"(d[23][2]), "+f"(d[23][3])
+                   "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3])
                  : "l"(a), "l"(b), "r"(int(keep)));
 }
 
@@ -386,8 +376,8 @@ __device__ __forceinline__ int fetch_add_relaxed_gpu(int* word, int amount) {
     return before;
 }
 
-extern "C" __global__ void __launch_bounds__(384, 1)
-ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dynamic_block_promoted(
+extern "C" __global__ void __launch_bounds__(512, 1)
+ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_192x128x128_w12x1_s4_cooperative_tma_dynamic_block_promoted(
     const __grid_constant__ TensorMap a,
     const __grid_constant__ TensorMap b,
     const __grid_constant__ TensorMap d,
@@ -411,29 +401,29 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
     const int warpgroup = warp / 4;
 
     extern __shared__ __align__(1024) unsigned char shared_memory[];
-    const uint32 a_tiles = shared_address(shared_memory);  // 4 x 16384 bytes
-    const uint32 b_tiles = shared_address(shared_memory) + 65536;  // 4 x 24576 bytes
+    const uint32 a_tiles = shared_address(shared_memory);  // 4 x 24576 bytes
+    const uint32 b_tiles = shared_address(shared_memory) + 98304;  // 4 x 16384 bytes
     const uint32 d_panels = shared_address(shared_memory) + 163840;  // 6 x 8192 bytes
-    const uint32 a_scale_tiles = shared_address(shared_memory) + 212992;  // 2 x 2048 bytes
-    const uint32 b_scale_tiles = shared_address(shared_memory) + 217088;  // 2 x 3072 bytes
+    const uint32 a_scale_tiles = shared_address(shared_memory) + 212992;  // 2 x 3072 bytes
+    const uint32 b_scale_tiles = shared_address(shared_memory) + 219136;  // 2 x 2048 bytes
     const uint32 tile_words = shared_address(shared_memory) + 223232;  // 20 x 16 bytes
     const uint32 stage_full = shared_address(shared_memory) + 223552;  // 4 barriers of 1 arrivals
-    const uint32 stage_empty = shared_address(shared_memory) + 223584;  // 4 barriers of 8 arrivals
+    const uint32 stage_empty = shared_address(shared_memory) + 223584;  // 4 barriers of 12 arrivals
     const uint32 scales_full = shared_address(shared_memory) + 223616;  // 2 barriers of 64 arrivals
-    const uint32 scales_empty = shared_address(shared_memory) + 223632;  // 2 barriers of 8 arrivals
+    const uint32 scales_empty = shared_address(shared_memory) + 223632;  // 2 barriers of 12 arrivals
     const uint32 tile_full = shared_address(shared_memory) + 223648;  // 4 barriers of 1 arrivals
-    const uint32 tile_empty = shared_address(shared_memory) + 223680;  // 4 barriers of 10 arrivals
+    const uint32 tile_empty = shared_address(shared_memory) + 223680;  // 4 barriers of 14 arrivals
     const uint32 tile_wanted = shared_address(shared_memory) + 223712;  // 1 barriers of 1 arrivals
-    const uint64 a_operand = wgmma_descriptor(a_tiles + warpgroup % 2 * 8192, 0x4000004000010000);
+    const uint64 a_operand = wgmma_descriptor(a_tiles + warpgroup % 3 * 8192, 0x4000004000010000);
     const uint64 b_operand = wgmma_descriptor(b_tiles, 0x4000004000010000);
 
-    float sums[1][24][4];
-    float block_sums[1][24][4];
+    float sums[1][16][4];
+    float block_sums[1][16][4];
     float row_scales[1][2];
     float col_scales[4][2];
 
-    const int row_tiles_of_each = ceil_div(rows, 128);
-    const int col_tiles = ceil_div(cols, 192);
+    const int row_tiles_of_each = ceil_div(rows, 192);
+    const int col_tiles = ceil_div(cols, 128);
     if (warp == 0) {
         __syncwarp();
         if (elect_one()) {
@@ -443,7 +433,7 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
             }
             #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                mbarrier_init(stage_empty + i * 8, 8);
+                mbarrier_init(stage_empty + i * 8, 12);
             }
             #pragma unroll
             for (int i = 0; i < 2; ++i) {
@@ -451,7 +441,7 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
             }
             #pragma unroll
             for (int i = 0; i < 2; ++i) {
-                mbarrier_init(scales_empty + i * 8, 8);
+                mbarrier_init(scales_empty + i * 8, 12);
             }
             #pragma unroll
             for (int i = 0; i < 4; ++i) {
@@ -459,7 +449,7 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
             }
             #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                mbarrier_init(tile_empty + i * 8, 10);
+                mbarrier_init(tile_empty + i * 8, 14);
             }
             mbarrier_init(tile_wanted, 1);
             mbarrier_init_fence();
@@ -470,9 +460,9 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
     // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
     await_grid();
     launch_dependents();
-    // consumers: warps 0 to 7
-    if (warp < 8) {
-        grow_registers<232>();
+    // consumers: warps 0 to 11
+    if (warp < 12) {
+        grow_registers<152>();
         int read_slot = 0;
         int read_parity = 0;
         int free_slot = 0;
@@ -502,7 +492,7 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
             #pragma unroll
             for (int i = 0; i < 1; ++i) {
                 #pragma unroll
-                for (int j = 0; j < 24; ++j) {
+                for (int j = 0; j < 16; ++j) {
                     sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
                 }
             }
@@ -524,15 +514,15 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                     #pragma unroll
                     for (int step = 0; step < 4; ++step) {
                         {
-                            const uint64 from_b = wgmma_advance(b_operand, slot_3 * 1536 + step * 2);
-                            const uint64 from_a = wgmma_advance(a_operand, slot_3 * 1024 + step * 2);
-                            wgmma_m64n192k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
+                            const uint64 from_b = wgmma_advance(b_operand, slot_3 * 1024 + step * 2);
+                            const uint64 from_a = wgmma_advance(a_operand, slot_3 * 1536 + step * 2);
+                            wgmma_m64n128k32_ak_bk(block_sums[0], from_a, from_b, step != 0);
                         }
                     }
                     wgmma_commit();
                     {
-                        const uint32 from = a_scale_tiles + slot_2 * 2048 + block * 512;
-                        const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64;
+                        const uint32 from = a_scale_tiles + slot_2 * 3072 + block * 768;
+                        const int row_of_warp = warp % 4 * 16 + warpgroup % 3 * 64;
                         #pragma unroll
                         for (int i = 0; i < 1; ++i) {
                             #pragma unroll
@@ -542,7 +532,7 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                         }
                     }
                     {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768;
+                        const uint32 from = b_scale_tiles + slot_2 * 2048 + block * 512;
                         #pragma unroll
                         for (int j = 0; j < 4; ++j) {
                             read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
@@ -567,7 +557,7 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                         }
                     }
                     {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768 + 128;
+                        const uint32 from = b_scale_tiles + slot_2 * 2048 + block * 512 + 128;
                         #pragma unroll
                         for (int j = 0; j < 4; ++j) {
                             read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
@@ -584,7 +574,7 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                         }
                     }
                     {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768 + 256;
+                        const uint32 from = b_scale_tiles + slot_2 * 2048 + block * 512 + 256;
                         #pragma unroll
                         for (int j = 0; j < 4; ++j) {
                             read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
@@ -601,7 +591,7 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                         }
                     }
                     {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768 + 384;
+                        const uint32 from = b_scale_tiles + slot_2 * 2048 + block * 512 + 384;
                         #pragma unroll
                         for (int j = 0; j < 4; ++j) {
                             read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
@@ -617,40 +607,6 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                             sums[i][j + 12][3] = fmaf(block_sums[i][j + 12][3] * col_scales[j][1], row_scales[i][1], sums[i][j + 12][3]);
                         }
                     }
-                    {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768 + 512;
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
-                        }
-                    }
-                    #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            sums[i][j + 16][0] = fmaf(block_sums[i][j + 16][0] * col_scales[j][0], row_scales[i][0], sums[i][j + 16][0]);
-                            sums[i][j + 16][1] = fmaf(block_sums[i][j + 16][1] * col_scales[j][1], row_scales[i][0], sums[i][j + 16][1]);
-                            sums[i][j + 16][2] = fmaf(block_sums[i][j + 16][2] * col_scales[j][0], row_scales[i][1], sums[i][j + 16][2]);
-                            sums[i][j + 16][3] = fmaf(block_sums[i][j + 16][3] * col_scales[j][1], row_scales[i][1], sums[i][j + 16][3]);
-                        }
-                    }
-                    {
-                        const uint32 from = b_scale_tiles + slot_2 * 3072 + block * 768 + 640;
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            read_scale_pair(col_scales[j], from + (j * 8 + lane % 4 * 2) * 4);
-                        }
-                    }
-                    #pragma unroll
-                    for (int i = 0; i < 1; ++i) {
-                        #pragma unroll
-                        for (int j = 0; j < 4; ++j) {
-                            sums[i][j + 20][0] = fmaf(block_sums[i][j + 20][0] * col_scales[j][0], row_scales[i][0], sums[i][j + 20][0]);
-                            sums[i][j + 20][1] = fmaf(block_sums[i][j + 20][1] * col_scales[j][1], row_scales[i][0], sums[i][j + 20][1]);
-                            sums[i][j + 20][2] = fmaf(block_sums[i][j + 20][2] * col_scales[j][0], row_scales[i][1], sums[i][j + 20][2]);
-                            sums[i][j + 20][3] = fmaf(block_sums[i][j + 20][3] * col_scales[j][1], row_scales[i][1], sums[i][j + 20][3]);
-                        }
-                    }
                 }
                 __syncwarp();
                 if (elect_one()) {
@@ -663,20 +619,20 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<2>();
+                    tma_wait_reads<1>();
                 }
                 __syncwarp();
             }
             named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 3 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j][2 * half];
                         const float x1 = sums[0][j][2 * half + 1];
-                        store_shared(d_panels + warpgroup * 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + warpgroup * 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -686,9 +642,9 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + warpgroup * 3 * 8192, d, tile_col, tile_row + warpgroup * 64, group);
+                        tma_add(d_panels + warpgroup * 2 * 8192, d, tile_col, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + warpgroup * 3 * 8192, d, tile_col, tile_row + warpgroup * 64, group);
+                        tma_store(d_panels + warpgroup * 2 * 8192, d, tile_col, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -698,20 +654,20 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<2>();
+                    tma_wait_reads<1>();
                 }
                 __syncwarp();
             }
             named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 3 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 4][2 * half];
                         const float x1 = sums[0][j + 4][2 * half + 1];
-                        store_shared(d_panels + (warpgroup * 3 + 1) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + (warpgroup * 2 + 1) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -721,9 +677,9 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + (warpgroup * 3 + 1) * 8192, d, tile_col + 32, tile_row + warpgroup * 64, group);
+                        tma_add(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 32, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + (warpgroup * 3 + 1) * 8192, d, tile_col + 32, tile_row + warpgroup * 64, group);
+                        tma_store(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 32, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -733,20 +689,20 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<2>();
+                    tma_wait_reads<1>();
                 }
                 __syncwarp();
             }
             named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 3 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 8][2 * half];
                         const float x1 = sums[0][j + 8][2 * half + 1];
-                        store_shared(d_panels + (warpgroup * 3 + 2) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + warpgroup * 2 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -756,9 +712,9 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + (warpgroup * 3 + 2) * 8192, d, tile_col + 64, tile_row + warpgroup * 64, group);
+                        tma_add(d_panels + warpgroup * 2 * 8192, d, tile_col + 64, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + (warpgroup * 3 + 2) * 8192, d, tile_col + 64, tile_row + warpgroup * 64, group);
+                        tma_store(d_panels + warpgroup * 2 * 8192, d, tile_col + 64, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -768,20 +724,20 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
             if (warp % 4 == 0) {
                 __syncwarp();
                 if (elect_one()) {
-                    tma_wait_reads<2>();
+                    tma_wait_reads<1>();
                 }
                 __syncwarp();
             }
             named_barrier_meet(warpgroup + 1, 128);
             {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
+                const int row_of_warp = warp % 4 * 16 + warpgroup % 3 * 64 - warpgroup * 64;
                 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         const float x0 = sums[0][j + 12][2 * half];
                         const float x1 = sums[0][j + 12][2 * half + 1];
-                        store_shared(d_panels + warpgroup * 3 * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
+                        store_shared(d_panels + (warpgroup * 2 + 1) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
                     }
                 }
             }
@@ -791,79 +747,9 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 __syncwarp();
                 if (elect_one()) {
                     if (accumulate) {
-                        tma_add(d_panels + warpgroup * 3 * 8192, d, tile_col + 96, tile_row + warpgroup * 64, group);
+                        tma_add(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 96, tile_row + warpgroup * 64, group);
                     } else {
-                        tma_store(d_panels + warpgroup * 3 * 8192, d, tile_col + 96, tile_row + warpgroup * 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<2>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(warpgroup + 1, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 16][2 * half];
-                        const float x1 = sums[0][j + 16][2 * half + 1];
-                        store_shared(d_panels + (warpgroup * 3 + 1) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(warpgroup + 1, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + (warpgroup * 3 + 1) * 8192, d, tile_col + 128, tile_row + warpgroup * 64, group);
-                    } else {
-                        tma_store(d_panels + (warpgroup * 3 + 1) * 8192, d, tile_col + 128, tile_row + warpgroup * 64, group);
-                    }
-                    tma_commit();
-                }
-                __syncwarp();
-            }
-            // The buffer is free once its last store has read it.
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    tma_wait_reads<2>();
-                }
-                __syncwarp();
-            }
-            named_barrier_meet(warpgroup + 1, 128);
-            {
-                const int row_of_warp = warp % 4 * 16 + warpgroup % 2 * 64 - warpgroup * 64;
-                #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const float x0 = sums[0][j + 20][2 * half];
-                        const float x1 = sums[0][j + 20][2 * half + 1];
-                        store_shared(d_panels + (warpgroup * 3 + 2) * 8192 + d_panels_piece(row_of_warp + half * 8 + lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, x0, x1);
-                    }
-                }
-            }
-            fence_proxy_async();
-            named_barrier_meet(warpgroup + 1, 128);
-            if (warp % 4 == 0) {
-                __syncwarp();
-                if (elect_one()) {
-                    if (accumulate) {
-                        tma_add(d_panels + (warpgroup * 3 + 2) * 8192, d, tile_col + 160, tile_row + warpgroup * 64, group);
-                    } else {
-                        tma_store(d_panels + (warpgroup * 3 + 2) * 8192, d, tile_col + 160, tile_row + warpgroup * 64, group);
+                        tma_store(d_panels + (warpgroup * 2 + 1) * 8192, d, tile_col + 96, tile_row + warpgroup * 64, group);
                     }
                     tma_commit();
                 }
@@ -878,11 +764,11 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
             __syncwarp();
         }
     }
-    // producers: warps 8 to 11
-    else if (warp >= 8) {
+    // producers: warps 12 to 15
+    else if (warp >= 12) {
         shrink_registers<40>();
-        // finder: warp 8
-        if (warp == 8) {
+        // finder: warp 12
+        if (warp == 12) {
             int fill_slot = 0;
             int fill_parity = 1;
             int wanted_parity = 0;
@@ -954,8 +840,8 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 const int band = tile_in_group / (col_tiles * 16);
                 const int tile_in_band = tile_in_group - band * col_tiles * 16;
                 const int band_rows = min_of(row_tiles - band * 16, 16);
-                const int tile_row = (band * 16 + tile_in_band % band_rows) * 128;
-                const int tile_col = tile_in_band / band_rows * 192;
+                const int tile_row = (band * 16 + tile_in_band % band_rows) * 192;
+                const int tile_col = tile_in_band / band_rows * 128;
                 mbarrier_wait(tile_empty + fill_slot * 8, fill_parity);
                 __syncwarp();
                 if (elect_one()) {
@@ -995,8 +881,8 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
             const int count_again = lane == 0 && ended_before + 1 == int(gridDim.x) ? fetch_add_ordered_gpu(counter + 0, count * -1) : 0;
             const int ended = lane == 0 && ended_before + 1 == int(gridDim.x) ? fetch_add_ordered_gpu(counter + 1, int(gridDim.x) * -1) : 0;
         }
-        // loader: warp 9
-        else if (warp == 9) {
+        // loader: warp 13
+        else if (warp == 13) {
             __syncwarp();
             if (elect_one()) {
                 prefetch_tensor_map(a);
@@ -1048,8 +934,8 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                     __syncwarp();
                     if (elect_one()) {
                         mbarrier_arrive_expect(stage_full + fill_slot * 8, 40960);
-                        tma_load(a_tiles + fill_slot * 16384, a, stage_full + fill_slot * 8, (group_start / 128 + group) * 128 + block * 128, tile_row);
-                        tma_load(b_tiles + fill_slot * 24576, b, stage_full + fill_slot * 8, (group_start / 128 + group) * 128 + block * 128, tile_col);
+                        tma_load(a_tiles + fill_slot * 24576, a, stage_full + fill_slot * 8, (group_start / 128 + group) * 128 + block * 128, tile_row);
+                        tma_load(b_tiles + fill_slot * 16384, b, stage_full + fill_slot * 8, (group_start / 128 + group) * 128 + block * 128, tile_col);
                     }
                     __syncwarp();
                     fill_parity = fill_slot == 3 ? 1 - fill_parity : fill_parity;
@@ -1057,8 +943,8 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                 }
             }
         }
-        // scales: warp 10
-        else if (warp == 10) {
+        // scales: warp 14
+        else if (warp == 14) {
             int fill_slot = 0;
             int fill_parity = 1;
             int read_slot = 0;
@@ -1092,26 +978,26 @@ ggemm_reduction_ak_bk_e4m3_f32_f32_sm90a_128x192x128_w8x1_s4_cooperative_tma_dyn
                     mbarrier_wait(scales_empty + fill_slot * 8, fill_parity);
                     {
                         const float* const from = a_scales + (first_of_a_scales + int64(first) * a_scale_reduction_stride);
-                        const uint32 to = a_scale_tiles + fill_slot * 2048;
+                        const uint32 to = a_scale_tiles + fill_slot * 3072;
                         #pragma unroll
-                        for (int i = 0; i < 4; ++i) {
+                        for (int i = 0; i < 6; ++i) {
                             const int place = i * 32 + lane;
                             #pragma unroll
                             for (int j = 0; j < 4; ++j) {
-                                copy_scale(to + place * 4 + j * 512, from + place + j * a_scale_reduction_stride, place < a_scales_left && j < blocks - first);
+                                copy_scale(to + place * 4 + j * 768, from + place + j * a_scale_reduction_stride, place < a_scales_left && j < blocks - first);
                             }
                         }
                         mbarrier_arrive_when_copied(scales_full + fill_slot * 8);
                     }
                     {
                         const float* const from = b_scales + (first_of_b_scales + int64(first) * b_scale_reduction_stride);
-                        const uint32 to = b_scale_tiles + fill_slot * 3072;
+                        const uint32 to = b_scale_tiles + fill_slot * 2048;
                         #pragma unroll
-                        for (int i = 0; i < 6; ++i) {
+                        for (int i = 0; i < 4; ++i) {
                             const int place = i * 32 + lane;
                             #pragma unroll
                             for (int j = 0; j < 4; ++j) {
-                                copy_scale(to + place * 4 + j * 768, from + place + j * b_scale_reduction_stride, place < b_scales_left && j < blocks - first);
+                                copy_scale(to + place * 4 + j * 512, from + place + j * b_scale_reduction_stride, place < b_scales_left && j < blocks - first);
                             }
                         }
                         mbarrier_arrive_when_copied(scales_full + fill_slot * 8);
