@@ -79,6 +79,25 @@ def driver() -> str | None:
         return None
 
 
+def conditions(rounds: int) -> dict:
+    """What a file of results says of how they came about."""
+    return {
+        "schema": SCHEMA,
+        "device": torch.cuda.get_device_name(),
+        "driver": driver(),
+        "cuda": torch.version.cuda,
+        "commit": os.environ.get("GGEMM_COMMIT"),
+        "versions": peers.versions(),
+        "rounds": rounds,
+    }
+
+
+def write(report: dict, path: Path | None) -> None:
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+
+
 def words(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
@@ -100,23 +119,13 @@ def main() -> None:
         raise SystemExit(f"no peer is called {', '.join(sorted(unknown))}: there are {', '.join(known)}")
     if not torch.cuda.is_available():
         raise SystemExit("torch sees no GPU: there is nothing to race on")
-    report = {
-        "schema": SCHEMA,
-        "device": torch.cuda.get_device_name(),
-        "driver": driver(),
-        "cuda": torch.version.cuda,
-        "commit": os.environ.get("GGEMM_COMMIT"),
-        "versions": peers.versions(),
-        "rounds": options.rounds,
-    }
+    report = conditions(options.rounds)
     print(json.dumps(report), flush=True)
     report["rows"] = race(suite(options.suite, options.only), options, getattr(torch, options.dtype))
     report["host_microseconds"] = {name: round(time, 2) for name, time in overhead.measure().items()}
     for name, microseconds in report["host_microseconds"].items():
         print(f"host: {name:40}{microseconds:8.2f} us")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.json)
 
 
 if __name__ == "__main__":

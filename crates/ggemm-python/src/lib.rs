@@ -29,7 +29,7 @@ mod _ggemm {
     #[pymodule_export]
     use crate::plan::{Plan, plan};
     #[pymodule_export]
-    use crate::quantize::{quantize, quantize_weight, quantized_shapes};
+    use crate::quantize::{quantize, quantize_both, quantized_shapes};
     #[pymodule_export]
     use crate::run::{out_shape, run, synchronize};
     #[pymodule_export]

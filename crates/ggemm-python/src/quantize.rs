@@ -70,11 +70,22 @@ impl Request {
         Ok(Request { problem, which, from })
     }
 
+    fn is_weight(&self) -> bool {
+        self.problem.operation != Operation::GradW && self.which == 1
+    }
+
+    /// Whether the copy's rows are the source's columns.
+    fn is_transposed(&self) -> bool {
+        match self.is_weight() {
+            true => self.problem.weight_layout != self.from,
+            false => self.problem.reduction_blocks,
+        }
+    }
+
     /// The elements' extents, in Python's order.
     fn shape(&self) -> Vec<usize> {
         let shape = self.problem.tensors()[self.which];
-        let is_weight = self.problem.operation != Operation::GradW && self.which == 1;
-        match is_weight && self.problem.weight_sharing == WeightSharing::PerExpert {
+        match self.is_weight() && self.problem.weight_sharing == WeightSharing::PerExpert {
             true => vec![shape.groups, shape.rows, shape.cols],
             false => vec![shape.rows, shape.cols],
         }
@@ -99,8 +110,8 @@ pub(crate) fn quantized_shapes<'py>(
     Ok((PyTuple::new(py, request.shape())?, PyTuple::new(py, request.scale_shape())?))
 }
 
-/// Quantizes `source` into `elements` and `scales`, new tensors of [`quantized_shapes`], on `stream`, a handle of the
-/// tensors' GPU; on the host it is done when this returns. Returns 0, or which tensors (1:
+/// Quantizes `source` into `made`, the elements and the scales, new tensors of [`quantized_shapes`], on `stream`, a handle of
+/// the tensors' GPU; on the host it is done when this returns. Returns 0, or which tensors (1:
 /// source, 4: groups) must be copied into dense memory first; nothing is then done.
 ///
 /// The addresses must be those of live tensors as described.
@@ -113,34 +124,33 @@ pub(crate) fn quantize(
     groups: Option<Tensor>,
     ends: bool,
     powers_of_two: bool,
-    elements: Tensor,
-    scales: Tensor,
+    made: (Tensor, Tensor),
     stream: usize,
 ) -> PyResult<u8> {
-    let request = Request::of(kind, &source, groups.as_ref(), ends)?;
-    run(py, &source, groups, powers_of_two, &[Copy { request, elements, scales }], stream)
+    let copy = Copy::of(kind, &source, groups.as_ref(), ends, made)?;
+    run(py, &source, groups, powers_of_two, &[copy], stream)
 }
 
-/// The same for both copies of a weight, as forward and grad_x read it: `kinds` says how, `first` and `second` are the elements
-/// and scales of each, which may be written again and again. A GPU reads the weight once where one block has what both
-/// scales depend on.
+/// The same for two copies of one source: a weight as forward and grad_x read it, or tokens as one of those does and grad_w.
+/// Each is what [`quantize`] makes; a GPU reads the source once where one block has what both scales depend on. `made` may be
+/// written again and again.
 #[pyfunction]
-pub(crate) fn quantize_weight(
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn quantize_both(
     py: Python<'_>,
     kinds: (Kind<'_>, Kind<'_>),
     source: Tensor,
+    groups: Option<Tensor>,
+    ends: bool,
     powers_of_two: bool,
-    first: (Tensor, Tensor),
-    second: (Tensor, Tensor),
+    made: ((Tensor, Tensor), (Tensor, Tensor)),
     stream: usize,
 ) -> PyResult<u8> {
-    let copy = |kind, (elements, scales)| -> Result<Copy, Refusal> {
-        Ok(Copy { request: Request::of(kind, &source, None, false)?, elements, scales })
-    };
-    let mut copies = [copy(kinds.0, first)?, copy(kinds.1, second)?];
+    let copy = |kind, made| Copy::of(kind, &source, groups.as_ref(), ends, made);
+    let mut copies = [copy(kinds.0, made.0)?, copy(kinds.1, made.1)?];
     // Kernels that make both begin with the one that lies as the source does.
-    copies.sort_by_key(|copy| copy.request.problem.weight_layout != copy.request.from);
-    run(py, &source, None, powers_of_two, &copies, stream)
+    copies.sort_by_key(|copy| copy.request.is_transposed());
+    run(py, &source, groups, powers_of_two, &copies, stream)
 }
 
 /// A copy to be made.
@@ -151,6 +161,16 @@ struct Copy {
 }
 
 impl Copy {
+    fn of(
+        kind: Kind<'_>,
+        source: &Tensor,
+        groups: Option<&Tensor>,
+        ends: bool,
+        (elements, scales): (Tensor, Tensor),
+    ) -> Result<Self, Refusal> {
+        Ok(Copy { request: Request::of(kind, source, groups, ends)?, elements, scales })
+    }
+
     /// Refuses targets that are not what [`quantized_shapes`] says, or lie elsewhere.
     fn check(&self, source: &Tensor, groups: Option<&Tensor>) -> Result<(), Refusal> {
         let Copy { request, elements, scales } = self;
@@ -173,7 +193,7 @@ impl Copy {
     }
 }
 
-/// Makes the copies of one source, all of one operation's groups or of none.
+/// Makes the copies of one source. Those of grad_w are all of the same groups.
 fn run(
     py: Python<'_>,
     source: &Tensor,
@@ -213,7 +233,7 @@ fn on_host(
         Ok::<_, Refusal>(View::from_bytes(tensor.ty, bytes)?)
     };
     let mut quantizer = Quantizer::new(&request.problem)?.weights_from(request.from).powers_of_two(powers_of_two);
-    if let Some(groups) = groups {
+    if let Some(groups) = groups.filter(|_| request.problem.operation == Operation::GradW) {
         quantizer = quantizer.groups(read("sizes (or ends)", groups)?)?;
     }
     let from = read(request.problem.operation.tensor_names()[request.which], source)?;
@@ -254,9 +274,9 @@ mod gpu {
     use crate::plans;
     use crate::tensor::Tensor;
 
-    /// What decides a plan: device, problem, which operand, how the source lies and what it holds, powers of two, and the
-    /// problem of a second copy of the same operand.
-    type Key = (i32, Problem, usize, WeightLayout, ElementType, bool, Option<Problem>);
+    /// What decides a plan: device, problem and which operand of it, how the source lies and what it holds, powers of two,
+    /// and of a second copy the problem and which operand.
+    type Key = (i32, (Problem, usize), WeightLayout, ElementType, bool, Option<(Problem, usize)>);
 
     /// How many plans are kept; beyond, all are made anew as they are asked for.
     const MOST: usize = 1024;
@@ -289,8 +309,9 @@ mod gpu {
         let at_once = |copies: &[Copy]| copies.iter().all(|copy| copy.request.problem.scaling == Scaling::Block);
         for copies in copies.chunks(if at_once(copies) { 2 } else { 1 }) {
             let [Copy { request: Request { problem, which, from }, .. }, second @ ..] = copies else { continue };
-            let second = second.first().map(|copy| copy.request.problem.clone());
-            let plan = planned(&(source.device, problem.clone(), *which, *from, source.ty, powers_of_two, second))?;
+            let second = second.first().map(|copy| (copy.request.problem.clone(), copy.request.which));
+            let first = (problem.clone(), *which);
+            let plan = planned(&(source.device, first, *from, source.ty, powers_of_two, second))?;
             let mut tensors = RawCopies { source: source.address, ..RawCopies::default() };
             tensors.groups = groups.map_or(0, |groups| groups.address);
             for (to, copy) in tensors.copies.iter_mut().zip(copies) {
@@ -312,19 +333,18 @@ mod gpu {
         if let Some(plan) = plans().get(key) {
             return Ok(Arc::clone(plan));
         }
-        let (device, problem, which, from, source, powers_of_two, second) = key;
+        let (device, (problem, which), from, source, powers_of_two, second) = key;
         let quantizer =
             |problem| Ok::<_, Error>(Quantizer::new(problem)?.weights_from(*from).powers_of_two(*powers_of_two));
         let (first, device) = (quantizer(problem)?, plans::device(*device)?);
-        let plan = if *which == 0 {
-            QuantizePlan::first(&first, &device, *source)?
-        } else {
-            QuantizePlan::second(&first, &device, *source)?
+        let plan = match which {
+            0 => QuantizePlan::first(&first, &device, *source)?,
+            _ => QuantizePlan::second(&first, &device, *source)?,
         };
         let plan = match second {
             None => plan,
-            Some(problem) if *which == 0 => plan.and_first(&quantizer(problem)?)?,
-            Some(problem) => plan.and_second(&quantizer(problem)?)?,
+            Some((problem, 0)) => plan.and_first(&quantizer(problem)?)?,
+            Some((problem, _)) => plan.and_second(&quantizer(problem)?)?,
         };
         let plan = Arc::new(plan);
         let mut plans = plans();

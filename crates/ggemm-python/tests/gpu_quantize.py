@@ -44,6 +44,52 @@ def test_bits_are_the_hosts(argument, operation, dtype, scaling, fp8):
             assert torch.equal(made[ours], expected[ours]), (argument, operation, more)
 
 
+@pytest.mark.parametrize("argument, operation", [("x", "forward"), ("dy", "grad_x")])
+@pytest.mark.parametrize("scaling", ["block", "row"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("fp8", ["float8_e4m3fn", "float8_e5m2"])
+@pytest.mark.parametrize("shared", [False, True], ids=["experts", "shared"])
+def test_both_copies_are_those_of_two_calls_and_the_hosts(argument, operation, scaling, dtype, fp8, shared):
+    tensor, sizes = source(argument, dtype), torch.tensor(SIZES, dtype=torch.int32)
+    for powers_of_two, by_ends in ((False, False), (True, True)):
+        groups = torch.cumsum(sizes, 0) if by_ends else sizes
+        how = {"scaling": scaling, "dtype": fp8, "shared": shared, "powers_of_two": powers_of_two}
+
+        def rows(groups):
+            return {"ends" if by_ends else "sizes": groups}
+
+        host = ggemm.quantize_both(tensor, argument, **rows(groups), **how)
+        both = ggemm.quantize_both(tensor.cuda(), argument, **rows(groups.cuda()), **how)
+        first = ggemm.quantize(tensor.cuda(), argument, operation, **how)
+        second = ggemm.quantize(tensor.cuda(), argument, "grad_w", **rows(groups.cuda()), reduction_blocks=True, **how)
+        for number, copies in enumerate(zip(both, (first, second), host, strict=True)):
+            for ours, alone, expected in zip(*(bits(*copy) for copy in copies), strict=True):
+                assert ours.shape == alone.shape == expected.shape
+                # What is of no group is anything on the GPU, and 0 on the host; all rows are tokens.
+                held = expected != 0 if number == 1 else torch.ones_like(expected, dtype=torch.bool)
+                assert torch.equal(ours[held], expected[held]), (number, powers_of_two)
+                assert torch.equal(alone[held], expected[held]), (number, powers_of_two)
+
+
+@pytest.mark.parametrize("sizes", [[0] * 5, [285, 0, 0, 0, 0], [0, 0, 0, 0, 285], [57] * 5], ids=str)
+def test_both_copies_of_any_sizes(sizes):
+    tensor, sizes = source("x", torch.bfloat16), torch.tensor(sizes, dtype=torch.int64)
+    host, gpu = (ggemm.quantize_both(tensor.to(d), "x", sizes.to(d)) for d in ("cpu", "cuda"))
+    for number, (mine, theirs) in enumerate(zip(gpu, host, strict=True)):
+        for ours, expected in zip(bits(*mine), bits(*theirs), strict=True):
+            held = expected != 0 if number == 1 else torch.ones_like(expected, dtype=torch.bool)
+            assert torch.equal(ours[held], expected[held])
+
+
+def test_both_copies_of_a_view():
+    """A transposed tensor is copied densely once."""
+    tensor, sizes = source("x", torch.bfloat16).cuda(), torch.tensor(SIZES, dtype=torch.int32, device="cuda")
+    dense = ggemm.quantize_both(tensor, "x", sizes)
+    turned = ggemm.quantize_both(tensor.t().contiguous().t(), "x", sizes)
+    assert torch.equal(dense[0][0].view(torch.uint8), turned[0][0].view(torch.uint8))
+    assert torch.equal(dense[0][1], turned[0][1])
+
+
 def test_the_current_stream_orders_it():
     x = torch.randn(8192, 4096, dtype=torch.bfloat16, device="cuda")
     stream = torch.cuda.Stream()
@@ -59,5 +105,7 @@ def test_devices_must_agree():
     x, sizes = torch.zeros(8, 16, dtype=torch.bfloat16, device="cuda"), torch.tensor([4, 4], dtype=torch.int32)
     with pytest.raises(ValueError, match="lies on"):
         ggemm.quantize(x, "x", "grad_w", sizes)
+    with pytest.raises(ValueError, match="lies on"):
+        ggemm.quantize_both(x, "x", sizes)
     with pytest.raises(ValueError, match="Quantizer::groups|no groups"):
         ggemm.quantize(x, "x", "grad_w")

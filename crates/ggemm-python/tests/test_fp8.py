@@ -153,6 +153,26 @@ def test_arrays_that_are_not_dense():
     np.testing.assert_array_equal(ggemm.forward(a, one, sizes, x_scale=a_scale, w_scale=b_scale), each)
 
 
+@pytest.mark.parametrize("argument, operation", [("x", "forward"), ("dy", "grad_x")])
+@pytest.mark.parametrize("scaling", ["row", "block"])
+@pytest.mark.parametrize("shared", [False, True], ids=["per-expert", "shared"])
+@pytest.mark.parametrize("by_ends", [False, True], ids=["sizes", "ends"])
+@pytest.mark.parametrize("dtype, powers_of_two", [(E4M3, False), (E5M2, True)], ids=str)
+def test_both_copies_are_those_of_two_calls(argument, operation, scaling, shared, by_ends, dtype, powers_of_two):
+    tensor = random((M, K if argument == "x" else N), 7).astype(np.float32)
+    tensor[::31, ::17] = np.inf
+    rows = {"ends": np.cumsum(SIZES)} if by_ends else {"sizes": np.array(SIZES, np.int32)}
+    how = {"scaling": scaling, "dtype": dtype, "powers_of_two": powers_of_two, "shared": shared}
+    for given in (tensor, tensor.astype(BF16), np.repeat(tensor, 2, axis=-1)[..., ::2]):
+        made = ggemm.quantize_both(given, argument, **rows, **how)
+        first = ggemm.quantize(given, argument, operation, **how)
+        second = ggemm.quantize(given, argument, "grad_w", **rows, reduction_blocks=True, **how)
+        for mine, theirs in zip(made, (first, second), strict=True):
+            for ours, expected in zip(mine, theirs, strict=True):
+                assert (ours.dtype, ours.shape) == (expected.dtype, expected.shape)
+                assert ours.tobytes() == expected.tobytes()
+
+
 def test_weights_are_transposed_for_grad_x():
     _, w = sources("grad_x", False, False)
     nk, _ = ggemm.quantize(w, "w", "grad_x", scaling="row")
@@ -197,6 +217,14 @@ MISTAKES = [
     (lambda x, w, s, f: ggemm.quantize(f(8), "x"), ValueError, "x has 1 dimensions, 2 are needed"),
     (lambda x, w, s, f: ggemm.quantize(f((8, 24)), "x", "grad_w"), ValueError, "no groups were given"),
     (lambda x, w, s, f: ggemm.quantize(f((8, 24)), "x", "grad_w", s + 5), ValueError, "past M = 8"),
+    (lambda x, w, s, f: ggemm.quantize_both(f((2, 16, 24)), "w", s), ValueError, r'argument is "w", expected "x" or "dy": QuantizedWeights\(w\)'),
+    (lambda x, w, s, f: ggemm.quantize_both(f((8, 24)), "y", s), ValueError, 'argument is "y", expected "x" or "dy"'),
+    (lambda x, w, s, f: ggemm.quantize_both(f((8, 24)), "x"), TypeError, "and neither was given"),
+    (lambda x, w, s, f: ggemm.quantize_both(f((8, 24)), "x", s, ends=s), TypeError, "and both was given"),
+    (lambda x, w, s, f: ggemm.quantize_both(f((8, 24)), "dy", s + 5), ValueError, "past M = 8"),
+    (lambda x, w, s, f: ggemm.quantize_both(x, "x", s), TypeError, "x holds e4m3: quantization starts from"),
+    (lambda x, w, s, f: ggemm.quantize_both(f((8, 24)), "x", s, scaling="tile"), ValueError, 'scaling is "tile"'),
+    (lambda x, w, s, f: ggemm.quantize_both(f((8, 24)), "x", f(2)), TypeError, None),
 ]
 
 

@@ -24,14 +24,20 @@ SIZES, M, N, K = [13, 0, 30], 47, 48, 160
 @pytest.fixture
 def makings(monkeypatch):
     """How often a weight was quantized to be kept."""
-    made, native = [], _ggemm.quantize_weight
+    made, native = [], _ggemm.quantize_both
 
-    def counted(*arguments):
-        made.append(arguments[1])
-        return native(*arguments)
+    def counted(kinds, *arguments):
+        if of_a_weight(kinds):
+            made.append(arguments[0])
+        return native(kinds, *arguments)
 
-    monkeypatch.setattr(_ggemm, "quantize_weight", counted)
+    monkeypatch.setattr(_ggemm, "quantize_both", counted)
     return made
+
+
+def of_a_weight(kinds):
+    """Whether two copies, as the native part is asked for them, are those of a weight and not of tokens."""
+    return all((operation, which) in ((0, 1), (1, 1)) for operation, which, *_ in kinds)
 
 
 def tensors(device="cpu", kn=False, shared=False, seed=1):
@@ -351,9 +357,10 @@ def test_what_was_only_captured_is_not_thought_to_be_done(monkeypatch):
     with torch.no_grad():
         w.neg_()
     with monkeypatch.context() as capture:
-        asked = []
+        asked, native = [], _ggemm.quantize_both
+        fake = lambda kinds, *rest: (asked.append(1) or 0) if of_a_weight(kinds) else native(kinds, *rest)  # noqa: E731
         capture.setattr(ggemm._frameworks.Torch, "is_capturing", lambda *_: True)
-        capture.setattr(_ggemm, "quantize_weight", lambda *_: asked.append(1) or 0)
+        capture.setattr(_ggemm, "quantize_both", fake)
         product()
         product()
         assert asked == [1, 1] and not kept.is_current()

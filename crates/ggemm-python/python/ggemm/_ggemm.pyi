@@ -115,17 +115,16 @@ def quantize(
     groups: _Tensor | None,
     ends: bool,
     powers_of_two: bool,
-    elements: _Tensor,
-    scales: _Tensor,
+    made: tuple[_Tensor, _Tensor],
     stream: int,
 ) -> int: ...
-
-def quantize_weight(
+def quantize_both(
     kinds: tuple[_Kind, _Kind],
     source: _Tensor,
+    groups: _Tensor | None,
+    ends: bool,
     powers_of_two: bool,
-    first: tuple[_Tensor, _Tensor],
-    second: tuple[_Tensor, _Tensor],
+    made: tuple[tuple[_Tensor, _Tensor], tuple[_Tensor, _Tensor]],
     stream: int,
 ) -> int: ...
 

@@ -167,11 +167,11 @@ class QuantizedWeights:
             if not (framework.rewrites and _fits(pairs[number], shapes, w)):
                 codes = (_frameworks.E4M3, _frameworks.F32)
                 pairs[number] = tuple(framework.lasting(w, shape, code) for shape, code in zip(shapes, codes))
-        made = [tuple(framework.raw(tensor, "out", stream) for tensor in pair) for pair in pairs]
-        if _ggemm.quantize_weight(kinds, raw, self.powers_of_two, *made, stream) & _SOURCE:
+        made = tuple(tuple(framework.raw(tensor, "out", stream) for tensor in pair) for pair in pairs)
+        if _ggemm.quantize_both(kinds, raw, None, False, self.powers_of_two, made, stream) & _SOURCE:
             w = framework.dense(w)
             raw = framework.raw(w, "w", stream)
-            if _ggemm.quantize_weight(kinds, raw, self.powers_of_two, *made, stream):
+            if _ggemm.quantize_both(kinds, raw, None, False, self.powers_of_two, made, stream):
                 raise ArgumentError("w cannot be laid out densely: copy it first")
         for pair in pairs:
             for tensor in pair:

@@ -244,7 +244,8 @@ def grouped_mm(
         w_layout: which of the weight's dimensions comes first, "nk" or "kn".
         recipe: None, or "fp8_block" or "fp8_row": each product, backward too, is one of fp8 copies, which are made before
             it, with scales as `ggemm.quantize` describes. x and w become float8_e4m3fn. Differentiable once. On a GPU it
-            takes sm_90 and N and K that are multiples of 16. A weight that is a tensor is quantized by every call and once
+            takes sm_90 and N and K that are multiples of 16. x and dy are quantized once for both of their products; where w
+            needs a gradient, x' copy for it, of a byte an element, is saved for backward in place of x. A weight that is a tensor is quantized by every call and once
             more by its backward: torch does not tell of all writes. `ggemm.QuantizedWeights` are made once an update.
         gradients: what dy becomes, "float8_e5m2", which reaches further, or "float8_e4m3fn", which is finer.
 

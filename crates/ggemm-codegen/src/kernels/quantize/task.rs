@@ -253,4 +253,27 @@ mod tests {
             assert!(copy(from, Scaling::Row).together(&copy(other, Scaling::Row)).is_none());
         }
     }
+
+    /// Of one read of block-scaled tokens come the copy of forward or grad_x and grad_w's, of one weight for all groups too.
+    #[test]
+    fn both_copies_of_tokens_are_one_task() {
+        let rows = [(Problem::forward(3, 300, 144, 160), 1), (Problem::grad_x(3, 300, 144, 160), 0)];
+        for ((problem, of_grad_w), format) in rows.into_iter().zip([Dtype::E4m3, Dtype::E5m2]) {
+            for sharing in [WeightSharing::PerExpert, WeightSharing::Shared] {
+                let copy = |problem: &Problem, which, scaling| {
+                    let problem = problem.clone().operand(format).scaling(scaling).weight_sharing(sharing);
+                    Task::new(&problem, which, Dtype::Bf16, WeightLayout::Nk, false).unwrap()
+                };
+                let grad_w = Problem::grad_w(3, 300, 144, 160).reduction_blocks(true);
+                let (first, second) = (copy(&problem, 0, Scaling::Block), copy(&grad_w, of_grad_w, Scaling::Block));
+                let both = first.together(&second).unwrap();
+                assert!(both.spec().to_string().contains("_block_ragged_rows_colst_"), "{}", both.spec());
+                assert!(both.has_groups() && both.copies().len() == 2);
+                // The one that lies as the source does comes first.
+                assert!(second.together(&first).is_none());
+                let (first, second) = (copy(&problem, 0, Scaling::Row), copy(&grad_w, of_grad_w, Scaling::Row));
+                assert!(first.together(&second).is_none());
+            }
+        }
+    }
 }
