@@ -151,9 +151,16 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
             "feed: role * > role finder > loop > loop > await tile_wanted",
             "feed: role * > role finder > loop > loop > assign wanted_parity",
         ],
-        kinds: &[Drop, Phase, Reorder, Constant],
+        kinds: &[Drop, Phase, Reorder],
         changes: &[""],
         reason: "how early the next number is taken decides nothing but the time",
+    },
+    Equivalent {
+        of: |s| STREAM_K(s) && DYNAMIC(s),
+        sites: &["feed: role * > role finder > loop > loop > assign wanted_parity"],
+        kinds: &[Constant],
+        changes: &["value: 1 becomes 0 in (1 - wanted_parity)"],
+        reason: "a wait for the parity that ended before takes the next number early",
     },
     Equivalent {
         of: |s| STREAM_K(s) && REDUCTION(s),

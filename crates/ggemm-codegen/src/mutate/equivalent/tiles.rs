@@ -24,7 +24,8 @@ pub(super) const EQUIVALENT: &[Equivalent] = &[
         reason: "a window's sum is clipped once more behind the scan: only matrices of 2^26 rows and more would overflow",
     },
     Equivalent {
-        of: MULTISTAGE,
+        // Operands of fp8 start at a block of their group's number.
+        of: |s| MULTISTAGE(s) && !(matches!(s.ragged, Ragged::Reduction) && s.operand.is_fp8()),
         sites: &["walk: *loop > let group"],
         kinds: &[Constant],
         changes: &["value: 0"],
