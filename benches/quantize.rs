@@ -14,7 +14,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// One kernel on one source.
 struct QuantizeRow {
     /// What is quantized.
-    what: &'static str,
+    what: String,
     kernel: String,
     microseconds: f64,
     /// Source, copies and scales, each once, over the time.
@@ -34,9 +34,25 @@ impl fmt::Display for QuantizeRow {
 const ROUNDS: usize = 21;
 /// Sources in turns, so that none of them is in L2 when its turn comes: 128 MiB each and more.
 const SOURCES: usize = 3;
-const GROUPS: usize = 16;
-const M: usize = 16_384;
-const N: usize = 4096;
+/// Elements of a source, about.
+const ELEMENTS: usize = 1 << 26;
+
+/// A source: groups of about as many rows each, of so many columns.
+#[derive(Clone, Copy)]
+struct Shape {
+    groups: usize,
+    rows_of_group: usize,
+    cols: usize,
+}
+
+impl Shape {
+    const fn rows(self) -> usize {
+        self.groups * self.rows_of_group
+    }
+}
+
+/// Groups of 1024 rows of 4096.
+const USUAL: Shape = Shape { groups: 16, rows_of_group: 1024, cols: 4096 };
 
 fn main() -> ExitCode {
     let device = match Device::probe() {
@@ -59,42 +75,61 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tokens, with and without the copy that grad_w reads, and a weight, in blocks and by rows.
+/// Tokens, with and without the copy that grad_w reads, and a weight, in blocks and by rows; then longer rows and columns.
 fn measure(device: &Device) -> Result<Vec<QuantizeRow>> {
     if !device.arch().is_some_and(|arch| arch.executes(ggemm::Arch::Sm89)) {
         return Ok(Vec::new());
     }
     let of = |problem: Problem, scaling| problem.operand(Dtype::E4m3).scaling(scaling);
-    let tokens = |scaling| Quantizer::new(&of(Problem::forward(GROUPS, M, 128, N), scaling));
-    let reduction = |scaling| Quantizer::new(&of(Problem::grad_w(GROUPS, M, 128, N), scaling).reduction_blocks(true));
+    let tokens = |Shape { groups, cols, .. }: Shape, rows, scaling| {
+        Quantizer::new(&of(Problem::forward(groups, rows, 128, cols), scaling))
+    };
+    let reduction = |Shape { groups, cols, .. }: Shape, rows, scaling| {
+        Quantizer::new(&of(Problem::grad_w(groups, rows, 128, cols), scaling).reduction_blocks(true))
+    };
     let weight = |layout| {
-        Quantizer::new(&of(Problem::forward(GROUPS, 1, M / GROUPS, N), Scaling::Block).weight_layout(layout))
+        Quantizer::new(&of(Problem::forward(16, 1, 1024, 4096), Scaling::Block).weight_layout(layout))
             .map(|q| q.weights_from(ggemm::WeightLayout::Nk))
     };
     let (nk, kn) = (weight(ggemm::WeightLayout::Nk)?, weight(ggemm::WeightLayout::Kn)?);
     let ty = ElementType::Bf16;
     let (block, row) = (Scaling::Block, Scaling::Row);
-    let plans = [
-        ("tokens, blocks", QuantizePlan::first(&tokens(block)?, device, ty)?),
+    let by_rows = |shape: Shape| QuantizePlan::first(&tokens(shape, shape.rows(), row)?, device, ty);
+    let by_columns = |shape: Shape| QuantizePlan::second(&reduction(shape, shape.rows(), row)?, device, ty);
+    let in_blocks = tokens(USUAL, USUAL.rows(), block)?;
+    let for_grad_w = reduction(USUAL, USUAL.rows(), block)?;
+    let mut plans = vec![
+        ("tokens, blocks".to_owned(), USUAL, QuantizePlan::first(&in_blocks, device, ty)?),
         (
-            "tokens, blocks, and for grad_w",
-            QuantizePlan::first(&tokens(block)?, device, ty)?.and_second(&reduction(block)?)?,
+            "tokens, blocks, and for grad_w".to_owned(),
+            USUAL,
+            QuantizePlan::first(&in_blocks, device, ty)?.and_second(&for_grad_w)?,
         ),
-        ("tokens for grad_w, blocks", QuantizePlan::second(&reduction(block)?, device, ty)?),
-        ("weights, blocks, both layouts", QuantizePlan::second(&nk, device, ty)?.and_second(&kn)?),
-        ("tokens, rows", QuantizePlan::first(&tokens(row)?, device, ty)?),
-        ("tokens for grad_w, columns", QuantizePlan::second(&reduction(row)?, device, ty)?),
+        ("tokens for grad_w, blocks".to_owned(), USUAL, QuantizePlan::second(&for_grad_w, device, ty)?),
+        ("weights, blocks, both layouts".to_owned(), USUAL, QuantizePlan::second(&nk, device, ty)?.and_second(&kn)?),
+        ("tokens, rows".to_owned(), USUAL, by_rows(USUAL)?),
+        ("tokens for grad_w, columns".to_owned(), USUAL, by_columns(USUAL)?),
     ];
-    let values: Vec<ggemm::bf16> =
-        (0..M * N).map(|i| ggemm::bf16::from_f32(((i * 7919) % 2003) as f32 * 0.01 - 10.0)).collect();
-    let source = |_| Buffer::from_slice(device, &values);
-    let sources: Vec<Buffer> = (0..SOURCES).map(source).collect::<std::result::Result<_, _>>()?;
-    plans.into_iter().map(|(what, plan)| time(device, what, &plan, &sources)).collect()
+    for cols in [2048, 7168, 14_336, 28_672] {
+        let shape = Shape { cols, rows_of_group: ELEMENTS / 16 / cols, ..USUAL };
+        plans.push((format!("tokens, rows of {cols}"), shape, by_rows(shape)?));
+    }
+    for rows_of_group in [512, 2048, 4096, 8192] {
+        let shape = Shape { rows_of_group, groups: ELEMENTS / 4096 / rows_of_group, ..USUAL };
+        plans.push((format!("tokens for grad_w, columns of {rows_of_group}"), shape, by_columns(shape)?));
+    }
+    plans.into_iter().map(|(what, shape, plan)| time(device, what, &plan, shape)).collect()
 }
 
-fn time(device: &Device, what: &'static str, plan: &QuantizePlan, sources: &[Buffer]) -> Result<QuantizeRow> {
+fn time(device: &Device, what: String, plan: &QuantizePlan, shape: Shape) -> Result<QuantizeRow> {
+    let elements = shape.rows() * shape.cols;
+    let values: Vec<ggemm::bf16> =
+        (0..elements).map(|i| ggemm::bf16::from_f32(((i * 7919) % 2003) as f32 * 0.01 - 10.0)).collect();
+    let source = |_| Buffer::from_slice(device, &values);
+    let sources: Vec<Buffer> = (0..SOURCES).map(source).collect::<std::result::Result<_, _>>()?;
     // Not all alike, and none a multiple of a block.
-    let sizes: Vec<i32> = (0..GROUPS as i32).map(|g| (M / GROUPS) as i32 + if g % 2 == 0 { 37 } else { -37 }).collect();
+    let mean = shape.rows_of_group as i32;
+    let sizes: Vec<i32> = (0..shape.groups as i32).map(|g| mean + if g % 2 == 0 { 37 } else { -37 }).collect();
     let groups = Buffer::from_slice(device, &sizes)?;
     let mut copies = plan.allocate()?;
     let stream = Stream::new(device)?;
@@ -120,7 +155,7 @@ fn time(device: &Device, what: &'static str, plan: &QuantizePlan, sources: &[Buf
     times.sort();
     let seconds = median(&times).as_secs_f64();
     let copied: usize = plan.copies().iter().map(|c| c.elements.elements() + 4 * c.scales.elements()).sum();
-    let bytes = (2 * M * N + copied) as f64;
+    let bytes = (2 * elements + copied) as f64;
     let bandwidth = device.arch().map_or(f64::INFINITY, |arch| arch.limits().dram_bytes_per_s);
     Ok(QuantizeRow {
         what,

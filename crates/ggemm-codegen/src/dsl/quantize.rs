@@ -149,6 +149,12 @@ impl<'k> KernelBuilder<'k> {
         self.shared_tiles_in(name, Dtype::F32, &layout, of)
     }
 
+    /// Declares the tile through which the CTAs of a cluster tell each other their maxima.
+    pub fn told_tile(&mut self, name: &str, values: ScaleValues) -> SharedTiles {
+        let layout = maxima_tile(values.shape, values.by, self.cluster_size());
+        self.shared_tiles(name, Dtype::F32, &layout, 1)
+    }
+
     /// Declares a tile that holds the patches of all threads.
     pub fn kept_tile(&mut self, name: &str, dtype: Dtype) -> SharedTiles {
         let layout = kept_tile(dtype, self.threads());
@@ -203,6 +209,16 @@ impl<'k> KernelBuilder<'k> {
     pub fn share_maxima(&mut self, values: ScaleValues, through: &Slot) {
         self.push(Op::Quantize(Quantize::StoreMaxima { from: values.id, to: through.tile() }));
         self.barrier();
+        self.push(Op::Quantize(Quantize::LoadMaxima { to: values.id, from: through.tile() }));
+    }
+
+    /// CTAs of the cluster that share values, which all warps of each have alike, take the largest of theirs. Each has
+    /// arrived at the cluster's barrier ([`Self::cluster_arrive`]) since it ran and last read the tile.
+    #[track_caller]
+    pub fn share_maxima_in_cluster(&mut self, values: ScaleValues, through: &Slot) {
+        self.cluster_wait();
+        self.push(Op::Quantize(Quantize::TellMaxima { from: values.id, to: through.tile() }));
+        self.cluster_barrier();
         self.push(Op::Quantize(Quantize::LoadMaxima { to: values.id, from: through.tile() }));
     }
 

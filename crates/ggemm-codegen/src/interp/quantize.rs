@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::evaluate::LANES;
 use super::machine::{Machine, Step};
 use super::memory::{decode, encode};
-use super::shared::PIECE;
+use super::shared::{Bytes, PIECE};
 use crate::dtype::Dtype;
 use crate::fp8;
 use crate::ir::{FragmentId, FragmentRole, GlobalTile, Quantize, SharedBy, SharedTile, Stmt, TileRef};
@@ -28,6 +28,7 @@ impl Machine<'_, '_> {
             Quantize::ReduceMaxima { fragment } => self.reduce_maxima(cta, warp, *fragment),
             Quantize::StoreMaxima { from, to } => self.store_maxima(cta, warp, stmt, *from, to),
             Quantize::LoadMaxima { to, from } => self.load_maxima(cta, warp, stmt, *to, from),
+            Quantize::TellMaxima { from, to } => self.tell_maxima(cta, warp, stmt, *from, to),
             Quantize::MakeScales { fragment, format, powers_of_two } => {
                 let powers_of_two = self.uniform(cta, warp, *powers_of_two)? != 0;
                 let largest = if *format == Dtype::E4m3 { fp8::E4M3_MAX } else { fp8::E5M2_MAX };
@@ -160,24 +161,51 @@ impl Machine<'_, '_> {
         Ok(())
     }
 
-    /// Lanes that share a value have agreed on it: the first of them writes.
-    fn store_maxima(&mut self, cta: usize, warp: usize, stmt: &Stmt, from: FragmentId, to: &TileRef) -> Step {
-        let tile = self.tile(cta, warp, to)?;
+    /// A warp's values as a row of a tile, in pieces. Lanes that share a value have agreed on it: the first's counts.
+    fn row_of_maxima(&self, cta: usize, warp: usize, from: FragmentId, cols: u32) -> Step<Vec<(u32, Bytes)>> {
         let places = self.coordinates(warp, from);
-        let values = self.filled(cta, warp, from)?.to_vec();
-        let (_, cols) = tile.tile.layout.shape();
-        for col in (0..cols).step_by(FLOATS) {
+        let values = self.filled(cta, warp, from)?;
+        let piece = |col: u32| {
             let mut bytes = [0; PIECE as usize];
             for e in 0..FLOATS as u32 {
                 let holder = places.iter().position(|place| place.0 + place.1 == col + e);
                 let value = holder.map_or(0.0, |holder| values[holder]);
                 bytes[4 * e as usize..][..4].copy_from_slice(&value.to_le_bytes());
             }
+            (col, bytes)
+        };
+        Ok((0..cols).step_by(FLOATS).map(piece).collect())
+    }
+
+    fn store_maxima(&mut self, cta: usize, warp: usize, stmt: &Stmt, from: FragmentId, to: &TileRef) -> Step {
+        let tile = self.tile(cta, warp, to)?;
+        let (_, cols) = tile.tile.layout.shape();
+        for (col, bytes) in self.row_of_maxima(cta, warp, from, cols)? {
             let offset = tile.tile.layout.offset(warp as u32, col);
             let c = &mut self.ctas[cta];
             c.shared.write(tile.address(offset), bytes, warp, &c.warps[warp].known, tile.place(offset))?;
         }
         self.note(cta, warp, stmt, format!(" -> {}[{}]", tile.tile.name, tile.slot));
+        Ok(())
+    }
+
+    /// Each warp tells those CTAs whose ranks are its own number, and so many on as there are warps.
+    fn tell_maxima(&mut self, cta: usize, warp: usize, stmt: &Stmt, from: FragmentId, to: &TileRef) -> Step {
+        let tile = self.tile(cta, warp, to)?;
+        let (ctas, cols) = tile.tile.layout.shape();
+        let row = self.row_of_maxima(cta, warp, from, cols)?;
+        let own_rank = self.rank(cta) as u32;
+        for rank in (warp..ctas as usize).step_by(self.ctas[cta].warps.len()) {
+            let target = self.peer(cta, rank as i64)?;
+            self.signal(cta, warp, stmt, target)?;
+            let (known, writer) = (self.known(cta, warp).clone(), self.participant(cta, warp));
+            for (col, bytes) in &row {
+                let offset = tile.tile.layout.offset(own_rank, *col);
+                let shared = &mut self.ctas[target].shared;
+                shared.write_from(tile.address(offset), *bytes, writer, &known, tile.place(offset))?;
+            }
+        }
+        self.note(cta, warp, stmt, format!(" -> {}[{}] of the cluster", tile.tile.name, tile.slot));
         Ok(())
     }
 

@@ -174,8 +174,19 @@ impl SharedMemory {
         known: &Knowledge,
         place: impl Fn() -> Place,
     ) -> Result<(), FindingKind> {
+        self.write_from(address, bytes, self.first_warp + warp, known, place)
+    }
+
+    /// The same by a warp of any CTA of the cluster, known by the participant that it is.
+    pub(super) fn write_from(
+        &mut self,
+        address: u32,
+        bytes: Bytes,
+        writer: usize,
+        known: &Knowledge,
+        place: impl Fn() -> Place,
+    ) -> Result<(), FindingKind> {
         self.may_write(address, known, place)?;
-        let writer = self.first_warp + warp;
         let piece = &mut self.pieces[(address / PIECE) as usize];
         piece.bytes = bytes;
         piece.write = LastWrite::At { writer, interval: known.clock[writer], ordinary: true };

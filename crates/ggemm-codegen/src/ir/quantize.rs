@@ -64,12 +64,20 @@ pub enum Quantize {
         /// The tile.
         to: TileRef,
     },
-    /// Values become the largest of all warps'.
+    /// Values become the largest of those in all rows of the tile: of all warps, or of all CTAs of a cluster.
     LoadMaxima {
         /// The values.
         to: FragmentId,
         /// The tile.
         from: TileRef,
+    },
+    /// Writes the values, which all warps have alike, to the row of the CTA's rank of a tile of f32 in every CTA of the
+    /// cluster. Warps deal those out among them. The cluster's barrier makes it visible.
+    TellMaxima {
+        /// The values.
+        from: FragmentId,
+        /// The tile.
+        to: TileRef,
     },
     /// Largest magnitudes become scales ([`fp8::scale`](crate::fp8::scale)).
     MakeScales {
@@ -134,6 +142,7 @@ impl Quantize {
             | Quantize::RestorePatch { from: tile, .. }
             | Quantize::StoreMaxima { to: tile, .. }
             | Quantize::LoadMaxima { from: tile, .. }
+            | Quantize::TellMaxima { to: tile, .. }
             | Quantize::TransposePatch { to: tile, .. } => vec![tile.slot],
             Quantize::MakeScales { powers_of_two, .. } => vec![*powers_of_two],
             Quantize::StoreScales { to, .. } => block(to).collect(),
@@ -160,6 +169,7 @@ impl Quantize {
             | Quantize::RestorePatch { from: tile, .. }
             | Quantize::StoreMaxima { to: tile, .. }
             | Quantize::LoadMaxima { from: tile, .. }
+            | Quantize::TellMaxima { to: tile, .. }
             | Quantize::TransposePatch { to: tile, .. }
             | Quantize::StoreTransposed { from: tile, .. } => Some(tile),
             _ => None,
@@ -176,6 +186,7 @@ impl Quantize {
             | Quantize::ReduceMaxima { fragment }
             | Quantize::StoreMaxima { from: fragment, .. }
             | Quantize::LoadMaxima { to: fragment, .. }
+            | Quantize::TellMaxima { from: fragment, .. }
             | Quantize::MakeScales { fragment, .. }
             | Quantize::StoreScales { from: fragment, .. }
             | Quantize::InvertScales { fragment }
@@ -195,6 +206,7 @@ impl Quantize {
             Quantize::ReduceMaxima { .. } => "reduce_maxima",
             Quantize::StoreMaxima { .. } => "store_maxima",
             Quantize::LoadMaxima { .. } => "load_maxima",
+            Quantize::TellMaxima { .. } => "tell_maxima",
             Quantize::MakeScales { .. } => "make_scales",
             Quantize::StoreScales { .. } => "store_scales",
             Quantize::InvertScales { .. } => "invert_scales",

@@ -7,7 +7,7 @@
 //! forward, and no CTA ever runs through the groups one by one.
 
 use super::groups::Groups;
-use crate::dsl::{Bool, Cta, Expr, Grid, I32, I64, Join, KernelBuilder, Lane, ScopeTag, U32, Var, Warp, Within};
+use crate::dsl::{self, Bool, Cta, Expr, Grid, I32, I64, Join, KernelBuilder, Lane, ScopeTag, U32, Var, Warp, Within};
 use crate::geometry;
 use crate::spec::{Cluster, KernelSpec, Ragged, Schedule};
 
@@ -204,7 +204,10 @@ impl<'k> Walk<'k> {
             self.advance(k, p, &w, number.get());
             k.comment("The first lane whose tiles end past this one has its group. Without one, no tile is left.");
             let holders = k.ballot("holders", number.get().lt(w.tiles_end.get()));
-            k.break_if(holders.is_empty().agree::<Cta>());
+            match self.tiling.cluster_ctas {
+                1 => k.break_if(holders.is_empty().agree::<Cta>()),
+                _ => k.break_if(holders.is_empty().agree::<dsl::Cluster>()),
+            }
             let tile = self.locate(k, p, &w, number.get(), holders);
             body(k, &tile);
             let next = numbers.next(k, number.get());

@@ -14,6 +14,7 @@ pub(super) fn slots_of(step: &mut Quantize) -> Vec<&mut ExprId> {
         | Quantize::RestorePatch { from: tile, .. }
         | Quantize::StoreMaxima { to: tile, .. }
         | Quantize::LoadMaxima { from: tile, .. }
+        | Quantize::TellMaxima { to: tile, .. }
         | Quantize::TransposePatch { to: tile, .. }
         | Quantize::StoreTransposed { from: tile, .. } => vec![&mut tile.slot],
         _ => Vec::new(),

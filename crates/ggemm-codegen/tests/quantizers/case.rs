@@ -87,6 +87,7 @@ impl Case {
         };
         let first = task(&asked[0]);
         let task = asked[1..].iter().fold(first, |t, a| t.together(&task(a)).expect("one read of the source"));
+        let task = task.divided(spec.division()).expect("a kernel that there is");
         let [matrices, rows, cols] = task.extents();
         let largest = if dtype == Dtype::F16 { 65_504.0 } else { 2.0_f32.powi(40) };
         let value = |i: usize| {

@@ -13,8 +13,10 @@ const RAGGED: [i64; 7] = [129, 0, 0, 3, 128, 257, 1];
 /// Rows of the source, of which those past the groups are no group's.
 const ROWS: usize = 518 + 21;
 
+/// Runs a case on so many CTAs, or clusters of them, as the settings say.
 fn check(spec: &QuantizeSpec, case: &Case, settings: Settings) {
     let kernel = build(spec);
+    let settings = Settings { ctas: settings.ctas * spec.ctas() as usize, ..settings };
     assert_eq!(case.task.spec(), spec);
     let mut memory = case.memory();
     if let Err(finding) = case.run(&kernel, &mut memory, settings) {
@@ -87,7 +89,11 @@ fn long_rows_and_columns_are_gone_over_twice() {
     for (n, spec) in (0u64..).zip(specs.filter(|s| s.source() != Dtype::F16)) {
         let (rows, cols) = spec.block();
         let is_along_rows = spec.form().copy.by == SharedBy::Row;
-        let (rows, cols) = if is_along_rows { (9, 2 * cols as usize + 16) } else { (2 * rows as usize + 144, 32) };
+        // Of a cluster's CTAs the first has three blocks, the second three of which one is short, the others two.
+        let blocks = 2 * spec.ctas() as usize;
+        let more = if blocks > 2 { [cols, rows] } else { [0, 0] }.map(|block| block as usize);
+        let (cols, rows) = (blocks * cols as usize + more[0] + 16, blocks * rows as usize + more[1] + 144);
+        let (rows, cols) = if is_along_rows { (9, cols) } else { (rows, 32) };
         let sizes = if spec.form().ragged { vec![3, rows as i64 - 10, 0] } else { vec![0] };
         let scenario = QuantizeScenario::of(&spec, &sizes, rows, cols, n % 2 * 8);
         check(&spec, &Case::new(&spec, scenario, n), Settings { seed: n, ..Settings::default() });

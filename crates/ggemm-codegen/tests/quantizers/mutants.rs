@@ -11,12 +11,15 @@ use MutationKind::{AddSub, Constant, Division, ForceBranch, LoopEnd, Reorder};
 
 use super::case::Case;
 
-/// What each is there to show: two copies of one read, whole columns of groups, blocks in both layouts, whole rows.
-const SUBJECTS: [&str; 4] = [
+/// What each is there to show: two copies of one read, whole columns of groups, blocks in both layouts, whole rows; whole
+/// columns and rows that clusters divide.
+const SUBJECTS: [&str; 6] = [
     "ggemm_quantize_bf16_e4m3_block_ragged_rows_colst_sm89",
     "ggemm_quantize_f16_e5m2_row_ragged_colst_sm89",
     "ggemm_quantize_bf16_e5m2_block_blocks_blockst_sm89",
     "ggemm_quantize_f32_e4m3_row_rows_sm89",
+    "ggemm_quantize_bf16_e4m3_row_ragged_colst_w8_c4_sm90a",
+    "ggemm_quantize_f16_e4m3_row_rows_w4_c8_sm90a",
 ];
 
 /// Faults of each subject that the tests plant; `planted_faults_all` plants every one.
@@ -71,8 +74,34 @@ const EQUIVALENT: &[Equivalent] = &[
         of: "*_row_rows_*",
         sites: &["jobs: loop > let blocks"],
         kinds: &[Constant],
-        changes: &["value: 2048 becomes 2047"],
+        changes: &["value: 2048 becomes 2047", "value: 1024 becomes 1023"],
         reason: "as many blocks, or more past the last column: of those nothing is read or written",
+    },
+    Equivalent {
+        of: "*_row_rows_*_c8_*",
+        sites: &["jobs: loop > let own_blocks"],
+        kinds: &[AddSub, Constant, Division],
+        changes: &[
+            "value: (((blocks + 7) - rank) / 8) becomes",
+            "value: ((blocks + 7) - rank) becomes ((blocks + 7) + rank)",
+            "value: 7 becomes 8",
+            "value: 8 becomes 7",
+        ],
+        reason: "no fewer blocks, and of those past the end nothing is read or written",
+    },
+    Equivalent {
+        of: "*_row_*_c?_*",
+        sites: &["mod: loop > cluster_arrive", "mod: loop > cluster_wait"],
+        kinds: &[Reorder],
+        changes: &["cluster_arrive comes before", "cluster_wait comes before"],
+        reason: "a number is computed before, and the CTA's own tile read: neither is the cluster's matter",
+    },
+    Equivalent {
+        of: "*_row_*_c?_*",
+        sites: &["mod: loop > if"],
+        kinds: &[Constant],
+        changes: &["condition: 0 becomes 1 in (rank == 0)"],
+        reason: "all CTAs of the cluster have the same scales, and any may write them",
     },
     Equivalent {
         of: "*_row_*",
@@ -124,7 +153,7 @@ impl Ground {
         let many: Vec<i64> = (0..33).map(|g| (g * 7 + 3) % 5 % 3).collect();
         let full: Vec<i64> = (0..32).map(|g| 1 + g % 2).collect();
         // Sizes, rows, columns and the dice: ends, i64, merged, padded rows, unaligned.
-        let plans: [(&[i64], usize, usize, u64); 21] = [
+        let plans: [(&[i64], usize, usize, u64); 23] = [
             (&[129, 0, 0, 3, 130], 262 + 9, 144, 0),
             (&[129, 0, 0, 3, 130], 262, 133, 1 + 4 + 8),
             (&[5, 5, 140, 140], 150, 16, 2 + 8),
@@ -148,11 +177,14 @@ impl Ground {
             (&[1030], 1030, 67, 2),
             (&[1023, 1], 1024, 16, 0),
             (&[9], 9, 4097, 1),
+            // The same of a cluster's CTAs.
+            (&[2310], 2310, 67, 2),
+            (&[9], 9, 16_411, 1),
         ];
         let is_short = |(_, rows, cols, _): &(&[i64], usize, usize, u64)| all || rows * cols < 1 << 17;
         for (n, (values, rows, cols, pick)) in (0u64..).zip(plans.into_iter().filter(is_short)) {
             let values = if spec.form().ragged { values } else { &[0; 2] };
-            let ctas = [1, 2, 3][n as usize % 3];
+            let ctas = [1, 2, 3][n as usize % 3] * spec.ctas() as usize;
             for policy in [Policy::Random, Policy::Starve] {
                 let scenario = QuantizeScenario::of(spec, values, rows, cols, pick | (n % 2) << 7);
                 let case = Case::new(spec, scenario, n);

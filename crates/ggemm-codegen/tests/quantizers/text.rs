@@ -5,11 +5,12 @@ use ggemm_codegen::emit::cuda;
 use ggemm_codegen::kernels::quantize::build;
 
 /// What each shows stands in its name.
-const SHOWN: [&str; 4] = [
+const SHOWN: [&str; 5] = [
     "ggemm_quantize_bf16_e4m3_block_rows_sm89",
     "ggemm_quantize_bf16_e4m3_block_ragged_rows_colst_sm89",
     "ggemm_quantize_f16_e5m2_block_blocks_blockst_sm89",
     "ggemm_quantize_f32_e4m3_row_ragged_colst_sm89",
+    "ggemm_quantize_bf16_e5m2_row_rows_w8_c8_sm90a",
 ];
 
 #[test]

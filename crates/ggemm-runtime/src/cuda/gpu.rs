@@ -124,7 +124,7 @@ impl Gpu {
         &self.copy_memory
     }
 
-    pub(super) fn arch(&self) -> Arch {
+    pub(crate) fn arch(&self) -> Arch {
         self.arch
     }
 

@@ -1,6 +1,6 @@
 //! A quantization bound to a GPU, to be run as often as wanted.
 
-use ggemm_codegen::kernels::quantize::{CopyShape, Task};
+use ggemm_codegen::kernels::quantize::{CopyShape, Division, Task};
 use ggemm_codegen::{Dtype, Problem};
 
 use super::{Quantized, Quantizer};
@@ -17,7 +17,7 @@ use crate::error::Error;
 /// Two copies come of one read where a block of 128 × 128 elements has all that both scales depend on: block-scaled tokens
 /// with the copy of the same rows that grad_w reads ([`Problem::reduction_blocks`]), and a block-scaled weight as it lies
 /// with its transpose. Whole rows or columns share a scale only after all of them were read; each of those copies reads
-/// its source twice.
+/// its source, and once more what the chip could not hold.
 ///
 /// ```no_run
 /// use ggemm_runtime::quantize::{CopyArgs, QuantizePlan, Quantizer};
@@ -106,7 +106,7 @@ impl QuantizePlan {
         source: ElementType,
     ) -> Result<Self, Error> {
         let gpu = device.gpu()?;
-        let task = quantizer.task(which, source)?;
+        let task = quantizer.task(which, source)?.on(gpu.arch());
         let kernel = CudaQuantizer::new(gpu, &task)?;
         let asked = vec![(quantizer.problem.clone(), which)];
         Ok(QuantizePlan { device: device.clone(), source, task, asked, kernel })
@@ -134,6 +134,13 @@ impl QuantizePlan {
         self.kernel = CudaQuantizer::new(self.device.gpu()?, &self.task)?;
         self.asked.push((other.problem.clone(), which));
         Ok(self)
+    }
+
+    /// The same by the kernel whose clusters divide whole rows or columns so, or that has none; `None` where there is none.
+    pub(crate) fn divided(mut self, division: Option<Division>) -> Result<Option<Self>, Error> {
+        let Some(task) = self.task.clone().divided(division) else { return Ok(None) };
+        self.kernel = CudaQuantizer::new(self.device.gpu()?, &task)?;
+        Ok(Some(QuantizePlan { task, ..self }))
     }
 
     /// Buffers for the copies, zeroed.

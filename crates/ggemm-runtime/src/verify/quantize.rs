@@ -143,6 +143,12 @@ impl QuantizeCase {
         }
     }
 
+    /// The scenario is none of the kernel.
+    #[cfg(any(feature = "cuda", feature = "interpret"))]
+    fn no_task(&self) -> Error {
+        Error::NotFp8 { problem: self.scenario.to_string() }
+    }
+
     /// A quantizer for each copy, with which operand of its problem that is.
     fn quantizers<'g>(&self, groups: &'g Buffer) -> Result<Vec<(Quantizer<'g>, usize)>, Error> {
         let quantizer = |Asked { problem, which }: &Asked| {
@@ -205,7 +211,8 @@ mod on_gpu {
                     (Some(plan), _) => plan.and_second(&quantizer)?,
                 });
             }
-            let Some(plan) = plan else { return Ok(Vec::new()) };
+            let plan = plan.map(|plan| plan.divided(self.spec.division())).transpose()?.flatten();
+            let Some(plan) = plan else { return Err(self.no_task().into()) };
             let (source, groups) = (Guarded::new("source", device, source)?, Guarded::new("groups", device, groups)?);
             let zeros = |like: &Buffer| Buffer::zeros(&Device::cpu(), like.element_type(), like.len());
             let mut copies = Vec::new();
@@ -256,7 +263,7 @@ mod interpreted {
             expected: &[Quantized],
         ) -> Result<Vec<Quantized>, Fault> {
             let QuantizeScenario { asked, from, powers_of_two, .. } = &self.scenario;
-            let no_task = || Error::NotFp8 { problem: self.scenario.to_string() };
+            let no_task = || self.no_task();
             let mut task: Option<Task> = None;
             for Asked { problem, which } in asked {
                 let next = Task::new(problem, *which, self.spec.source(), *from, *powers_of_two).ok_or_else(no_task)?;
@@ -265,7 +272,7 @@ mod interpreted {
                     Some(task) => task.together(&next).ok_or_else(no_task)?,
                 });
             }
-            let task = task.ok_or_else(no_task)?;
+            let task = task.and_then(|task| task.divided(self.spec.division())).ok_or_else(no_task)?;
             let kernel = build(task.spec());
             let mut others = vec![(Operand::Source, loaded(source))];
             for (number, copy) in (0..).zip(expected) {
@@ -278,7 +285,7 @@ mod interpreted {
             let mut memory = Memory::of(others, loaded(groups));
             let mut rng = Rng::new(self.seed ^ 0x5c4e ^ run << 32);
             let policy = Policy::ALL[rng.below(Policy::ALL.len())];
-            let (seed, ctas) = (rng.bits(), 1 + rng.below(4));
+            let (seed, ctas) = (rng.bits(), (1 + rng.below(4)) * self.spec.ctas() as usize);
             let settings = Settings { policy, seed, ctas, limit: STATEMENTS, ..Settings::default() };
             let aligned = task.is_aligned() && rng.below(4) > 0;
             let arguments = kernel.contract.params.iter().map(|p| task.argument(p.role, aligned)).collect();

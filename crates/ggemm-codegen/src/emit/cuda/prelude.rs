@@ -233,11 +233,12 @@ pub(super) fn used_by(kernel: &Kernel) -> Vec<&'static str> {
 
 /// The files of quantization's statements, in the order in which they need each other.
 fn quantization_of(kernel: &Kernel) -> Vec<&'static str> {
-    let (mut format, mut keeps, mut shares, mut transposes) = (None, false, false, false);
+    let (mut format, mut keeps, mut shares, mut tells, mut transposes) = (None, false, false, false, false);
     kernel.body.for_each_stmt(|s| match &s.op {
         Op::Quantize(Quantize::MakeScales { format: f, .. }) => format = Some(*f),
         Op::Quantize(Quantize::KeepPatch { .. }) => keeps = true,
         Op::Quantize(Quantize::StoreMaxima { .. }) => shares = true,
+        Op::Quantize(Quantize::TellMaxima { .. }) => tells = true,
         Op::Quantize(Quantize::TransposePatch { .. }) => transposes = true,
         _ => {}
     });
@@ -250,6 +251,7 @@ fn quantization_of(kernel: &Kernel) -> Vec<&'static str> {
     let mut files = vec![include_str!("prelude/patch.cuh"), round, include_str!("prelude/block_values.cuh")];
     files.extend(keeps.then_some(include_str!("prelude/kept_patch.cuh")));
     files.extend(shares.then_some(include_str!("prelude/maxima.cuh")));
+    files.extend(tells.then_some(include_str!("prelude/told_maxima.cuh")));
     files.push(include_str!("prelude/quantize.cuh"));
     files.extend(transposes.then_some(include_str!("prelude/transpose.cuh")));
     files

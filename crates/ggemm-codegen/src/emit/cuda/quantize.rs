@@ -26,7 +26,6 @@ fn abreast(f: &Fragment) -> u32 {
 }
 
 pub(super) fn write_step(w: &mut Writer<'_>, step: &Quantize) {
-    let warps = w.kernel.contract.threads / 32;
     match step {
         Quantize::LoadPatch { to, from, aligned } => {
             let (to, aligned) = (fragment(w, *to), w.text(*aligned));
@@ -56,7 +55,13 @@ pub(super) fn write_step(w: &mut Writer<'_>, step: &Quantize) {
         }
         Quantize::LoadMaxima { to, from } => {
             let (name, tile) = (&fragment(w, *to).name, tile_address(w, from));
-            w.line(&format!("load_maxima<{warps}>({name}, {tile}, thread);"));
+            let (rows, _) = w.kernel.body.shared[from.tile.0 as usize].layout.shape();
+            w.line(&format!("load_maxima<{rows}>({name}, {tile}, thread);"));
+        }
+        Quantize::TellMaxima { from, to } => {
+            let (name, tile) = (&fragment(w, *from).name, tile_address(w, to));
+            let (warps, ctas) = (w.kernel.contract.threads / 32, w.kernel.contract.cluster);
+            w.line(&format!("tell_maxima<{ctas}, {warps}>({tile}, {name}, thread);"));
         }
         Quantize::MakeScales { fragment: id, format, powers_of_two } => {
             let (name, powers_of_two) = (&fragment(w, *id).name, w.text(*powers_of_two));

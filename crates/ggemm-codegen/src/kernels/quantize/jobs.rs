@@ -3,7 +3,7 @@
 use super::super::walk::{GroupsDivide, Strided, Tile, Tiling, Walk};
 use super::parameters::{CopyParameters, Extent, Parameters};
 use super::spec::{Copy, QuantizeSpec};
-use crate::dsl::{Bool, Cta, Expr, GlobalBlock, I32, I64, KernelBuilder};
+use crate::dsl::{self, Bool, Cta, Expr, GlobalBlock, I32, I64, KernelBuilder};
 use crate::ir::SharedBy;
 use crate::scaling::{SCALE_BLOCK, Scaling};
 use crate::spec::Cluster;
@@ -26,6 +26,8 @@ pub(super) struct Job<'k> {
     row: Expr<'k, I32, Cta>,
     /// The block's first column.
     col: Expr<'k, I32, Cta>,
+    /// The CTA's rank in its cluster, where those divide whole rows or columns.
+    pub(super) rank: Option<Expr<'k, I32, Cta>>,
     /// It lies past the last group.
     pub(super) is_tail: Option<Expr<'k, Bool, Cta>>,
 }
@@ -38,6 +40,7 @@ pub(super) fn each<'k>(
     body: impl FnOnce(&mut KernelBuilder<'k>, Job<'k>),
 ) {
     let by = s.form().copy.by;
+    let rank = (s.ctas() > 1).then(|| k.let_("rank", k.cluster_rank()));
     let (rows_of_block, cols_of_block) = s.block();
     let (is_cut_along_rows, is_cut_along_cols) = match s.form().scaling {
         Scaling::Row => (by == SharedBy::Row, by == SharedBy::Column),
@@ -58,7 +61,7 @@ pub(super) fn each<'k>(
                     cols: cols_of_block,
                     row_step: None,
                     cluster: Cluster::NONE,
-                    cluster_ctas: 1,
+                    cluster_ctas: s.ctas(),
                     band: 1,
                 },
                 col_tiles,
@@ -68,19 +71,27 @@ pub(super) fn each<'k>(
                     GroupsDivide::Reduction { row_tiles, skip_empty: None, merge }
                 },
             };
-            walk.each(k, &groups, &Strided { clusters: false }, |k, tile| {
+            walk.each(k, &groups, &Strided { clusters: s.ctas() > 1 }, |k, tile| {
                 let Tile { group, group_start, group_rows, row, col, .. } = *tile;
                 let is_tail = has_tail.then(|| group.equals(groups.count));
                 let source_start = group_start.cast();
-                body(k, Job { group, start: group_start, source_start, rows: group_rows, row, col, is_tail });
+                body(k, Job { group, start: group_start, source_start, rows: group_rows, row, col, rank, is_tail });
             });
         }
         Extent::Matrices(count) => {
             let row_tiles = if is_cut_along_rows { p.rows.ceil_div(rows_of_block) } else { k.int(1) };
             let of_each = k.let_("blocks_of_each", row_tiles * col_tiles);
-            let number = k.var::<I32, Cta, _>("block", k.cta());
+            let (first, stride) = match s.ctas() {
+                1 => (k.cta(), k.cta_count()),
+                _ => (k.cluster().within(), k.cluster_count()),
+            };
+            let number = k.var::<I32, Cta, _>("block", first);
             k.loop_(|k| {
-                k.break_if(!number.get().lt(count * of_each));
+                let is_past = !number.get().lt(count * of_each);
+                match s.ctas() {
+                    1 => k.break_if(is_past),
+                    _ => k.break_if(is_past.agree::<dsl::Cluster>()),
+                }
                 let group = k.let_("matrix", number.get() / of_each);
                 let in_matrix = k.let_("block_of_matrix", number.get() - group * of_each);
                 let row_tile = in_matrix / col_tiles;
@@ -88,15 +99,15 @@ pub(super) fn each<'k>(
                 let col = k.let_("first_col", (in_matrix - row_tile * col_tiles) * cols_of_block);
                 let source_start = group.cast::<I64>() * p.rows.cast::<I64>();
                 let start = k.int(0).within();
-                body(k, Job { group, start, source_start, rows: p.rows.within(), row, col, is_tail: None });
-                k.set(number, number.get() + k.cta_count());
+                body(k, Job { group, start, source_start, rows: p.rows.within(), row, col, rank, is_tail: None });
+                k.set(number, number.get() + stride);
             });
         }
     }
 }
 
 impl<'k> Job<'k> {
-    /// How many blocks share the job's scales, which belong to whole rows or columns.
+    /// How many blocks of those that share the job's scales, which belong to whole rows or columns, are this CTA's.
     pub(super) fn blocks(
         &self,
         k: &mut KernelBuilder<'k>,
@@ -106,10 +117,14 @@ impl<'k> Job<'k> {
     ) -> Expr<'k, I32, Cta> {
         let (rows, cols) = s.block();
         let (length, step) = if by == SharedBy::Row { (p.cols.within(), cols) } else { (self.rows, rows) };
-        k.let_("blocks", length.ceil_div(step))
+        let blocks = k.let_("blocks", length.ceil_div(step));
+        match (self.rank, s.ctas() as i32) {
+            (None, _) => blocks,
+            (Some(rank), ctas) => k.let_("own_blocks", (blocks + (ctas - 1) - rank) / ctas),
+        }
     }
 
-    /// One of them.
+    /// One of them. The CTAs of a cluster have neighbouring ones.
     pub(super) fn block(
         self,
         k: &mut KernelBuilder<'k>,
@@ -118,6 +133,10 @@ impl<'k> Job<'k> {
         number: Expr<'k, I32, Cta>,
     ) -> Self {
         let (rows, cols) = s.block();
+        let number = match self.rank {
+            None => number,
+            Some(rank) => number * s.ctas() + rank,
+        };
         match by {
             SharedBy::Row => Job { col: k.let_("col_of_block", number * cols), ..self },
             _ => Job { row: k.let_("row_of_block", number * rows), ..self },

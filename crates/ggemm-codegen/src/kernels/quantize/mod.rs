@@ -5,7 +5,8 @@
 //! rounded from the same registers: as the block lies by stores of 8 bytes, transposed through shared memory by stores of
 //! 16. Where scales belong to whole rows or columns, a CTA goes over all of their blocks for the magnitudes, and back
 //! again to round. Blocks are long there, and few rows or columns wide ([`QuantizeSpec::shape`]): the last one is still in
-//! registers, the one before it in shared memory, and seldom are there more, which are read again.
+//! registers, the one before it in shared memory, and seldom are there more, which are read again. Where there would be
+//! ([`Division`]), a cluster of CTAs divides the blocks, and its CTAs tell each other their magnitudes.
 
 mod jobs;
 mod parameters;
@@ -14,7 +15,7 @@ mod spec;
 mod task;
 
 pub use scenario::{Asked, QuantizeScenario};
-pub use spec::{Copy, Form, QuantizeNameError, QuantizeSpec};
+pub use spec::{Copy, Division, Form, QuantizeNameError, QuantizeSpec};
 pub use task::{CopyShape, Task};
 
 use crate::dsl::{KernelBuilder, PatchShape, Patches, ScaleValues, SharedTiles};
@@ -60,7 +61,12 @@ fn summary(spec: &QuantizeSpec) -> String {
         Some(second) => format!("; and {}", way(second.transposed)),
         None => String::new(),
     };
-    format!("{} to {}, {}, a scale for each {of}{second}", spec.source(), spec.format(), way(form.copy.transposed))
+    let divided = match spec.division() {
+        Some(Division { ctas, .. }) => format!(", which {ctas} CTAs divide"),
+        None => String::new(),
+    };
+    let (source, format) = (spec.source(), spec.format());
+    format!("{source} to {format}, {}, a scale for each {of}{divided}{second}", way(form.copy.transposed))
 }
 
 /// Scales, and the copies that are made with them.
@@ -69,6 +75,8 @@ struct Scales {
     by: SharedBy,
     /// Through which warps that share values tell each other theirs.
     maxima: Option<SharedTiles>,
+    /// The same of the CTAs of a cluster.
+    told: Option<SharedTiles>,
     /// The copies' numbers.
     copies: Vec<(usize, Copy)>,
 }
@@ -87,6 +95,7 @@ struct Quantizer<'k, 's> {
 fn write<'k>(k: &mut KernelBuilder<'k>, spec: &QuantizeSpec) {
     let p = Parameters::declare(k, spec);
     k.resident_ctas(spec.resident());
+    k.clusters_of(spec.ctas());
     let patches = k.patches("patch", spec.source(), spec.shape());
     let kept = (spec.shape() != PatchShape::Square).then(|| k.kept_tile("kept", spec.source()));
     let transposes = spec.copies().any(|copy| copy.transposed);
@@ -105,7 +114,8 @@ fn write<'k>(k: &mut KernelBuilder<'k>, spec: &QuantizeSpec) {
             Some(transposed) if spec.reads_twice() => k.maxima_tile_in("maxima", values, transposed),
             _ => k.maxima_tile("maxima", values),
         });
-        scales.push(Scales { values, by: copy.by, maxima, copies: vec![(number, copy)] });
+        let told = (spec.ctas() > 1).then(|| k.told_tile("told", values));
+        scales.push(Scales { values, by: copy.by, maxima, told, copies: vec![(number, copy)] });
     }
     k.comment(
         "What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.",
@@ -151,6 +161,10 @@ impl<'k> Quantizer<'k, '_> {
     fn of_many_blocks(&self, k: &mut KernelBuilder<'k>, job: Job<'k>) {
         for scales in &self.scales {
             let blocks = job.blocks(k, self.spec, &self.p, scales.by);
+            if scales.told.is_some() {
+                k.comment("All CTAs of the cluster run, and have read what they were told before.");
+                k.cluster_arrive();
+            }
             k.zero_maxima(scales.values);
             k.for_("block_read", blocks, |k, number| {
                 let number = k.let_("block_at_hand", blocks - 1 - number);
@@ -167,7 +181,8 @@ impl<'k> Quantizer<'k, '_> {
                 }
             });
             self.finish(k, scales, &job);
-            if scales.maxima.is_some() {
+            // A cluster has met since.
+            if scales.maxima.is_some() && scales.told.is_none() {
                 k.comment(match self.transposed {
                     Some(_) => "No warp may still read the maxima when the transpose is written over them.",
                     None => "No warp may still read the maxima when the next job's are written.",
@@ -213,10 +228,20 @@ impl<'k> Quantizer<'k, '_> {
             let maxima = maxima.only(k);
             k.share_maxima(scales.values, &maxima);
         }
+        if let Some(told) = &scales.told {
+            let told = told.only(k);
+            k.share_maxima_in_cluster(scales.values, &told);
+        }
         k.make_scales(scales.values, self.spec.format(), self.p.powers_of_two);
-        for (number, _) in &scales.copies {
-            let to = job.scales(&self.p, &self.p.copies[*number], scales.by, self.spec.form().scaling);
-            k.store_scales(scales.values, &to);
+        let store = |k: &mut KernelBuilder<'k>| {
+            for (number, _) in &scales.copies {
+                let to = job.scales(&self.p, &self.p.copies[*number], scales.by, self.spec.form().scaling);
+                k.store_scales(scales.values, &to);
+            }
+        };
+        match job.rank {
+            None => store(k),
+            Some(rank) => k.when(rank.equals(0), store),
         }
         k.invert_scales(scales.values);
     }

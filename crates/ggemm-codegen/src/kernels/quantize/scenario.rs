@@ -41,14 +41,27 @@ impl fmt::Display for QuantizeScenario {
     }
 }
 
+/// Rows and columns of the largest random source: where clusters divide rows or columns, these are long.
+fn most_of(spec: &QuantizeSpec, extent: Extent) -> (usize, usize) {
+    let (block_rows, block_cols) = spec.block();
+    let blocks = match extent {
+        Extent::Tiles => 5,
+        _ => 5 * spec.ctas() as usize / 2,
+    };
+    match (spec.division(), spec.form().copy.by, extent) {
+        (None, _, Extent::Tiles) => (300, 300),
+        (None, ..) => (3000, 1500),
+        (Some(_), SharedBy::Row, _) => (20, blocks * block_cols as usize),
+        (Some(_), _, Extent::Tiles) => (blocks * block_rows as usize, 70),
+        (Some(_), ..) => (blocks * block_rows as usize, 500),
+    }
+}
+
 impl QuantizeScenario {
     /// A random one: sizes around a block's, empty groups, a tail; extents of whole 16 bytes and others.
     pub fn random(spec: &QuantizeSpec, seed: u64, extent: Extent) -> Self {
         let mut dice = Dice::new(seed ^ 0x9a17);
-        let (most_rows, most_cols) = match extent {
-            Extent::Tiles => (300, 300),
-            _ => (3000, 1500),
-        };
+        let (most_rows, most_cols) = most_of(spec, extent);
         let is_whole = dice.below(3) > 0;
         let mut side = |most: usize| {
             let side = dice.below(most + 1);

@@ -18,6 +18,24 @@ pub struct Copy {
     pub transposed: bool,
 }
 
+/// How the CTAs of a cluster divide a whole row or column that is too long for one of them to hold.
+///
+/// Each takes every so manieth block, and they tell each other the largest magnitudes of theirs. What a CTA holds it need
+/// not read again, and clusters came with sm_90.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Division {
+    /// CTAs of a cluster: a multiple of 4, as lanes deal out what others tell.
+    pub ctas: u32,
+    /// Warps of each.
+    pub warps: u32,
+}
+
+impl Division {
+    const fn of(ctas: u32, warps: u32) -> Self {
+        Division { ctas, warps }
+    }
+}
+
 /// What is made of a source, whatever the types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Form {
@@ -59,6 +77,20 @@ impl Form {
     ];
 }
 
+impl Form {
+    /// How clusters may divide its rows or columns among them, those that hold more of them later. Each was the fastest on an
+    /// H100 for what it holds and the one before does not (docs/tuning.md).
+    pub fn divisions(&self) -> &'static [Division] {
+        const ACROSS: &[Division] = &[Division::of(4, 4), Division::of(8, 4), Division::of(8, 8)];
+        const ALONG: &[Division] = &[Division::of(4, 8), Division::of(8, 8)];
+        match (self.scaling, self.copy, self.second) {
+            (Scaling::Row, ROWS, None) => ACROSS,
+            (Scaling::Row, COLUMNS_TRANSPOSED, None) => ALONG,
+            _ => &[],
+        }
+    }
+}
+
 const ROWS: Copy = Copy { by: SharedBy::Row, transposed: false };
 const ROWS_TRANSPOSED: Copy = Copy { by: SharedBy::Row, transposed: true };
 const COLUMNS: Copy = Copy { by: SharedBy::Column, transposed: false };
@@ -86,6 +118,7 @@ pub struct QuantizeSpec {
     source: Dtype,
     format: Dtype,
     form: Form,
+    division: Option<Division>,
 }
 
 impl QuantizeSpec {
@@ -98,14 +131,47 @@ impl QuantizeSpec {
     /// The kernel of these types and this form; `None` where there is none.
     pub fn new(source: Dtype, format: Dtype, form: Form) -> Option<Self> {
         let is_known = Self::SOURCES.contains(&source) && Self::FORMATS.contains(&format) && Form::ALL.contains(&form);
-        is_known.then_some(QuantizeSpec { source, format, form })
+        is_known.then_some(QuantizeSpec { source, format, form, division: None })
+    }
+
+    /// The same with rows or columns that clusters divide so, or that no CTA shares; `None` where there is no such kernel.
+    pub fn divided(self, division: Option<Division>) -> Option<Self> {
+        let is_known = division.is_none_or(|division| self.form.divisions().contains(&division));
+        is_known.then_some(QuantizeSpec { division, ..self })
+    }
+
+    /// The same for whole rows or columns of so many elements: divided, where a target has clusters, if one CTA would have to
+    /// read some of them again.
+    pub fn for_length(self, length: usize, target: Arch) -> Self {
+        let divided = |division: &Division| QuantizeSpec { division: Some(*division), ..self };
+        let one = QuantizeSpec { division: None, ..self };
+        if !target.executes(Arch::Sm90a) {
+            return one;
+        }
+        let all = [one].into_iter().chain(self.form.divisions().iter().map(divided));
+        let holds =
+            |spec: &QuantizeSpec| spec.reads_twice().then(|| spec.held()).is_none_or(|held| length <= held as usize);
+        all.clone().find(holds).or_else(|| all.last()).unwrap_or(one)
+    }
+
+    /// Elements of a whole row or column that stay on the chip until they are rounded.
+    fn held(&self) -> u32 {
+        let (rows, cols) = self.block();
+        let block = if matches!(self.form.copy.by, SharedBy::Row) { cols } else { rows };
+        let kept = if self.shape() == PatchShape::Square { 1 } else { 2 };
+        kept * block * self.ctas()
     }
 
     /// Every kernel, in the order in which tables list them.
     pub fn all() -> impl Iterator<Item = QuantizeSpec> {
         Self::SOURCES.into_iter().flat_map(|source| {
             let formats = Self::FORMATS.into_iter();
-            formats.flat_map(move |format| Form::ALL.map(|form| QuantizeSpec { source, format, form }))
+            formats.flat_map(move |format| {
+                Form::ALL.into_iter().flat_map(move |form| {
+                    let divisions = [None].into_iter().chain(form.divisions().iter().copied().map(Some));
+                    divisions.map(move |division| QuantizeSpec { source, format, form, division })
+                })
+            })
         })
     }
 
@@ -124,14 +190,31 @@ impl QuantizeSpec {
         self.form
     }
 
+    /// How clusters divide whole rows or columns.
+    pub const fn division(&self) -> Option<Division> {
+        self.division
+    }
+
+    /// CTAs of a cluster; 1 where none are formed.
+    pub const fn ctas(&self) -> u32 {
+        match self.division {
+            Some(division) => division.ctas,
+            None => 1,
+        }
+    }
+
     /// The copies.
     pub fn copies(&self) -> impl Iterator<Item = Copy> + use<> {
         [Some(self.form.copy), self.form.second].into_iter().flatten()
     }
 
-    /// The oldest architecture whose instructions the kernel uses: conversions to fp8 came with sm_89.
+    /// The oldest architecture whose instructions the kernel uses: conversions to fp8 came with sm_89. Clusters are those of
+    /// the one GPU where they were measured.
     pub const fn arch(&self) -> Arch {
-        Arch::Sm89
+        match self.division {
+            Some(_) => Arch::Sm90a,
+            None => Arch::Sm89,
+        }
     }
 
     /// The architectures that run it.
@@ -152,10 +235,11 @@ impl QuantizeSpec {
         let is_of_blocks = matches!(self.form.copy.by, SharedBy::Block);
         let makes_two = self.form.second.is_some();
         let walks_for_columns = self.form.ragged && !makes_two && !self.reads_twice();
+        let is_divided_along = self.division.is_some() && matches!(self.form.copy.by, SharedBy::Column);
         let of_256_threads = match (is_wide, is_of_blocks && makes_two) {
             (true, true) => 1,
             (true, false) => 2,
-            (false, false) if walks_for_columns || self.warps() == 16 => 4,
+            (false, false) if walks_for_columns || self.warps() == 16 || is_divided_along => 4,
             (false, _) => 3,
         };
         of_256_threads * 256 / (32 * self.warps())
@@ -173,6 +257,9 @@ impl QuantizeSpec {
 
     /// Warps of a CTA: a block of 128 rows; of a long one as much as registers have room for.
     pub const fn warps(&self) -> u32 {
+        if let Some(division) = self.division {
+            return division.warps;
+        }
         match (self.source, self.shape()) {
             (Dtype::F32, _) | (_, PatchShape::Square) => 8,
             (_, PatchShape::Wide) => 12,
@@ -205,13 +292,16 @@ impl fmt::Display for Copy {
 
 impl fmt::Display for QuantizeSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let QuantizeSpec { source, format, form } = self;
+        let QuantizeSpec { source, format, form, division } = self;
         write!(f, "{PREFIX}{source}_{format}_{}", form.scaling)?;
         if form.ragged {
             write!(f, "_ragged")?;
         }
         for copy in self.copies() {
             write!(f, "_{copy}")?;
+        }
+        if let Some(Division { ctas, warps }) = division {
+            write!(f, "_w{warps}_c{ctas}")?;
         }
         write!(f, "_{}", self.arch().name().replace('_', ""))
     }

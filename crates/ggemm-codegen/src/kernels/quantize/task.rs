@@ -1,6 +1,7 @@
 //! [`Task`]: a quantization as the host sees it: which kernel, and what goes into its parameters.
 
-use super::spec::{Copy, Form, QuantizeSpec};
+use super::spec::{Copy, Division, Form, QuantizeSpec};
+use crate::arch::Arch;
 use crate::dtype::Dtype;
 use crate::ir::{ParamRole, QuantizeRole, SharedBy};
 use crate::launch::{Argument, Operand};
@@ -122,6 +123,23 @@ impl Task {
         (is_same && is_single).then_some(Task { spec, groups, copies, ..self.clone() })
     }
 
+    /// The same by the kernel that is best on `target`: one of clusters where rows or columns are longer than a CTA holds. Of
+    /// groups, whose sizes nobody knows yet, the mean decides.
+    pub fn on(self, target: Arch) -> Self {
+        let (rows, matrices) = match self.groups {
+            Some(groups) if groups.merged => (self.rows, 1),
+            Some(groups) => (self.rows, groups.count.max(1)),
+            None => (self.rows, 1),
+        };
+        let length = if self.spec.form().copy.by == SharedBy::Row { self.cols } else { rows.div_ceil(matrices) };
+        Task { spec: self.spec.for_length(length, target), ..self }
+    }
+
+    /// The same with rows or columns that clusters divide so, or that no CTA shares; `None` where there is no such kernel.
+    pub fn divided(self, division: Option<Division>) -> Option<Self> {
+        Some(Task { spec: self.spec.divided(division)?, ..self })
+    }
+
     /// The kernel.
     pub fn spec(&self) -> &QuantizeSpec {
         &self.spec
@@ -158,13 +176,15 @@ impl Task {
         whole(self.cols) && self.copies.iter().all(copy)
     }
 
-    /// CTAs to launch where `resident` of the kernel run at once; 0 where there is nothing to write. One for each job: those
-    /// that begin while others end keep memory busier than CTAs that take one job after another. But where there are many
-    /// groups, each CTA that looks for its own takes several jobs.
+    /// CTAs to launch where `resident` of the kernel run at once; 0 where there is nothing to write. One, or one cluster, for
+    /// each job: those that begin while others end keep memory busier than CTAs that take one job after another. But where
+    /// there are many groups, each CTA that looks for its own takes several jobs.
     pub fn grid(&self, resident: u32) -> u32 {
-        let jobs = u32::try_from(self.most_jobs()).unwrap_or(u32::MAX).min(MOST_CTAS);
+        let ctas = self.spec.ctas();
+        let jobs = u32::try_from(self.most_jobs()).unwrap_or(u32::MAX).min(MOST_CTAS / ctas);
         let has_many_groups = self.groups.is_some_and(|groups| groups.count > FEW_GROUPS);
-        if has_many_groups { jobs.min(resident.max(1)) } else { jobs }
+        let clusters = if has_many_groups { jobs.min((resident / ctas).max(1)) } else { jobs };
+        clusters * ctas
     }
 
     /// The largest number of jobs that any sizes could make.
@@ -232,6 +252,55 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What one CTA cannot hold a cluster divides, of as few CTAs as can, where there are clusters.
+    #[test]
+    fn clusters_divide_what_is_too_long() {
+        let name = |problem: &Problem, which, target| {
+            let task = Task::new(problem, which, Dtype::Bf16, WeightLayout::Nk, false).unwrap().on(target);
+            task.spec().to_string()
+        };
+        let rows = |k| Problem::forward(3, 300, 144, k).operand(Dtype::E4m3).scaling(Scaling::Row);
+        for (k, end) in [
+            (0, "row_rows_sm89"),
+            (6144, "row_rows_sm89"),
+            (6145, "row_rows_w4_c4_sm90a"),
+            (8192, "row_rows_w4_c4_sm90a"),
+            (8193, "row_rows_w4_c8_sm90a"),
+            (16_385, "row_rows_w8_c8_sm90a"),
+            (1 << 20, "row_rows_w8_c8_sm90a"),
+        ] {
+            assert!(name(&rows(k), 0, Arch::Sm90a).ends_with(end), "{k}: {}", name(&rows(k), 0, Arch::Sm90a));
+            assert!(name(&rows(k), 0, Arch::Sm100a).ends_with("row_rows_sm89"));
+        }
+        // Of groups the mean counts, and merged all rows.
+        let reduction =
+            |m| Problem::grad_w(4, m, 144, 160).operand(Dtype::E4m3).scaling(Scaling::Row).reduction_blocks(true);
+        for (m, end) in [(4096, "colst_sm89"), (4097, "colst_w8_c4_sm90a"), (8193, "colst_w8_c8_sm90a")] {
+            assert!(name(&reduction(m), 1, Arch::Sm90a).ends_with(end), "{m}");
+        }
+        let merged = reduction(4096).weight_sharing(WeightSharing::Shared);
+        assert!(name(&merged, 1, Arch::Sm90a).ends_with("colst_w8_c8_sm90a"));
+        // Blocks have all that their scales depend on.
+        let blocks = rows(1 << 20).scaling(Scaling::Block);
+        assert!(name(&blocks, 0, Arch::Sm90a).ends_with("block_rows_sm89"));
+    }
+
+    /// Grids are of whole clusters, whatever is resident.
+    #[test]
+    fn grids_are_of_whole_clusters() {
+        for groups in [1, 65, 512] {
+            let problem = Problem::grad_w(groups, 1 << 20, 144, 160).operand(Dtype::E4m3).scaling(Scaling::Row);
+            let task = Task::new(&problem.reduction_blocks(true), 1, Dtype::F16, WeightLayout::Nk, false).unwrap();
+            let task = task.on(Arch::Sm90a);
+            let ctas = task.spec().ctas();
+            assert!(ctas > 1);
+            for resident in [0, 1, 7, 132, 527] {
+                let grid = task.grid(resident);
+                assert!(grid > 0 && grid.is_multiple_of(ctas), "{grid} CTAs in clusters of {ctas}");
+            }
+        }
+    }
 
     /// Of one read of a block-scaled weight come forward's copy and grad_x', first the one that lies as the weight does.
     #[test]
