@@ -592,9 +592,10 @@ __device__ __forceinline__ void tell_maxima(uint32 to, const OfColumns<LANES>& m
     #pragma unroll
     for (int i = 0; i < CTAS; i += WARPS) {
         const int rank = i + thread / 32;
-        #pragma unroll
-        for (int j = 0; j < own; ++j) {
-            if (rank < CTAS) store_in_cluster(address_in_cluster(first + j * 4, rank), most.own[j]);
+        if (rank < CTAS) {
+            const uint32 remote = address_in_cluster(first, rank);
+            #pragma unroll
+            for (int j = 0; j < own; ++j) store_in_cluster(remote + j * 4, most.own[j]);
         }
     }
 }
@@ -687,6 +688,7 @@ ggemm_quantize_bf16_e5m2_row_rows_w8_c8_sm90a(
     // What is above may overlap the end of the grid before this one, and the next grid's beginning this one's end.
     await_grid();
     launch_dependents();
+    const int rank = cluster_rank();
     const int col_tiles = 1;
     const int blocks_of_each = ceil_div(rows, 8) * col_tiles;
     int block = cluster_index();
@@ -696,14 +698,14 @@ ggemm_quantize_bf16_e5m2_row_rows_w8_c8_sm90a(
         const int block_of_matrix = block - matrix * blocks_of_each;
         const int first_row = block_of_matrix / col_tiles * 8;
         const int blocks = ceil_div(cols, 2048);
-        const int own_blocks = (blocks + 7 - cluster_rank()) / 8;
+        const int own_blocks = (blocks + 7 - rank) / 8;
         // All CTAs of the cluster run, and have read what they were told before.
         cluster_arrive();
         scales_of_patch = {};
         #pragma unroll 1
         for (int block_read = 0; block_read < own_blocks; ++block_read) {
             const int block_at_hand = own_blocks - 1 - block_read;
-            const int col_of_block = (block_at_hand * 8 + cluster_rank()) * 2048;
+            const int col_of_block = (block_at_hand * 8 + rank) * 2048;
             {
                 const int row = thread / 256 * 8, col = thread % 256 * 8;
                 const bf16* const from = source + ((int64(matrix) * int64(rows) + int64(first_row)) * int64(cols) + int64(col_of_block))
@@ -726,7 +728,7 @@ ggemm_quantize_bf16_e5m2_row_rows_w8_c8_sm90a(
         cluster_wait();
         load_maxima<8>(scales_of_patch, told, thread);
         make_scales<e5m2>(scales_of_patch, powers_of_two);
-        if (cluster_rank() == 0) {
+        if (rank == 0) {
             {
                 const int row = thread / 256 * 8;
                 f32* const to = scales + (int64(matrix) * scale_group_stride + int64(first_row) * scale_row_stride)
@@ -737,7 +739,7 @@ ggemm_quantize_bf16_e5m2_row_rows_w8_c8_sm90a(
         invert_scales(scales_of_patch);
         #pragma unroll 1
         for (int block_rounded = 0; block_rounded < own_blocks; ++block_rounded) {
-            const int col_of_block = (block_rounded * 8 + cluster_rank()) * 2048;
+            const int col_of_block = (block_rounded * 8 + rank) * 2048;
             // The first block was read last, and still is in registers; the second was kept.
             if (block_rounded < 2) {
                 if (block_rounded == 1) {
