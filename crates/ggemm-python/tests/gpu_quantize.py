@@ -109,3 +109,39 @@ def test_devices_must_agree():
         ggemm.quantize_both(x, "x", sizes)
     with pytest.raises(ValueError, match="Quantizer::groups|no groups"):
         ggemm.quantize(x, "x", "grad_w")
+
+
+# What one CTA holds of a row or a column, and what clusters of them do, is followed by what they do not.
+@pytest.mark.parametrize("rows, cols", [(9, 6160), (17, 8208), (9, 16_400), (3, 32_784), (9, 8201)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_long_rows_have_the_bits_of_the_hosts(rows, cols, dtype):
+    torch.manual_seed(rows)
+    x = (torch.randn(rows, cols) * torch.exp2(torch.randint(-9, 9, (cols,)).float())).to(dtype)
+    host = bits(*ggemm.quantize(x, "x", "forward", scaling="row"))
+    gpu = bits(*ggemm.quantize(x.cuda(), "x", "forward", scaling="row"))
+    assert all(torch.equal(made, expected) for made, expected in zip(gpu, host))
+
+
+@pytest.mark.parametrize("sizes", [[1100, 0, 3000], [2049, 2048, 1], [4097, 9000, 3, 0]], ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("cols", [144, 67])
+def test_long_columns_have_the_bits_of_the_hosts(sizes, dtype, cols):
+    torch.manual_seed(cols)
+    rows = sum(sizes) + 5
+    x = (torch.randn(rows, cols) * torch.exp2(torch.randint(-9, 9, (rows, 1)).float())).to(dtype)
+    sizes = torch.tensor(sizes, dtype=torch.int32)
+    how = dict(scaling="row", reduction_blocks=True)
+    host = bits(*ggemm.quantize(x, "x", "grad_w", sizes, **how))
+    gpu = bits(*ggemm.quantize(x.cuda(), "x", "grad_w", sizes.cuda(), **how))
+    for made, expected in zip(gpu, host):
+        # What is of no group is anything on the GPU, and 0 on the host.
+        assert torch.equal(made[expected != 0], expected[expected != 0])
+
+
+def test_weights_of_long_columns_have_the_bits_of_the_hosts():
+    torch.manual_seed(5)
+    w = torch.randn(2, 5000, 144).to(torch.bfloat16)
+    how = dict(scaling="row", to_layout="kn")
+    host = bits(*ggemm.quantize(w, "w", "grad_x", **how))
+    gpu = bits(*ggemm.quantize(w.cuda(), "w", "grad_x", **how))
+    assert all(torch.equal(made, expected) for made, expected in zip(gpu, host))
