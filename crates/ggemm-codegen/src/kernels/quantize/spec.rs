@@ -337,7 +337,9 @@ mod tests {
         assert_eq!(names.len(), QuantizeSpec::all().count());
         for spec in QuantizeSpec::all() {
             assert_eq!(spec.to_string().parse(), Ok(spec));
-            assert_eq!(QuantizeSpec::new(spec.source, spec.format, spec.form), Some(spec));
+            let undivided = QuantizeSpec::new(spec.source, spec.format, spec.form).unwrap();
+            assert_eq!(undivided.division(), None);
+            assert_eq!(undivided.divided(spec.division), Some(spec));
         }
         for name in ["", "ggemm_quantize_bf16_e4m3_block_ragged_rows_sm89", "ggemm_quantize_bf16_bf16_block_rows_sm89"]
         {
@@ -351,5 +353,7 @@ mod tests {
         assert_eq!(QuantizeSpec::new(Dtype::E4m3, Dtype::E4m3, form), None);
         assert_eq!(QuantizeSpec::new(Dtype::Bf16, Dtype::F16, form), None);
         assert_eq!(QuantizeSpec::new(Dtype::Bf16, Dtype::E4m3, Form { ragged: true, ..form }), None);
+        let blocks = QuantizeSpec::new(Dtype::Bf16, Dtype::E4m3, form).unwrap();
+        assert_eq!(blocks.divided(Some(Division::of(4, 4))), None);
     }
 }
