@@ -81,23 +81,27 @@ fn measure(device: &Device) -> Result<Vec<QuantizeRow>> {
         return Ok(Vec::new());
     }
     let of = |problem: Problem, scaling| problem.operand(Dtype::E4m3).scaling(scaling);
-    let tokens = |Shape { groups, cols, .. }: Shape, rows, scaling| {
-        Quantizer::new(&of(Problem::forward(groups, rows, 128, cols), scaling))
+    let tokens = |shape: Shape, scaling| {
+        Quantizer::new(&of(Problem::forward(shape.groups, shape.rows(), 128, shape.cols), scaling))
     };
-    let reduction = |Shape { groups, cols, .. }: Shape, rows, scaling| {
-        Quantizer::new(&of(Problem::grad_w(groups, rows, 128, cols), scaling).reduction_blocks(true))
+    let reduction = |shape: Shape, scaling| {
+        let problem = Problem::grad_w(shape.groups, shape.rows(), 128, shape.cols);
+        Quantizer::new(&of(problem, scaling).reduction_blocks(true))
     };
     let weight = |layout| {
-        Quantizer::new(&of(Problem::forward(16, 1, 1024, 4096), Scaling::Block).weight_layout(layout))
-            .map(|q| q.weights_from(ggemm::WeightLayout::Nk))
+        Quantizer::new(
+            &of(Problem::forward(USUAL.groups, 1, USUAL.rows_of_group, USUAL.cols), Scaling::Block)
+                .weight_layout(layout),
+        )
+        .map(|q| q.weights_from(ggemm::WeightLayout::Nk))
     };
     let (nk, kn) = (weight(ggemm::WeightLayout::Nk)?, weight(ggemm::WeightLayout::Kn)?);
     let ty = ElementType::Bf16;
     let (block, row) = (Scaling::Block, Scaling::Row);
-    let by_rows = |shape: Shape| QuantizePlan::first(&tokens(shape, shape.rows(), row)?, device, ty);
-    let by_columns = |shape: Shape| QuantizePlan::second(&reduction(shape, shape.rows(), row)?, device, ty);
-    let in_blocks = tokens(USUAL, USUAL.rows(), block)?;
-    let for_grad_w = reduction(USUAL, USUAL.rows(), block)?;
+    let by_rows = |shape: Shape| QuantizePlan::first(&tokens(shape, row)?, device, ty);
+    let by_columns = |shape: Shape| QuantizePlan::second(&reduction(shape, row)?, device, ty);
+    let in_blocks = tokens(USUAL, block)?;
+    let for_grad_w = reduction(USUAL, block)?;
     let mut plans = vec![
         ("tokens, blocks".to_owned(), USUAL, QuantizePlan::first(&in_blocks, device, ty)?),
         (
@@ -111,11 +115,11 @@ fn measure(device: &Device) -> Result<Vec<QuantizeRow>> {
         ("tokens for grad_w, columns".to_owned(), USUAL, by_columns(USUAL)?),
     ];
     for cols in [2048, 7168, 14_336, 28_672] {
-        let shape = Shape { cols, rows_of_group: ELEMENTS / 16 / cols, ..USUAL };
+        let shape = Shape { cols, rows_of_group: ELEMENTS / USUAL.groups / cols, ..USUAL };
         plans.push((format!("tokens, rows of {cols}"), shape, by_rows(shape)?));
     }
     for rows_of_group in [512, 2048, 4096, 8192] {
-        let shape = Shape { rows_of_group, groups: ELEMENTS / 4096 / rows_of_group, ..USUAL };
+        let shape = Shape { rows_of_group, groups: ELEMENTS / USUAL.cols / rows_of_group, ..USUAL };
         plans.push((format!("tokens for grad_w, columns of {rows_of_group}"), shape, by_columns(shape)?));
     }
     plans.into_iter().map(|(what, shape, plan)| time(device, what, &plan, shape)).collect()

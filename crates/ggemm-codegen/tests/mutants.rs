@@ -8,7 +8,7 @@ use ggemm_codegen::{Arch, ValidSpec, kernels};
 use rayon::prelude::*;
 
 /// Faults of each variant on each run; `cargo xtask mutants` hunts all.
-const SAMPLE: usize = 12;
+const SAMPLE: usize = 24;
 
 fn seed() -> u64 {
     std::env::var("GGEMM_MUTANTS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
