@@ -91,6 +91,32 @@ fn the_fastest_is_kept_with_the_others_in_order() {
     }
 }
 
+/// What is fastest on the first draw alone is not kept where others are faster on all.
+#[test]
+fn of_several_draws_the_mean_counts() {
+    let (_root, store) = store();
+    let once = tasks();
+    let draws = |task: &Task| {
+        let mut others = vec![task.sizes().to_vec(); 2];
+        others[0].rotate_left(1);
+        others[1].rotate_left(2);
+        task.clone().and_draws(others).unwrap()
+    };
+    let thrice: Vec<Task> = once.iter().map(draws).collect();
+    let simulation = tuned(&store, &thrice);
+    let table = store.read().unwrap();
+    for task in &thrice {
+        let entry = table.get(&machine(), &task.key()).unwrap();
+        let order: Vec<KernelSpec> = entry.timings().map(|timing| timing.variant).collect();
+        assert_eq!(order, fastest(&simulation, task), "{task}");
+        let expected = simulation.speed(task, &order[0]).as_secs_f64() * 1e6;
+        assert!((entry.best.microseconds - expected).abs() < 2e-3, "{task}");
+    }
+    let differ =
+        once.iter().zip(&thrice).any(|(one, all)| fastest(&simulation, one)[0] != fastest(&simulation, all)[0]);
+    assert!(differ, "the first draw alone decides nowhere");
+}
+
 #[test]
 fn a_planner_chooses_what_was_tuned_and_says_so() {
     let (_root, store) = store();

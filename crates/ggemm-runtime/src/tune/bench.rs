@@ -24,6 +24,9 @@ pub trait Bench {
 
 /// The candidates of one task, ready to run.
 pub trait Clock {
+    /// Which of the task's draws of rows launches are on from now on; the first until then.
+    fn set_draw(&mut self, draw: usize);
+
     /// The time of each of so many launches of a candidate in a row, each with cold caches.
     ///
     /// # Errors
@@ -35,7 +38,7 @@ pub trait Clock {
         Duration::ZERO
     }
 
-    /// Runs a candidate once and holds samples of the task's own output against the reference.
+    /// Runs a candidate once on the first draw and holds samples of the task's own output against the reference.
     ///
     /// # Errors
     /// What is wrong with it.

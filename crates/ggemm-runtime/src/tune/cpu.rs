@@ -18,6 +18,7 @@ pub struct CpuClock {
     plan: Plan,
     inputs: Inputs,
     out: Buffer,
+    draw: usize,
 }
 
 impl CpuClock {
@@ -30,15 +31,19 @@ impl CpuClock {
         let plan = Planner::new(cpu.clone()).plan(task.problem())?;
         let inputs = Inputs::new(&cpu, task)?;
         let out = inputs.output(&cpu)?;
-        Ok(CpuClock { plan, inputs, out })
+        Ok(CpuClock { plan, inputs, out, draw: 0 })
     }
 }
 
 impl Clock for CpuClock {
+    fn set_draw(&mut self, draw: usize) {
+        self.draw = draw;
+    }
+
     fn block(&mut self, _: usize, launches: usize) -> Result<Vec<Duration>, Error> {
         let mut times = Vec::with_capacity(launches);
         for run in 0..launches {
-            let args = self.inputs.args(run, &mut self.out);
+            let args = self.inputs.args(run, self.draw, &mut self.out);
             let start = Instant::now();
             self.plan.run(args)?;
             times.push(start.elapsed());
@@ -48,7 +53,7 @@ impl Clock for CpuClock {
 
     fn verify(&mut self, _: usize) -> Result<(), Wrong> {
         self.out = self.inputs.output(&Device::cpu())?;
-        self.plan.run(self.inputs.args(0, &mut self.out))?;
+        self.plan.run(self.inputs.args(0, 0, &mut self.out))?;
         self.inputs.check(&self.out)
     }
 }

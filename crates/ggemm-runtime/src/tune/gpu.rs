@@ -36,6 +36,7 @@ struct GpuClock<'a> {
     inputs: Inputs,
     out: Buffer,
     runs: usize,
+    draw: usize,
 }
 
 /// Elements of f32 that are overwritten before a launch: 256 MiB, which also takes longer than the host takes to ask for
@@ -79,11 +80,15 @@ impl Bench for GpuBench {
         let plans = candidates.iter().map(plan).collect::<Result<_, _>>()?;
         let inputs = Inputs::new(device, task)?;
         let out = inputs.output(device)?;
-        Ok(Box::new(GpuClock { bench: self, plans, candidates: candidates.to_vec(), inputs, out, runs: 0 }))
+        Ok(Box::new(GpuClock { bench: self, plans, candidates: candidates.to_vec(), inputs, out, runs: 0, draw: 0 }))
     }
 }
 
 impl Clock for GpuClock<'_> {
+    fn set_draw(&mut self, draw: usize) {
+        self.draw = draw;
+    }
+
     fn block(&mut self, candidate: usize, launches: usize) -> Result<Vec<Duration>, Error> {
         let Some(plan) = self.plans.get(candidate) else { return Ok(Vec::new()) };
         let GpuBench { planner, stream, flush, .. } = &mut *self.bench;
@@ -92,7 +97,7 @@ impl Clock for GpuClock<'_> {
             let (start, end) = (Event::new(planner.device())?, Event::new(planner.device())?);
             flush.set_zero()?;
             start.record(stream)?;
-            plan.run(self.inputs.args(self.runs, &mut self.out))?;
+            plan.run(self.inputs.args(self.runs, self.draw, &mut self.out))?;
             end.record(stream)?;
             self.runs += 1;
             events.push((start, end));
@@ -107,7 +112,7 @@ impl Clock for GpuClock<'_> {
     fn check(&mut self, candidate: usize) -> Result<(), Wrong> {
         self.out = self.inputs.output(self.bench.planner.device())?;
         if let Some(plan) = self.plans.get(candidate) {
-            plan.run(self.inputs.args(0, &mut self.out))?;
+            plan.run(self.inputs.args(0, 0, &mut self.out))?;
         }
         self.inputs.check(&self.out)
     }

@@ -18,8 +18,10 @@ use crate::real::{Real, with_real};
 #[derive(Debug)]
 pub struct Inputs {
     problem: Problem,
-    /// Operands and groups.
-    host: [Buffer; 3],
+    /// Operands, which are those of the first draw.
+    host: [Buffer; 2],
+    /// The groups of each draw.
+    host_groups: Vec<Buffer>,
     /// Those of fp8 operands.
     host_scales: Option<[Buffer; 2]>,
     on_gpu: Option<OnGpu>,
@@ -31,7 +33,8 @@ struct OnGpu {
     sets: Vec<[Buffer; 2]>,
     /// Small enough to be the same for every set.
     scales: Option<[Buffer; 2]>,
-    groups: Buffer,
+    /// Of each draw.
+    groups: Vec<Buffer>,
 }
 
 /// Sets beyond the first are made while they stay below this many bytes, several times any L2 cache: making more takes
@@ -68,7 +71,8 @@ impl Inputs {
             None => None,
             Some([a, b]) => Some([scales(&a)?, scales(&b)?]),
         };
-        let groups = group_array(task)?;
+        let host_groups: Vec<Buffer> =
+            task.draws().iter().map(|sizes| group_array(problem, sizes)).collect::<Result<_, Error>>()?;
         let on_gpu = match device.kind() {
             DeviceKind::Cpu => None,
             DeviceKind::Cuda(_) => {
@@ -79,10 +83,12 @@ impl Inputs {
                     None => None,
                     Some([a, b]) => Some([a.to_device(device)?, b.to_device(device)?]),
                 };
-                Some(OnGpu { sets: sets.collect::<Result<_, Error>>()?, scales, groups: groups.to_device(device)? })
+                let groups = host_groups.iter().map(|groups| groups.to_device(device));
+                let groups = groups.collect::<Result<_, Error>>()?;
+                Some(OnGpu { sets: sets.collect::<Result<_, Error>>()?, scales, groups })
             }
         };
-        Ok(Inputs { problem: problem.clone(), host: [lhs, rhs, groups], host_scales, on_gpu })
+        Ok(Inputs { problem: problem.clone(), host: [lhs, rhs], host_groups, host_scales, on_gpu })
     }
 
     /// An output that holds NaN, or zeros where the product is added to it.
@@ -97,18 +103,13 @@ impl Inputs {
         })
     }
 
-    /// The arguments of the run of this number.
-    pub fn args<'a>(&'a self, run: usize, out: &'a mut Buffer) -> Args<'a> {
-        let (lhs, rhs, scales, groups) = match &self.on_gpu {
-            None => {
-                let [lhs, rhs, groups] = &self.host;
-                (lhs, rhs, &self.host_scales, groups)
-            }
-            Some(OnGpu { sets, scales, groups }) => {
-                let [lhs, rhs] = &sets[run % sets.len()];
-                (lhs, rhs, scales, groups)
-            }
+    /// The arguments of the run of this number on a draw of the task's rows; past the last the first follows.
+    pub fn args<'a>(&'a self, run: usize, draw: usize, out: &'a mut Buffer) -> Args<'a> {
+        let ([lhs, rhs], scales, groups) = match &self.on_gpu {
+            None => (&self.host, &self.host_scales, &self.host_groups),
+            Some(OnGpu { sets, scales, groups }) => (&sets[run % sets.len()], scales, groups),
         };
+        let groups = &groups[draw % groups.len()];
         let operation = self.problem.operation;
         match scales {
             None => Args::new(operation, lhs, rhs, groups, out),
@@ -118,9 +119,9 @@ impl Inputs {
         }
     }
 
-    /// Holds samples of what a run left in an output of [`Inputs::output`] against sums in f64.
+    /// Holds samples of what a run on the first draw left in an output of [`Inputs::output`] against sums in f64.
     pub(super) fn check(&self, out: &Buffer) -> Result<(), Wrong> {
-        let [lhs, rhs, groups] = &self.host;
+        let ([lhs, rhs], groups) = (&self.host, &self.host_groups[0]);
         let gpu = out.device().arch();
         let out = out.to_device(&Device::cpu())?;
         let operands = Operands { problem: &self.problem, lhs, rhs, scales: self.host_scales.as_ref(), groups, gpu };
@@ -160,10 +161,9 @@ fn repeated<T: Real>(device: &Device, block: &[T], len: usize) -> Result<Buffer,
 }
 
 /// Sizes or ends, as the problem says.
-fn group_array(task: &Task) -> Result<Buffer, Error> {
-    let problem = task.problem();
+fn group_array(problem: &Problem, sizes: &[usize]) -> Result<Buffer, Error> {
     let mut end = 0;
-    let values = task.sizes().iter().map(|size| {
+    let values = sizes.iter().map(|size| {
         end += *size;
         let value = if problem.group_form == GroupForm::Ends { end } else { *size };
         // A task's sizes are within M.

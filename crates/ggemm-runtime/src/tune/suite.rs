@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ggemm_codegen::{Operation, Problem};
+use ggemm_table::Routing;
 use serde::Deserialize;
 
 use super::task::{Task, TaskError};
@@ -49,6 +50,9 @@ pub struct Layer {
     #[serde(default)]
     pub source: Option<String>,
 }
+
+/// Draws of a layer's rows, where chance spreads them.
+const DRAWS: u64 = 3;
 
 fn all() -> Vec<Operation> {
     Operation::ALL.to_vec()
@@ -135,6 +139,18 @@ impl Layer {
     /// # Errors
     /// [`SuiteError::Spread`], [`SuiteError::Skew`].
     pub fn rows(&self) -> Result<Vec<usize>, SuiteError> {
+        self.draw(0)
+    }
+
+    /// Further draws that differ from the first and have its routing: none of rows that are listed, or that chance has
+    /// no part in.
+    fn further_draws(&self, first: &[usize]) -> Result<Vec<Vec<usize>>, SuiteError> {
+        let mut draws = (1..DRAWS).map(|number| self.draw(number)).collect::<Result<Vec<_>, _>>()?;
+        draws.retain(|rows| rows != first && Routing::of(rows) == Routing::of(first));
+        Ok(draws)
+    }
+
+    fn draw(&self, number: u64) -> Result<Vec<usize>, SuiteError> {
         let spread: Spread = match &self.spread {
             Some(name) => name.parse().map_err(|source| SuiteError::Spread { name: self.name.clone(), source })?,
             None => Spread::Zipf,
@@ -149,7 +165,7 @@ impl Layer {
             return Ok(self.sizes.clone());
         }
         let seed = self.name.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(131).wrapping_add(byte.into()));
-        let mut rng = Rng::new(seed);
+        let mut rng = Rng::new(seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         Ok(match self.skew {
             Some(skew) => zipf(self.groups, self.m, skew, &mut rng),
             None => spread.sizes(self.groups, self.m, &mut rng),
@@ -157,15 +173,17 @@ impl Layer {
     }
 
     /// A task for each of its operations, of the problem that `form` makes of the one with the default types and
-    /// layouts.
+    /// layouts, with up to three draws of its rows.
     ///
     /// # Errors
     /// [`SuiteError::Spread`], [`SuiteError::Task`].
     pub fn tasks(&self, form: &dyn Fn(Problem) -> Problem) -> Result<Vec<Task>, SuiteError> {
         let rows = self.rows()?;
+        let further = self.further_draws(&rows)?;
         let task = |operation: &Operation| {
             let problem = form(Problem::new(*operation, self.groups, self.m, self.n, self.k));
-            Ok(Task::new(format!("{} {operation}", self.name), problem, rows.clone())?)
+            let task = Task::new(format!("{} {operation}", self.name), problem, rows.clone())?;
+            Ok(task.and_draws(further.iter().cloned())?)
         };
         self.operations.iter().map(task).collect()
     }
@@ -189,6 +207,22 @@ mod tests {
         assert_eq!(labels, ["a forward", "a grad_x", "a grad_w", "b forward"]);
         assert_eq!((tasks[0].sizes(), tasks[3].sizes()), (&[4, 6][..], &[100; 64][..]));
         assert_eq!(*tasks[2].problem(), Problem::grad_w(2, 10, 8, 16));
+    }
+
+    #[test]
+    fn rows_are_drawn_thrice_where_chance_spreads_them() {
+        let draws = |more: &str| {
+            let text = format!(r#"{{ "cases": [{{ "name": "a", "groups": 8, "m": 4096, "n": 8, "k": 8 {more} }}] }}"#);
+            let tasks = Suite::parse(&text).unwrap().layers[0].tasks(&|p| p).unwrap();
+            assert!(tasks.iter().all(|task| task.draws() == tasks[0].draws()));
+            tasks[0].draws().to_vec()
+        };
+        let drawn = draws("");
+        assert_eq!(drawn.len(), 3);
+        assert!(drawn.iter().all(|rows| rows.iter().sum::<usize>() == 4096));
+        assert!(drawn[0] != drawn[1] && drawn[1] != drawn[2]);
+        assert_eq!(draws(r#", "spread": "balanced""#).len(), 1);
+        assert_eq!(draws(r#", "sizes": [4089, 1, 1, 1, 1, 1, 1, 1]"#).len(), 1);
     }
 
     /// The same name draws the same ranks, so that only the skew differs.

@@ -8,12 +8,13 @@ use ggemm_table::{Key, Routing};
 use crate::error::Error;
 use crate::groups::{GroupError, Runs};
 
-/// A problem, with the rows of each of its groups.
+/// A problem, with the rows of each of its groups: as one batch has them, or as several draws of a router do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     label: String,
     problem: Problem,
-    sizes: Vec<usize>,
+    /// At least one.
+    draws: Vec<Vec<usize>>,
 }
 
 /// Sizes that are not those of a problem.
@@ -38,6 +39,16 @@ pub enum TaskError {
         /// G.
         groups: usize,
     },
+    /// A further draw of rows that an entry for the first would not be found for.
+    #[error("{label}: rows that are {found} beside rows that are {first}: draw them as the first")]
+    Routing {
+        /// The task.
+        label: String,
+        /// How the first draw spreads them.
+        first: Routing,
+        /// How this one does.
+        found: Routing,
+    },
 }
 
 impl Task {
@@ -47,15 +58,28 @@ impl Task {
     /// [`TaskError`] for a problem that means nothing, and sizes that are not those of its groups.
     pub fn new(label: impl Into<String>, problem: Problem, sizes: Vec<usize>) -> Result<Self, TaskError> {
         let label = label.into();
-        let refuse = |error: Error| TaskError::Problem { label: label.clone(), source: Box::new(error) };
-        problem.validate().map_err(|error| refuse(error.into()))?;
-        if sizes.len() != problem.groups {
-            return Err(TaskError::GroupCount { label, listed: sizes.len(), groups: problem.groups });
+        if let Err(error) = problem.validate() {
+            return Err(TaskError::Problem { label, source: Box::new(error.into()) });
         }
-        let by_size = problem.clone().group_array(ggemm_codegen::GroupForm::Sizes, problem.group_index);
-        let rows = sizes.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX));
-        Runs::checked(&by_size, rows).map_err(|error: GroupError| refuse(error.into()))?;
-        Ok(Task { label, problem, sizes })
+        check_sizes(&label, &problem, &sizes)?;
+        Ok(Task { label, problem, draws: vec![sizes] })
+    }
+
+    /// The same with further draws of its rows: a variant's time is then the mean over all of them. Where tiles happen to
+    /// end decides between variants that are nearly as fast, and falls out otherwise in the next batch.
+    ///
+    /// # Errors
+    /// [`TaskError`] for sizes that are not those of the problem's groups, and for rows of another routing.
+    pub fn and_draws(mut self, draws: impl IntoIterator<Item = Vec<usize>>) -> Result<Self, TaskError> {
+        for sizes in draws {
+            check_sizes(&self.label, &self.problem, &sizes)?;
+            let (first, found) = (self.routing(), Routing::of(&sizes));
+            if found != first {
+                return Err(TaskError::Routing { label: self.label, first, found });
+            }
+            self.draws.push(sizes);
+        }
+        Ok(self)
     }
 
     /// What people call it.
@@ -68,14 +92,19 @@ impl Task {
         &self.problem
     }
 
-    /// The rows of each group.
+    /// The rows of each group, of the first draw.
     pub fn sizes(&self) -> &[usize] {
-        &self.sizes
+        self.draws.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// The rows of each group, of every draw; all draws have as many together.
+    pub fn draws(&self) -> &[Vec<usize>] {
+        &self.draws
     }
 
     /// Operations that it takes, a multiply-add being two; rows of no group take none.
     pub fn flops(&self) -> f64 {
-        let rows: usize = self.sizes.iter().sum();
+        let rows: usize = self.sizes().iter().sum();
         2.0 * rows as f64 * self.problem.n as f64 * self.problem.k as f64
     }
 
@@ -83,8 +112,8 @@ impl Task {
     /// their zeros, but where it accumulates.
     pub fn bytes(&self) -> f64 {
         let Problem { operation, groups, m, n, k, .. } = self.problem;
-        let rows: usize = self.sizes.iter().sum();
-        let live = self.sizes.iter().filter(|size| **size > 0).count();
+        let rows: usize = self.sizes().iter().sum();
+        let live = self.sizes().iter().filter(|size| **size > 0).count();
         let shared = self.problem.weight_sharing == WeightSharing::Shared;
         let weights = |groups: usize| if shared { groups.min(1) } else { groups } as f64 * n as f64 * k as f64;
         let matrix = |rows: usize, cols: usize| rows as f64 * cols as f64;
@@ -102,13 +131,24 @@ impl Task {
 
     /// How they are spread.
     pub fn routing(&self) -> Routing {
-        Routing::of(&self.sizes)
+        Routing::of(self.sizes())
     }
 
     /// What its entry is found by.
     pub fn key(&self) -> Key {
         Key::new(&self.problem, self.routing())
     }
+}
+
+/// Whether sizes are those of a problem's groups.
+fn check_sizes(label: &str, problem: &Problem, sizes: &[usize]) -> Result<(), TaskError> {
+    if sizes.len() != problem.groups {
+        return Err(TaskError::GroupCount { label: label.to_owned(), listed: sizes.len(), groups: problem.groups });
+    }
+    let by_size = problem.clone().group_array(ggemm_codegen::GroupForm::Sizes, problem.group_index);
+    let rows = sizes.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX));
+    let refuse = |error: GroupError| TaskError::Problem { label: label.to_owned(), source: Box::new(error.into()) };
+    Runs::checked(&by_size, rows).map_err(refuse).map(drop)
 }
 
 impl fmt::Display for Task {
@@ -149,5 +189,16 @@ mod tests {
         assert!(refused(&[10, 1]).starts_with("t: group 1 "), "{}", refused(&[10, 1]));
         assert!(refused(&[1, 1]).starts_with("t: "), "{}", refused(&[1, 1]));
         assert!(Task::new("t", Problem::forward(0, 0, 1, 1), Vec::new()).is_err());
+    }
+
+    #[test]
+    fn further_draws_are_of_the_same_problem_and_routing() {
+        let task = || Task::new("t", Problem::forward(4, 40, 8, 8), vec![25, 5, 5, 5]).unwrap();
+        let drawn = task().and_draws([vec![5, 20, 5, 10], vec![4, 4, 28, 4]]).unwrap();
+        assert_eq!((drawn.draws().len(), drawn.sizes(), drawn.key()), (3, task().sizes(), task().key()));
+        let refused = |sizes: &[usize]| task().and_draws([sizes.to_vec()]).unwrap_err().to_string();
+        assert_eq!(refused(&[10; 4]), "t: rows that are even beside rows that are skewed: draw them as the first");
+        assert_eq!(refused(&[40]), "t: 1 sizes for 4 groups: list 4");
+        assert!(refused(&[30, 5, 5, 5]).starts_with("t: "), "{}", refused(&[30, 5, 5, 5]));
     }
 }

@@ -197,7 +197,7 @@ impl<'a> Tuner<'a> {
         observe(&Event::Started { task, candidates: specs.len() });
         let mut clock = bench.clock(task, &specs).map_err(failed)?;
         let mut progress = |part| observe(&Event::Timed { task, part });
-        let times = take_turns(&mut *clock, specs.len(), &self.settings.turns, &mut progress).map_err(failed)?;
+        let times = self.times(&mut *clock, task, specs.len(), &mut progress).map_err(failed)?;
         let (order, wrong) = right(&mut *clock, &times, |candidate, wrong| {
             observe(&Event::Wrong { task, variant: specs[candidate], wrong });
         });
@@ -220,6 +220,28 @@ impl<'a> Tuner<'a> {
         Ok(Outcome { wrong, solved: true })
     }
 
+    /// The time of each candidate: the mean over the task's draws of its median on each. Draws share the rounds.
+    fn times(
+        &self,
+        clock: &mut dyn Clock,
+        task: &Task,
+        candidates: usize,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Duration>, Error> {
+        let draws = task.draws().len();
+        let Turns { rounds, seed, .. } = self.settings.turns;
+        let mut sums = vec![Duration::ZERO; candidates];
+        for draw in 0..draws {
+            clock.set_draw(draw);
+            let turns =
+                Turns { rounds: rounds.div_ceil(draws), seed: seed.wrapping_add(draw as u64), ..self.settings.turns };
+            let mut part = |part: f64| progress((draw as f64 + part) / draws as f64);
+            let times = take_turns(clock, candidates, &turns, &mut part)?;
+            sums.iter_mut().zip(times).for_each(|(sum, times)| *sum += median(&times));
+        }
+        Ok(sums.into_iter().map(|sum| sum / draws.max(1) as u32).collect())
+    }
+
     fn candidates(&self, machine: &Machine, task: &Task) -> Result<Vec<KernelSpec>, Error> {
         let no_variant = || Error::NoBackend { device: machine.to_string() };
         let arch = machine.arch().ok_or_else(no_variant)?;
@@ -232,10 +254,10 @@ impl<'a> Tuner<'a> {
 /// Candidates and their times, fastest first, without those that would have won and are wrong; and how many these are.
 fn right(
     clock: &mut dyn Clock,
-    times: &[Vec<Duration>],
+    times: &[Duration],
     mut tell: impl FnMut(usize, Wrong),
 ) -> (Vec<(usize, Duration)>, usize) {
-    let mut order: Vec<(usize, Duration)> = times.iter().map(|times| median(times)).enumerate().collect();
+    let mut order: Vec<(usize, Duration)> = times.iter().copied().enumerate().collect();
     order.sort_by_key(|(_, time)| *time);
     let mut wrong = 0;
     while let Some((candidate, _)) = order.first().copied() {

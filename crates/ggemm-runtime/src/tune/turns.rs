@@ -110,6 +110,8 @@ mod tests {
     }
 
     impl Clock for Card {
+        fn set_draw(&mut self, _: usize) {}
+
         fn block(&mut self, candidate: usize, launches: usize) -> Result<Vec<Duration>, Error> {
             self.order.push(candidate);
             let mut times = Vec::new();

@@ -46,11 +46,18 @@ impl Simulation {
         }
     }
 
-    /// The time of a variant on a task: 100 to 355 microseconds, as unlike what is predicted as a hash can be.
-    pub(crate) fn speed(&self, task: &Task, spec: &KernelSpec) -> Duration {
+    /// The time of a variant on one draw of a task's rows: 100 to 355 microseconds, as unlike what is predicted as a hash
+    /// can be.
+    fn speed_on(&self, task: &Task, spec: &KernelSpec, draw: usize) -> Duration {
         let mut hasher = DefaultHasher::new();
-        (task.label(), spec).hash(&mut hasher);
+        (task.label(), spec, draw).hash(&mut hasher);
         Duration::from_micros(100 + hasher.finish() % 256) + Duration::from_nanos(self.generation)
+    }
+
+    /// The mean time of a variant on a task.
+    pub(crate) fn speed(&self, task: &Task, spec: &KernelSpec) -> Duration {
+        let draws = task.draws().len();
+        (0..draws).map(|draw| self.speed_on(task, spec, draw)).sum::<Duration>() / draws as u32
     }
 }
 
@@ -63,24 +70,31 @@ impl Bench for Simulation {
         if task.problem().m > self.most_rows {
             return Err(Error::OutOfMemory { device: "made up".into(), bytes: task.problem().m });
         }
-        let speeds = candidates.iter().map(|spec| self.speed(task, spec)).collect();
-        Ok(Box::new(Simulated { simulation: self, speeds, candidates: candidates.to_vec(), rng: Rng::new(7) }))
+        let on = |draw| candidates.iter().map(|spec| self.speed_on(task, spec, draw)).collect();
+        let speeds = (0..task.draws().len()).map(on).collect();
+        Ok(Box::new(Simulated { simulation: self, speeds, draw: 0, candidates: candidates.to_vec(), rng: Rng::new(7) }))
     }
 }
 
 struct Simulated<'a> {
     simulation: &'a mut Simulation,
-    speeds: Vec<Duration>,
+    /// Of each draw.
+    speeds: Vec<Vec<Duration>>,
+    draw: usize,
     candidates: Vec<KernelSpec>,
     rng: Rng,
 }
 
 impl Clock for Simulated<'_> {
+    fn set_draw(&mut self, draw: usize) {
+        self.draw = draw;
+    }
+
     /// Now and then a launch takes far longer, as where something else wants the GPU.
     fn block(&mut self, candidate: usize, launches: usize) -> Result<Vec<Duration>, Error> {
         self.simulation.launches += launches;
         std::thread::sleep(self.simulation.pause);
-        let speed = self.speeds[candidate];
+        let speed = self.speeds[self.draw][candidate];
         Ok((0..launches).map(|_| if self.rng.below(5) == 0 { 3 * speed } else { speed }).collect())
     }
 

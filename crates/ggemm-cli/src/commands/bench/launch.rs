@@ -24,7 +24,7 @@ pub(super) fn measure(device: &Device, task: &Task) -> Result<LaunchCost, Error>
         stream.synchronize()?;
         let start = Instant::now();
         for _ in 0..LAUNCHES {
-            plan.run_on(&stream, inputs.args(0, &mut out))?;
+            plan.run_on(&stream, inputs.args(0, 0, &mut out))?;
         }
         launches.push(start.elapsed() / LAUNCHES);
     }

@@ -131,6 +131,8 @@ mod tests {
     }
 
     impl Clock for Wrongly {
+        fn set_draw(&mut self, _: usize) {}
+
         fn block(&mut self, _: usize, _: usize) -> Result<Vec<Duration>, Error> {
             Ok(Vec::new())
         }
@@ -185,6 +187,8 @@ mod tests {
     }
 
     impl Clock for Paces {
+        fn set_draw(&mut self, _: usize) {}
+
         fn block(&mut self, candidate: usize, launches: usize) -> Result<Vec<Duration>, Error> {
             Ok(vec![Duration::from_millis((self.0 - candidate) as u64); launches])
         }
