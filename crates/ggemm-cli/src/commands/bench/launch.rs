@@ -30,7 +30,7 @@ pub(super) fn measure(device: &Device, task: &Task) -> Result<LaunchCost, Error>
     }
     let mut graph = stream.capture(|stream| {
         for _ in 0..LAUNCHES {
-            plan.run_on(stream, inputs.args(0, &mut out))?;
+            plan.run_on(stream, inputs.args(0, 0, &mut out))?;
         }
         Ok(())
     })?;
