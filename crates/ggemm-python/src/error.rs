@@ -20,6 +20,9 @@ pub(crate) enum Refusal {
     /// A sizes or ends array of floats, or a matrix of integers.
     #[error("{argument} holds {found}, {expected}: convert it")]
     Type { argument: &'static str, found: &'static str, expected: &'static str },
+    /// A type that is asked for, and that nothing is made in.
+    #[error("{argument} is {found}, expected {expected}: choose one of them")]
+    Target { argument: &'static str, found: &'static str, expected: &'static str },
     /// Tensors on several devices.
     #[error("{argument} lies on {found}, and {first} on {expected}: move them to one device")]
     Device { argument: &'static str, found: String, first: &'static str, expected: String },
@@ -73,6 +76,7 @@ impl From<Refusal> for PyErr {
         let text = refusal.to_string();
         match refusal {
             Refusal::Type { .. }
+            | Refusal::Target { .. }
             | Refusal::DlPackType { .. }
             | Refusal::Runtime(Error::ArgumentType { .. } | Error::SourceType { .. }) => {
                 ArgumentTypeError::new_err(text)

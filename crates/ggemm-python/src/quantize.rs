@@ -55,9 +55,8 @@ impl Request {
             Some(ElementType::E4m3) => Dtype::E4m3,
             Some(ElementType::E5m2) => Dtype::E5m2,
             other => {
-                let found = other.map_or("nothing", ElementType::name);
-                let expected = "operands are quantized to float8_e4m3fn or float8_e5m2";
-                return Err(Refusal::Type { argument: "dtype", found, expected });
+                let found = other.map_or("another type", ElementType::name);
+                return Err(Refusal::Target { argument: "dtype", found, expected: "float8_e4m3fn or float8_e5m2" });
             }
         };
         problem = problem.operand(dtype).scaling(form::scaling(scaling)?).weight_layout(to).tail(Tail::Zero);

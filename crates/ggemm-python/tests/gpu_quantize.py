@@ -107,7 +107,7 @@ def test_devices_must_agree():
         ggemm.quantize(x, "x", "grad_w", sizes)
     with pytest.raises(ValueError, match="lies on"):
         ggemm.quantize_both(x, "x", sizes)
-    with pytest.raises(ValueError, match="Quantizer::groups|no groups"):
+    with pytest.raises(ValueError, match="no groups were given: give their sizes or ends"):
         ggemm.quantize(x, "x", "grad_w")
 
 

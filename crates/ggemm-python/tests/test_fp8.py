@@ -212,7 +212,7 @@ MISTAKES = [
     (lambda x, w, s, f: ggemm.quantize(x, "x"), TypeError, "x holds e4m3: quantization starts from"),
     (lambda x, w, s, f: ggemm.quantize(f((8, 24)), "dy"), ValueError, 'argument is "dy", expected "x" or "w" of forward'),
     (lambda x, w, s, f: ggemm.quantize(f((8, 24)), "x", "backward"), ValueError, 'operation is "backward"'),
-    (lambda x, w, s, f: ggemm.quantize(f((8, 24)), "x", dtype="bf16"), TypeError, "dtype holds bf16, operands are quantized to"),
+    (lambda x, w, s, f: ggemm.quantize(f((8, 24)), "x", dtype="bf16"), TypeError, "dtype is bf16, expected float8_e4m3fn or float8_e5m2: choose one"),
     (lambda x, w, s, f: ggemm.quantize(f((8, 24)), "x", scaling="tile"), ValueError, 'scaling is "tile"'),
     (lambda x, w, s, f: ggemm.quantize(f(8), "x"), ValueError, "x has 1 dimensions, 2 are needed"),
     (lambda x, w, s, f: ggemm.quantize(f((8, 24)), "x", "grad_w"), ValueError, "no groups were given"),

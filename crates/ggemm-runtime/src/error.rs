@@ -144,7 +144,9 @@ pub enum Error {
         found: ElementType,
     },
     /// An operand of grad_w is to be quantized, and nobody said which rows are whose.
-    #[error("`{problem}` scales the rows of each group apart, and no groups were given: call Quantizer::groups")]
+    #[error(
+        "`{problem}` scales the rows of each group apart, and no groups were given: give their sizes or ends (`Quantizer::groups`; from Python `sizes=` or `ends=`)"
+    )]
     MissingGroups {
         /// The problem, printed.
         problem: String,

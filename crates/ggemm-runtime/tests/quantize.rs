@@ -291,7 +291,7 @@ fn mistakes_are_named() {
     let quantizer = |problem: &Problem| Quantizer::new(problem).expect("the problem is fp8");
     assert_eq!(
         text(quantizer(&problem).first(&[bf16::ONE; 12])),
-        "`grad_w e4m3->bf16 G=2 M=4 N=3 K=5 w=[G,N,K] scales=row sizes:i32` scales the rows of each group apart, and no groups were given: call Quantizer::groups"
+        "`grad_w e4m3->bf16 G=2 M=4 N=3 K=5 w=[G,N,K] scales=row sizes:i32` scales the rows of each group apart, and no groups were given: give their sizes or ends (`Quantizer::groups`; from Python `sizes=` or `ends=`)"
     );
     let forward = Problem::forward(2, 4, 3, 5).operand(Dtype::E4m3).scaling(Scaling::Row);
     assert_eq!(
