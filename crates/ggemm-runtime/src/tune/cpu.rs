@@ -81,4 +81,24 @@ mod tests {
             assert!(times[0].len() == 3 && times[0].iter().all(|time| !time.is_zero()), "{times:?}");
         }
     }
+
+    /// Each draw has groups of its own, on the operands of all.
+    #[test]
+    fn a_draw_runs_on_its_own_rows() {
+        let task = |sizes: &[usize]| Task::new("t", Problem::forward(3, 40, 24, 16), sizes.to_vec()).unwrap();
+        let draws = [[30, 0, 10], [0, 10, 30]];
+        let alone = |sizes: &[usize]| {
+            let mut clock = CpuClock::new(&task(sizes)).unwrap();
+            clock.block(0, 1).unwrap();
+            clock.out
+        };
+        let mut drawn = CpuClock::new(&task(&draws[0]).and_draws([draws[1].to_vec()]).unwrap()).unwrap();
+        for (draw, sizes) in draws.iter().enumerate() {
+            drawn.set_draw(draw);
+            drawn.block(0, 1).unwrap();
+            assert_eq!(drawn.out.as_slice::<half::bf16>(), alone(sizes).as_slice::<half::bf16>(), "draw {draw}");
+        }
+        assert_ne!(alone(&draws[0]).as_slice::<half::bf16>(), alone(&draws[1]).as_slice::<half::bf16>());
+        drawn.check(0).unwrap();
+    }
 }

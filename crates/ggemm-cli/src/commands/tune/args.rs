@@ -17,7 +17,8 @@ pub(super) mod defaults {
 /// Time the kernel variants on this GPU and keep which is fastest, for every later plan on it
 ///
 /// Variants that the cost model gives no chance are left out. The others take turns in an order drawn anew each round,
-/// each turn a block of launches with the L2 cache overwritten before each; the median over the rounds counts. The
+/// each turn a block of launches with the L2 cache overwritten before each; the median over the rounds counts. Rows that
+/// a router draws are drawn three times, which share the rounds: then the mean over the draws counts. The
 /// fastest is verified against the f64 reference, then kept in a table. Stop with Ctrl-C at any moment: what was done is
 /// in the table, and the same command goes on from there. Several may run at once, one on each GPU: they share the work.
 ///
